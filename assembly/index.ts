@@ -1,0 +1,5 @@
+// The kernel module: everything exported here is an export of dist/wasm/kernels.wasm.
+// Kernels take pointers, lengths and integers only, never call the host and hold no state between calls.
+
+export * from './memory';
+export * from './crc32c';
