@@ -1,0 +1,128 @@
+/**
+ * Everything nondeterministic comes in through here: time, timers, randomness, network, files, log.
+ *
+ * Production uses `nodeEnvironment()`; the simulation passes a virtual one and replays a run from its seed.
+ * Nothing else in `src/` may read a clock, arm a timer, draw a random number, open a socket or a file.
+ */
+
+import type { Log } from './log.js';
+
+export interface Clock {
+  /** Wall-clock time in milliseconds since the epoch. May jump. */
+  now(): number;
+  /** Milliseconds from an arbitrary start, never going back. */
+  monotonic(): number;
+}
+
+/** An armed timer. */
+export interface Timer {
+  cancel(): void;
+}
+
+export interface Timers {
+  /** Calls once after `delayMs`. The timer keeps the process alive unless `background` is set. */
+  after(delayMs: number, callback: () => void, options?: { background?: boolean }): Timer;
+  /** Calls once after the events that are ready now: a turn of the event loop. */
+  nextTurn(callback: () => void): Timer;
+}
+
+export interface Random {
+  bytes(length: number): Uint8Array;
+  /** Uniform in [0, 2^32). */
+  u32(): number;
+  /** Uniform in [0, 1). */
+  float(): number;
+}
+
+/** What a stream tells its owner. All callbacks come from the event loop, never from within a call into the stream. */
+export interface StreamHandler {
+  /**
+   * Where the next bytes go: asked before every read, never empty. Returning the final place of a payload
+   * saves a copy (the bytes go from the kernel straight there).
+   */
+  readInto(): Uint8Array;
+  /** `length` bytes were placed at the start of the last `readInto()` answer. */
+  onRead(length: number): void;
+  /** Everything written so far was handed to the kernel. */
+  onDrain(): void;
+  /** The stream ended; nothing comes after. `error` is absent for an orderly end by the peer. */
+  onClose(error?: Error): void;
+}
+
+/** A duplex byte stream: TCP or in-process. */
+export interface Stream {
+  /** Hands over the buffers in order; they are borrowed until `onDrain`, or for ever if the stream closes first. */
+  write(buffers: Uint8Array[]): void;
+  /** Bytes accepted by `write` and not yet handed to the kernel. */
+  readonly pendingBytes: number;
+  readonly localAddress: SocketAddress;
+  readonly remoteAddress: SocketAddress;
+  /** Stops and resumes reading (backpressure). */
+  pause(): void;
+  resume(): void;
+  /** Drops the stream at once. `onClose` still comes, with `error` when given. Safe to call twice. */
+  destroy(error?: Error): void;
+}
+
+export interface SocketAddress {
+  host: string;
+  port: number;
+  family: 4 | 6;
+}
+
+export interface Listener {
+  readonly address: SocketAddress;
+  close(): Promise<void>;
+}
+
+export interface Network {
+  /** Dials; `onConnect` is called once, or the handler's `onClose` with the reason. */
+  connect(
+    target: { host: string; port: number },
+    handler: StreamHandler,
+    onConnect: (stream: Stream) => void,
+  ): Stream;
+  /** Listens; port 0 picks a free one. `accept` returns the handler of the new stream. */
+  listen(
+    at: { host: string; port: number },
+    accept: (stream: Stream) => StreamHandler,
+  ): Promise<Listener>;
+}
+
+export interface Files {
+  readFile(path: string): Promise<Uint8Array>;
+  /** First existing path of the list, or undefined. */
+  exists(path: string): Promise<boolean>;
+  writeFile(path: string, data: Uint8Array | string, options?: { mode?: number }): Promise<void>;
+  mkdir(path: string): Promise<void>;
+  remove(path: string): Promise<void>;
+}
+
+export interface Environment {
+  readonly clock: Clock;
+  readonly timers: Timers;
+  readonly random: Random;
+  readonly network: Network;
+  readonly files: Files;
+  readonly hostname: string;
+  readonly log: Log;
+}
+
+/** Resolves after `delayMs`, or rejects with the signal's reason. */
+export function sleep(env: Environment, delayMs: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (signal?.aborted) {
+      reject(signal.reason as Error);
+      return;
+    }
+    const onAbort = () => {
+      timer.cancel();
+      reject(signal?.reason as Error);
+    };
+    const timer = env.timers.after(delayMs, () => {
+      signal?.removeEventListener('abort', onAbort);
+      resolve();
+    });
+    signal?.addEventListener('abort', onAbort, { once: true });
+  });
+}

@@ -1,0 +1,196 @@
+/** The production Environment: Node's own clock, timers, randomness, sockets and files. */
+
+import { randomBytes } from 'node:crypto';
+import { access, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import net from 'node:net';
+import { hostname } from 'node:os';
+import type {
+  Clock,
+  Environment,
+  Files,
+  Listener,
+  Network,
+  Random,
+  SocketAddress,
+  Stream,
+  StreamHandler,
+  Timers,
+} from './environment.js';
+import { createLog, type LogOptions } from './log.js';
+
+const clock: Clock = {
+  now: () => Date.now(),
+  monotonic: () => performance.now(),
+};
+
+const timers: Timers = {
+  after(delayMs, callback, options) {
+    const timer = setTimeout(callback, delayMs);
+    if (options?.background) timer.unref();
+    return { cancel: () => clearTimeout(timer) };
+  },
+  nextTurn(callback) {
+    const immediate = setImmediate(callback);
+    return { cancel: () => clearImmediate(immediate) };
+  },
+};
+
+const random: Random = {
+  bytes: (length) => randomBytes(length),
+  u32: () => randomBytes(4).readUInt32LE(0),
+  float: () => Math.random(),
+};
+
+const files: Files = {
+  readFile: (path) => readFile(path),
+  exists: (path) =>
+    access(path).then(
+      () => true,
+      () => false,
+    ),
+  async writeFile(path, data, options) {
+    await writeFile(path, data, { mode: options?.mode ?? 0o644 });
+  },
+  async mkdir(path) {
+    await mkdir(path, { recursive: true });
+  },
+  async remove(path) {
+    await rm(path, { recursive: true, force: true });
+  },
+};
+
+/** A `net.Socket` as a `Stream`. */
+class SocketStream implements Stream {
+  readonly #socket: net.Socket;
+
+  constructor(socket: net.Socket) {
+    this.#socket = socket;
+  }
+
+  write(buffers: Uint8Array[]): void {
+    const socket = this.#socket;
+    if (socket.destroyed) return;
+    if (buffers.length === 1) {
+      socket.write(buffers[0] as Uint8Array);
+      return;
+    }
+    // One writev for the whole batch: each socket write costs 5 to 6 us of CPU, bytes are nearly free.
+    socket.cork();
+    for (const buffer of buffers) socket.write(buffer);
+    socket.uncork();
+  }
+
+  get pendingBytes(): number {
+    return this.#socket.writableLength;
+  }
+
+  get localAddress(): SocketAddress {
+    return socketAddress(this.#socket.localAddress, this.#socket.localPort);
+  }
+
+  get remoteAddress(): SocketAddress {
+    return socketAddress(this.#socket.remoteAddress, this.#socket.remotePort);
+  }
+
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    this.#socket.resume();
+  }
+
+  destroy(error?: Error): void {
+    this.#socket.destroy(error);
+  }
+}
+
+function socketAddress(host: string | undefined, port: number | undefined): SocketAddress {
+  const address = host?.startsWith('::ffff:') ? host.slice(7) : (host ?? '0.0.0.0');
+  return { host: address, port: port ?? 0, family: address.includes(':') ? 6 : 4 };
+}
+
+function watchSocket(socket: net.Socket, handler: () => StreamHandler | undefined): void {
+  let failure: Error | undefined;
+  socket.on('error', (error) => {
+    failure = error;
+  });
+  socket.on('drain', () => handler()?.onDrain());
+  socket.on('close', () => handler()?.onClose(failure));
+}
+
+const network: Network = {
+  connect(target, handler, onConnect) {
+    const socket = net.connect({
+      host: target.host,
+      port: target.port,
+      noDelay: true,
+      // The function form is asked after every read: payload goes from the kernel to its final place.
+      onread: {
+        buffer: () => handler.readInto() as Buffer,
+        callback: (length) => {
+          handler.onRead(length);
+          return true;
+        },
+      },
+    });
+    const stream = new SocketStream(socket);
+    watchSocket(socket, () => handler);
+    socket.on('connect', () => onConnect(stream));
+    return stream;
+  },
+
+  listen(at, accept) {
+    return new Promise<Listener>((resolve, reject) => {
+      const sockets = new Set<net.Socket>();
+      const server = net.createServer({ noDelay: true }, (socket) => {
+        sockets.add(socket);
+        socket.on('close', () => sockets.delete(socket));
+        const handler = accept(new SocketStream(socket));
+        watchSocket(socket, () => handler);
+        // net.Server has no `onread`: its sockets' chunks are copied to where the handler wants them.
+        socket.on('data', (chunk: Buffer) => deliver(chunk, handler, socket));
+      });
+      server.once('error', reject);
+      server.listen({ host: at.host, port: at.port }, () => {
+        server.off('error', reject);
+        const bound = server.address() as net.AddressInfo;
+        resolve({
+          address: {
+            host: bound.address,
+            port: bound.port,
+            family: bound.family === 'IPv6' ? 6 : 4,
+          },
+          close: () =>
+            new Promise((closed) => {
+              for (const socket of sockets) socket.destroy();
+              server.close(() => closed());
+            }),
+        });
+      });
+    });
+  },
+};
+
+function deliver(chunk: Buffer, handler: StreamHandler, socket: net.Socket): void {
+  for (let at = 0; at < chunk.length && !socket.destroyed; ) {
+    const place = handler.readInto();
+    const part = chunk.subarray(at, at + place.length);
+    place.set(part);
+    handler.onRead(part.length);
+    at += part.length;
+  }
+}
+
+/** Node's own clock, sockets and files, with a log of the given levels. */
+export function nodeEnvironment(options: { log?: LogOptions } = {}): Environment {
+  return {
+    clock,
+    timers,
+    random,
+    network,
+    files,
+    hostname: hostname(),
+    log: createLog(options.log),
+  };
+}

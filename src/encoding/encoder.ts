@@ -1,0 +1,168 @@
+/** A growing little-endian byte writer: the counterpart of `Decoder`. */
+
+const utf8 = new TextEncoder();
+
+export class Encoder {
+  #bytes: Uint8Array;
+  #view: DataView;
+  #length = 0;
+
+  constructor(capacity = 256) {
+    this.#bytes = new Uint8Array(capacity);
+    this.#view = new DataView(this.#bytes.buffer);
+  }
+
+  get length(): number {
+    return this.#length;
+  }
+
+  /** What was written, as a view of the encoder's memory. */
+  get bytes(): Uint8Array {
+    return this.#bytes.subarray(0, this.#length);
+  }
+
+  #claim(length: number): number {
+    const at = this.#length;
+    const needed = at + length;
+    if (needed > this.#bytes.length) {
+      const grown = new Uint8Array(Math.max(needed, this.#bytes.length * 2));
+      grown.set(this.#bytes.subarray(0, at));
+      this.#bytes = grown;
+      this.#view = new DataView(grown.buffer);
+    }
+    this.#length = needed;
+    return at;
+  }
+
+  u8(value: number): this {
+    const at = this.#claim(1);
+    this.#view.setUint8(at, value);
+    return this;
+  }
+
+  s8(value: number): this {
+    const at = this.#claim(1);
+    this.#view.setInt8(at, value);
+    return this;
+  }
+
+  bool(value: boolean): this {
+    return this.u8(value ? 1 : 0);
+  }
+
+  u16(value: number): this {
+    const at = this.#claim(2);
+    this.#view.setUint16(at, value, true);
+    return this;
+  }
+
+  s16(value: number): this {
+    const at = this.#claim(2);
+    this.#view.setInt16(at, value, true);
+    return this;
+  }
+
+  u32(value: number): this {
+    const at = this.#claim(4);
+    this.#view.setUint32(at, value, true);
+    return this;
+  }
+
+  s32(value: number): this {
+    const at = this.#claim(4);
+    this.#view.setInt32(at, value, true);
+    return this;
+  }
+
+  u64(value: bigint): this {
+    const at = this.#claim(8);
+    this.#view.setBigUint64(at, value, true);
+    return this;
+  }
+
+  s64(value: bigint): this {
+    const at = this.#claim(8);
+    this.#view.setBigInt64(at, value, true);
+    return this;
+  }
+
+  /** A size, offset or counter held as a safe integer. */
+  u64n(value: number): this {
+    if (!Number.isSafeInteger(value) || value < 0) {
+      throw new RangeError(`${value} is not an unsigned safe integer`);
+    }
+    const at = this.#claim(8);
+    this.#view.setUint32(at, value >>> 0, true);
+    this.#view.setUint32(at + 4, Math.floor(value / 0x1_0000_0000), true);
+    return this;
+  }
+
+  /** A signed 64-bit number held as a safe integer (pool ids). */
+  s64n(value: number): this {
+    if (!Number.isSafeInteger(value)) throw new RangeError(`${value} is not a safe integer`);
+    const at = this.#claim(8);
+    this.#view.setUint32(at, value >>> 0, true);
+    this.#view.setInt32(at + 4, Math.floor(value / 0x1_0000_0000), true);
+    return this;
+  }
+
+  f32(value: number): this {
+    const at = this.#claim(4);
+    this.#view.setFloat32(at, value, true);
+    return this;
+  }
+
+  f64(value: number): this {
+    const at = this.#claim(8);
+    this.#view.setFloat64(at, value, true);
+    return this;
+  }
+
+  /** Bytes as they are, without a length. */
+  raw(bytes: Uint8Array): this {
+    const at = this.#claim(bytes.length);
+    this.#bytes.set(bytes, at);
+    return this;
+  }
+
+  zeros(length: number): this {
+    this.#claim(length);
+    return this;
+  }
+
+  /** u32 length + bytes. */
+  blob(bytes: Uint8Array): this {
+    return this.u32(bytes.length).raw(bytes);
+  }
+
+  /** u32 length + UTF-8. */
+  string(text: string): this {
+    return this.blob(utf8.encode(text));
+  }
+
+  /** A versioned structure (`ENCODE_START` .. `ENCODE_FINISH`): the length is filled in when `body` is done. */
+  struct(version: number, compat: number, body: (encoder: this) => void): this {
+    this.u8(version).u8(compat);
+    const lengthAt = this.#claim(4);
+    body(this);
+    this.patchU32(lengthAt, this.#length - lengthAt - 4);
+    return this;
+  }
+
+  /** Overwrites a u32 that was written before. */
+  patchU32(at: number, value: number): void {
+    this.#view.setUint32(at, value, true);
+  }
+}
+
+/** Encodes with a fresh encoder and returns the bytes. */
+export function encode(write: (encoder: Encoder) => unknown, capacity?: number): Uint8Array {
+  const encoder = new Encoder(capacity);
+  write(encoder);
+  return encoder.bytes;
+}
+
+/** UTF-8 bytes of a text. */
+export function utf8Bytes(text: string): Uint8Array {
+  return utf8.encode(text);
+}
