@@ -1,0 +1,49 @@
+/** What the layers above hand to the OsdClient, and what they get back. */
+
+import type { SnapContext } from '../encoding/types.js';
+import type { OsdOp } from '../messages/osd-op.js';
+
+/** An object by name: where it lies is the OsdClient's business. */
+export interface ObjectTarget {
+  /** Pool id. */
+  pool: number;
+  /** RADOS namespace, `''` for the default one. */
+  nspace: string;
+  oid: string;
+  /** Locator key: when set, it is hashed in place of the name. */
+  key?: string;
+}
+
+export interface OperateOptions {
+  /** Read at this snapshot instead of the head. */
+  snapid?: bigint;
+  /** Snapshots that a write must preserve. */
+  snapContext?: SnapContext;
+  /** More `OSD_FLAG`s, e.g. FULL_TRY. READ and WRITE are set from the operations. */
+  flags?: number;
+  /** For an op vector with a class call that writes: the opcode alone does not tell. */
+  write?: boolean;
+  /**
+   * Where the output of a lone READ belongs. A large payload is read from the socket straight into it.
+   * The buffer belongs to the client until the call settles.
+   */
+  into?: Uint8Array;
+  /** Gives up; a write in flight then has an unknown outcome. */
+  signal?: AbortSignal;
+  /** Gives up after so many milliseconds; 0 waits for ever. Default: the client's `osdOpTimeoutMs`. */
+  timeoutMs?: number;
+}
+
+export interface OpOutput {
+  rval: number;
+  /** Valid until the caller lets go of it; with `into`, a view of that buffer. */
+  outdata: Uint8Array;
+}
+
+export interface OperateResult {
+  /** 0, or the positive result of a read or class call. */
+  result: number;
+  ops: OpOutput[];
+  /** The object's version as `assertVersionOp` takes it. */
+  userVersion: bigint;
+}
