@@ -1,0 +1,89 @@
+/**
+ * Loads the AssemblyScript kernels (assembly/) over a fresh shared memory.
+ *
+ *   0            heapBase()                                  memoryBytes
+ *   | tables     | allocations of `alloc`, upwards, never freed |
+ *
+ * The memory is created at its final size and never grows: a view of it stays valid for ever, here
+ * and in any thread that the buffer is handed to. Each thread loads its own kernels; other threads
+ * may read and write the memory, but do not instantiate a module over it.
+ */
+import { readFileSync } from 'node:fs';
+
+import { packageFile } from '../base/paths.js';
+
+/** The functions of dist/wasm/kernels.wasm. Pointers and lengths are bytes; results are signed. */
+export interface KernelExports {
+  heapBase(): number;
+  crc32c(seed: number, ptr: number, len: number): number;
+}
+
+export interface Kernels {
+  readonly memory: WebAssembly.Memory;
+  readonly exports: KernelExports;
+  /** All of `memory`. */
+  readonly u8: Uint8Array;
+  /**
+   * Reserves memory for the life of these kernels, zeroed, and returns its address.
+   * `align` is a power of two. Throws RangeError when the memory is exhausted.
+   */
+  alloc(bytes: number, align?: number): number;
+}
+
+export interface KernelOptions {
+  /** Size of the memory, rounded up to whole 64 KiB pages. */
+  memoryBytes?: number;
+}
+
+const MIB = 1024 * 1024;
+const PAGE_BYTES = 64 * 1024;
+const DEFAULT_MEMORY_BYTES = 16 * MIB;
+/** The limits that the module declares for its memory (asconfig.json); 4 GiB is all that 32 bits reach. */
+const MIN_MEMORY_BYTES = 1 * MIB;
+const MAX_MEMORY_BYTES = 4096 * MIB;
+/** A cache line, and what the SIMD kernels like best. */
+const DEFAULT_ALIGN = 64;
+
+/** Compiled once per thread, on first use: importing the package costs nothing. */
+let compiledModule: WebAssembly.Module | undefined;
+
+export function loadKernels(options: KernelOptions = {}): Kernels {
+  const { memoryBytes = DEFAULT_MEMORY_BYTES } = options;
+  if (!(memoryBytes >= MIN_MEMORY_BYTES && memoryBytes <= MAX_MEMORY_BYTES)) {
+    throw new RangeError(`memoryBytes ${memoryBytes} is not within 1 MiB and 4 GiB`);
+  }
+  const pages = Math.ceil(memoryBytes / PAGE_BYTES);
+  const memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
+
+  compiledModule ??= new WebAssembly.Module(readFileSync(packageFile('dist/wasm/kernels.wasm')));
+  const instance = new WebAssembly.Instance(compiledModule, { env: { memory } });
+  const exports = instance.exports as KernelExports;
+  return {
+    memory,
+    exports,
+    u8: new Uint8Array(memory.buffer),
+    alloc: createBumpAllocator(exports.heapBase(), memory.buffer.byteLength),
+  };
+}
+
+function createBumpAllocator(start: number, end: number): Kernels['alloc'] {
+  let next = start;
+  return (bytes, align = DEFAULT_ALIGN) => {
+    if (!Number.isSafeInteger(bytes) || bytes < 0) {
+      throw new RangeError(`cannot allocate ${bytes} bytes`);
+    }
+    const isPowerOfTwo = Number.isInteger(align) && align > 0 && (align & (align - 1)) === 0;
+    if (!isPowerOfTwo || align > PAGE_BYTES) {
+      throw new RangeError(`alignment ${align} is not a power of two up to ${PAGE_BYTES}`);
+    }
+    const address = Math.ceil(next / align) * align;
+    if (bytes > end - address) {
+      const left = Math.max(0, end - address);
+      throw new RangeError(
+        `kernel memory exhausted: ${bytes} bytes wanted, ${left} of ${end} left`,
+      );
+    }
+    next = address + bytes;
+    return address;
+  };
+}
