@@ -275,18 +275,19 @@ function fieldsCodec<F extends Fields>(name: string, fields: F) {
       }
       return value as FieldsOf<F>;
     },
-    encode(encoder: Encoder, value: FieldsOf<F>): void {
+    encode(encoder: Encoder, value: FieldsOf<F>, version: number): void {
       for (const [key, field] of entries) {
+        if (isSince(field) && field.since > version) continue;
         const codec = (isSince(field) ? field.codec : field) as Codec<unknown>;
         codec.encode(encoder, (value as Record<string, unknown>)[key]);
       }
     },
-    sample(draw: Draw): FieldsOf<F> {
+    sample(draw: Draw, version: number): FieldsOf<F> {
       return Object.fromEntries(
-        entries.map(([key, field]) => [
-          key,
-          ((isSince(field) ? field.codec : field) as Codec<unknown>).sample(draw),
-        ]),
+        entries.map(([key, field]) => {
+          if (!isSince(field)) return [key, (field as Codec<unknown>).sample(draw)];
+          return [key, field.since > version ? field.fallback() : field.codec.sample(draw)];
+        }),
       ) as FieldsOf<F>;
     },
     name,
@@ -305,29 +306,34 @@ export function record<F extends Fields>(name: string, fields: F): Codec<FieldsO
         throw error instanceof DecodeError ? error.within(name) : error;
       }
     },
-    encode: body.encode,
-    sample: body.sample,
+    encode: (encoder, value) => body.encode(encoder, value, Number.MAX_SAFE_INTEGER),
+    sample: (draw) => body.sample(draw, Number.MAX_SAFE_INTEGER),
   };
 }
 
 /**
  * A structure with Ceph's version header (`ENCODE_START(version, compat)`): writes `version`, reads any version whose
- * `compat` we meet, skips what it does not know.
+ * `compat` we meet, skips what it does not know. Where we read newer versions than we write, `reads` is the newest
+ * version whose fields are declared; fields that came after `version` are then read and never written.
  */
 export function struct<F extends Fields>(
   name: string,
-  header: { version: number; compat: number },
+  header: { version: number; compat: number; reads?: number },
   fields: F,
 ): Codec<FieldsOf<F>> {
   const body = fieldsCodec(name, fields);
   return {
     minBytes: 6,
     decode: (decoder) =>
-      decoder.struct(name, header.version, (version) => body.decode(decoder, version)),
+      decoder.struct(name, header.reads ?? header.version, (version) =>
+        body.decode(decoder, version),
+      ),
     encode(encoder, value) {
-      encoder.struct(header.version, header.compat, () => body.encode(encoder, value));
+      encoder.struct(header.version, header.compat, () =>
+        body.encode(encoder, value, header.version),
+      );
     },
-    sample: body.sample,
+    sample: (draw) => body.sample(draw, header.version),
   };
 }
 
