@@ -62,7 +62,7 @@ function step(register: u32, byte: u32): u32 {
   return load<u32>(SLICES + (((register ^ byte) & 0xff) << 2)) ^ (register >>> 8);
 }
 
-/** What one word contributes when `slice` zero bytes follow it in its step. */
+/** What one word contributes; `table` is the slice of its last byte. */
 function wordSlices(word: u32, table: usize): u32 {
   return (
     load<u32>(table + ((word & 0xff) << 2), 3 << 10) ^
