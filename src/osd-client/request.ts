@@ -1,7 +1,6 @@
 /** What the layers above hand to the OsdClient, and what they get back. */
 
 import type { SnapContext } from '../encoding/types.js';
-import type { OsdOp } from '../messages/osd-op.js';
 
 /** An object by name: where it lies is the OsdClient's business. */
 export interface ObjectTarget {
