@@ -1,0 +1,437 @@
+/**
+ * Bytes to frames: the receiving half of a connection, without a socket.
+ *
+ * Small frames are parsed in place, in a window of fixed size that the socket reads into. The segments of a frame that
+ * does not fit are collected one by one in buffers of their own; a message's data may be given its final place by the
+ * receiver, and then goes from the kernel straight there. Buffers grow with the bytes that came, never on a declared length.
+ *
+ *     banner head -> banner payload -> preamble -> body (in the window)  -> preamble ...
+ *                                             `-> segments (one by one) -'
+ */
+
+import { ProtocolError } from '../base/errors.js';
+import type { Crc32c } from '../kernels/crc32c.js';
+import { TAG } from './control-frames.js';
+import {
+  BANNER_HEAD_BYTES,
+  CRC_EPILOGUE_BYTES,
+  checkBannerPayload,
+  crcBodyBytes,
+  decodeBannerHead,
+  decodeMessageHeader,
+  decodePreamble,
+  isComplete,
+  type MessageHeader,
+  PREAMBLE_BYTES,
+  type Preamble,
+  SEGMENT_CRC_BYTES,
+} from './frame.js';
+import {
+  type FrameDecipher,
+  INLINE_BYTES,
+  padded,
+  SECURE_PREAMBLE_BYTES,
+  secureFirstSegmentBytes,
+  secureRestBytes,
+} from './onwire-crypto.js';
+
+/** The bytes of one message, in a frame's life: `front` and `middle` are views of the window. */
+export interface ReceivedMessage {
+  header: MessageHeader;
+  front: Uint8Array;
+  middle: Uint8Array;
+  /** Owned by the receiver: a copy, or the buffer that `placeData` answered. */
+  data: Uint8Array;
+}
+
+export interface FrameSink {
+  onBanner(): void;
+  /** `payload` is valid during the call. */
+  onControl(tag: number, payload: Uint8Array): void;
+  onMessage(message: ReceivedMessage): void;
+  /**
+   * Where the data of a message should go (exactly `length` bytes), or undefined for a buffer of its own.
+   * The front is checked by its crc only after this call.
+   */
+  placeData(header: MessageHeader, front: Uint8Array, length: number): Uint8Array | undefined;
+}
+
+/** Bodies up to this size are read through the window: an extra read event costs more than the copy. */
+const IN_WINDOW_MAX_BYTES = 64 * 1024;
+export const WINDOW_BYTES = 128 * 1024;
+/** One read: larger ones gain nothing, and others on this thread wait meanwhile. */
+const READ_MAX_BYTES = 256 * 1024;
+/** A buffer for a declared length starts at most this large and doubles as bytes arrive. */
+const GROW_START_BYTES = 1024 * 1024;
+
+const EMPTY: Uint8Array = new Uint8Array(0);
+
+/** A segment that is collected outside the window. */
+class Collector {
+  readonly length: number;
+  filled = 0;
+  #bytes: Uint8Array;
+
+  constructor(length: number, place?: Uint8Array) {
+    this.length = length;
+    this.#bytes = place ?? Buffer.allocUnsafe(Math.min(length, GROW_START_BYTES));
+  }
+
+  get done(): boolean {
+    return this.filled === this.length;
+  }
+
+  get bytes(): Uint8Array {
+    return this.#bytes.subarray(0, this.length);
+  }
+
+  /** Room for the next bytes. */
+  room(): Uint8Array {
+    if (this.filled === this.#bytes.length && this.filled < this.length) {
+      const grown = Buffer.allocUnsafe(Math.min(this.length, this.#bytes.length * 2));
+      grown.set(this.#bytes);
+      this.#bytes = grown;
+    }
+    return this.#bytes.subarray(
+      this.filled,
+      Math.min(this.#bytes.length, this.filled + READ_MAX_BYTES),
+    );
+  }
+}
+
+/** A message whose segments are collected one by one (control frames always fit in the window). */
+interface LargeFrame {
+  preamble: Preamble;
+  /** crc mode: the segments with what follows each. Secure mode: blocks 2 and 3. */
+  parts: Collector[];
+  /** Lengths of the parts that are still to be opened. */
+  pending: number[];
+  header: MessageHeader | undefined;
+  /** Segment 0's first bytes, which secure mode decrypts with the preamble. */
+  inline: Uint8Array;
+}
+
+type Segments = [Uint8Array, Uint8Array, Uint8Array, Uint8Array, Uint8Array];
+
+type State =
+  | { kind: 'banner-head' }
+  | { kind: 'banner-payload'; length: number }
+  | { kind: 'preamble' }
+  | { kind: 'body'; preamble: Preamble; length: number; inline: Uint8Array }
+  | { kind: 'large'; frame: LargeFrame };
+
+export class FrameReader {
+  readonly #crc32c: Crc32c;
+  readonly #sink: FrameSink;
+  readonly #window: Uint8Array;
+  #start = 0;
+  #end = 0;
+  #state: State = { kind: 'banner-head' };
+  #decipher: FrameDecipher | undefined;
+  /** Raw bytes of the frames so far, while the signature of the handshake still needs them. */
+  #transcript: Uint8Array[] | undefined = [];
+  #stopped = false;
+
+  constructor(options: { crc32c: Crc32c; sink: FrameSink; window: Uint8Array }) {
+    this.#crc32c = options.crc32c;
+    this.#sink = options.sink;
+    this.#window = options.window;
+  }
+
+  /** Where the next bytes belong. Never empty while reading goes on. */
+  readInto(): Uint8Array {
+    if (this.#state.kind === 'large' && this.#start === this.#end) {
+      const part = currentPart(this.#state.frame);
+      if (part && part.length - part.filled > IN_WINDOW_MAX_BYTES / 4) return part.room();
+    }
+    if (this.#end === this.#window.length) this.#compact();
+    return this.#window.subarray(this.#end);
+  }
+
+  /** `length` bytes were placed where the last `readInto` said. Throws `ProtocolError`; the reader is then dead. */
+  onRead(length: number, place: Uint8Array): void {
+    if (this.#stopped) return;
+    if (
+      place.buffer === this.#window.buffer &&
+      place.byteOffset === this.#window.byteOffset + this.#end
+    ) {
+      this.#end += length;
+    } else if (this.#state.kind === 'large') {
+      const part = currentPart(this.#state.frame);
+      if (part) part.filled += length;
+    }
+    this.#parse();
+    if (this.#start === this.#end) this.#start = this.#end = 0;
+  }
+
+  /** Stops within the current call: what is left in the window is not looked at. */
+  stop(): void {
+    this.#stopped = true;
+  }
+
+  /** From the next frame on, frames are encrypted. */
+  enableSecureMode(decipher: FrameDecipher): void {
+    this.#decipher = decipher;
+  }
+
+  /** Everything received so far, banner and current frame included; keeps no more from here on. */
+  takeTranscript(): Uint8Array {
+    const transcript = Buffer.concat(this.#transcript ?? []);
+    this.#transcript = undefined;
+    return transcript;
+  }
+
+  #compact(): void {
+    this.#window.copyWithin(0, this.#start, this.#end);
+    this.#end -= this.#start;
+    this.#start = 0;
+  }
+
+  /** The next `length` bytes of the window, or undefined until they are all there. */
+  #need(length: number): Uint8Array | undefined {
+    const available = this.#end - this.#start;
+    if (available < length) {
+      if (this.#start + length > this.#window.length) this.#compact();
+      return undefined;
+    }
+    const bytes = this.#window.subarray(this.#start, this.#start + length);
+    this.#start += length;
+    this.#transcript?.push(bytes.slice());
+    return bytes;
+  }
+
+  #parse(): void {
+    while (!this.#stopped && this.#step());
+  }
+
+  /** Advances by one state; false when more bytes are needed. */
+  #step(): boolean {
+    const state = this.#state;
+    switch (state.kind) {
+      case 'banner-head': {
+        const head = this.#need(BANNER_HEAD_BYTES);
+        if (!head) return false;
+        this.#state = { kind: 'banner-payload', length: decodeBannerHead(head) };
+        return true;
+      }
+      case 'banner-payload': {
+        const payload = this.#need(state.length);
+        if (!payload) return false;
+        checkBannerPayload(payload);
+        this.#state = { kind: 'preamble' };
+        this.#sink.onBanner();
+        return true;
+      }
+      case 'preamble':
+        return this.#stepPreamble();
+      case 'body': {
+        const body = this.#need(state.length);
+        if (!body) return false;
+        this.#state = { kind: 'preamble' };
+        if (this.#decipher) this.#openBody(state.preamble, body, state.inline);
+        else this.#checkBody(state.preamble, body);
+        return true;
+      }
+      case 'large':
+        return this.#stepLarge(state.frame);
+    }
+  }
+
+  #stepPreamble(): boolean {
+    const decipher = this.#decipher;
+    const block = this.#need(decipher ? SECURE_PREAMBLE_BYTES : PREAMBLE_BYTES);
+    if (!block) return false;
+    const plain = decipher ? decipher.open(block) : block;
+    const preamble = decodePreamble(plain, this.#crc32c);
+    const inline = decipher ? plain.subarray(PREAMBLE_BYTES) : EMPTY;
+    const length = decipher
+      ? secureFirstSegmentBytes(preamble) + secureRestBytes(preamble)
+      : crcBodyBytes(preamble);
+    this.#state =
+      length <= IN_WINDOW_MAX_BYTES
+        ? { kind: 'body', preamble, length, inline }
+        : { kind: 'large', frame: this.#startLarge(preamble, inline) };
+    return true;
+  }
+
+  // ---- frames within the window ----
+
+  #checkBody(preamble: Preamble, body: Uint8Array): void {
+    const [l0, l1, l2, l3] = preamble.lengths;
+    const first = body.subarray(0, l0);
+    let at = l0;
+    if (l0 > 0) {
+      this.#checkCrc(first, readU32(body, at), 'segment 0');
+      at += SEGMENT_CRC_BYTES;
+    }
+    if (preamble.segments === 1) {
+      this.#deliver(preamble, first, EMPTY, EMPTY, EMPTY);
+      return;
+    }
+    const front = body.subarray(at, at + l1);
+    const middle = body.subarray(at + l1, at + l1 + l2);
+    const data = body.subarray(at + l1 + l2, at + l1 + l2 + l3);
+    if (!this.#checkEpilogue(body.subarray(at + l1 + l2 + l3), [front, middle, data])) return;
+    this.#deliver(preamble, first, front, middle, data);
+  }
+
+  #openBody(preamble: Preamble, body: Uint8Array, inline: Uint8Array): void {
+    const decipher = this.#decipher as FrameDecipher;
+    const firstBytes = secureFirstSegmentBytes(preamble);
+    const first = firstSegment(
+      preamble,
+      inline,
+      firstBytes > 0 ? decipher.open(body.subarray(0, firstBytes)) : EMPTY,
+    );
+    if (preamble.segments === 1) {
+      this.#deliver(preamble, first, EMPTY, EMPTY, EMPTY);
+      return;
+    }
+    this.#deliverOpened(preamble, first, decipher.open(body.subarray(firstBytes)));
+  }
+
+  #deliverOpened(preamble: Preamble, first: Uint8Array, rest: Uint8Array): void {
+    const [, l1, l2, l3] = preamble.lengths;
+    const middleAt = padded(l1);
+    const dataAt = middleAt + padded(l2);
+    if (!isComplete(rest[dataAt + padded(l3)] as number)) return;
+    this.#deliver(
+      preamble,
+      first,
+      rest.subarray(0, l1),
+      rest.subarray(middleAt, middleAt + l2),
+      rest.subarray(dataAt, dataAt + l3),
+    );
+  }
+
+  // ---- frames collected segment by segment ----
+
+  #startLarge(preamble: Preamble, inline: Uint8Array): LargeFrame {
+    const [l0, l1, l2, l3] = preamble.lengths;
+    const pending = this.#decipher
+      ? [secureFirstSegmentBytes(preamble), secureRestBytes(preamble)]
+      : [l0 + SEGMENT_CRC_BYTES, l1, l2, l3, CRC_EPILOGUE_BYTES];
+    return { preamble, parts: [], pending, header: undefined, inline };
+  }
+
+  #stepLarge(frame: LargeFrame): boolean {
+    let part = frame.parts.at(-1);
+    if (!part || part.done) {
+      const next = frame.pending.shift();
+      if (next === undefined) {
+        this.#state = { kind: 'preamble' };
+        this.#finishLarge(frame);
+        return true;
+      }
+      part = this.#openPart(frame, next);
+      frame.parts.push(part);
+    }
+    while (!part.done && this.#start < this.#end) {
+      const room = part.room();
+      const take = Math.min(room.length, this.#end - this.#start);
+      const bytes = this.#window.subarray(this.#start, this.#start + take);
+      room.set(bytes);
+      this.#transcript?.push(bytes.slice());
+      part.filled += take;
+      this.#start += take;
+    }
+    return part.done;
+  }
+
+  /** Begins the next part; for a message's data in crc mode, asks the receiver where it should go. */
+  #openPart(frame: LargeFrame, length: number): Collector {
+    const index = frame.parts.length;
+    if (this.#decipher) return new Collector(length);
+    const [first, front] = frame.parts;
+    if (index === 1 && first) {
+      const l0 = frame.preamble.lengths[0];
+      this.#checkCrc(first.bytes.subarray(0, l0), readU32(first.bytes, l0), 'segment 0');
+      frame.header = decodeMessageHeader(first.bytes);
+    }
+    if (index === 3 && frame.header && front && length > 0) {
+      const place = this.#sink.placeData(frame.header, front.bytes, length);
+      if (place && place.length === length) return new Collector(length, place);
+    }
+    return new Collector(length);
+  }
+
+  #finishLarge(frame: LargeFrame): void {
+    const { preamble, parts, header } = frame;
+    if (this.#decipher) {
+      const [block2, block3] = parts as [Collector, Collector];
+      const opened = block2.length > 0 ? this.#decipher.open(block2.bytes) : EMPTY;
+      const first = firstSegment(preamble, frame.inline, opened);
+      this.#deliverOpened(preamble, first, this.#decipher.open(block3.bytes));
+      return;
+    }
+    const [, front, middle, data, epilogue] = parts.map((part) => part.bytes) as Segments;
+    if (!this.#checkEpilogue(epilogue, [front, middle, data])) return;
+    this.#sink.onMessage({ header: header as MessageHeader, front, middle, data });
+  }
+
+  // ---- both ----
+
+  #checkCrc(bytes: Uint8Array, expected: number, what: string): void {
+    if (this.#crc32c(0xffff_ffff, bytes) !== expected)
+      throw new ProtocolError(`crc mismatch in ${what}`);
+  }
+
+  /** Checks the crcs of segments 1 to 3; false for a frame that its sender gave up. */
+  #checkEpilogue(epilogue: Uint8Array, segments: readonly Uint8Array[]): boolean {
+    if (!isComplete(epilogue[0] as number)) return false;
+    segments.forEach((segment, i) => {
+      if (segment.length > 0)
+        this.#checkCrc(segment, readU32(epilogue, 1 + 4 * i), `segment ${i + 1}`);
+    });
+    return true;
+  }
+
+  #deliver(
+    preamble: Preamble,
+    first: Uint8Array,
+    front: Uint8Array,
+    middle: Uint8Array,
+    data: Uint8Array,
+  ): void {
+    if (preamble.tag !== TAG.MESSAGE) {
+      this.#sink.onControl(preamble.tag, first);
+      return;
+    }
+    const header = decodeMessageHeader(first);
+    this.#sink.onMessage({ header, front, middle, data: this.#keepData(header, front, data) });
+  }
+
+  /** Data must outlive the window: to its place if the receiver has one, else into a copy. */
+  #keepData(header: MessageHeader, front: Uint8Array, data: Uint8Array): Uint8Array {
+    if (data.length === 0) return EMPTY;
+    const place = this.#sink.placeData(header, front, data.length);
+    if (place && place.length === data.length) {
+      place.set(data);
+      return place;
+    }
+    const copy = Buffer.allocUnsafe(data.length);
+    copy.set(data);
+    return copy;
+  }
+}
+
+function currentPart(frame: LargeFrame): Collector | undefined {
+  const part = frame.parts.at(-1);
+  return part?.done ? undefined : part;
+}
+
+function firstSegment(preamble: Preamble, inline: Uint8Array, opened: Uint8Array): Uint8Array {
+  const length = preamble.lengths[0];
+  if (length <= INLINE_BYTES) return inline.subarray(0, length);
+  return Buffer.concat([inline.subarray(0, INLINE_BYTES), opened]).subarray(0, length);
+}
+
+function readU32(bytes: Uint8Array, at: number): number {
+  return (
+    ((bytes[at] as number) |
+      ((bytes[at + 1] as number) << 8) |
+      ((bytes[at + 2] as number) << 16) |
+      ((bytes[at + 3] as number) << 24)) >>>
+    0
+  );
+}
