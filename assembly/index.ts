@@ -3,3 +3,4 @@
 
 export * from './memory';
 export * from './crc32c';
+export * from './crush';

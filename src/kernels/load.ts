@@ -16,6 +16,20 @@ import { packageFile } from '../base/paths.js';
 export interface KernelExports {
   heapBase(): number;
   crc32c(seed: number, ptr: number, len: number): number;
+  crushScratchBytes(): number;
+  crushDoRule(
+    map: number,
+    logs: number,
+    rule: number,
+    x: number,
+    resultMax: number,
+    weights: number,
+    weightCount: number,
+    argSet: number,
+    workLimit: number,
+    scratch: number,
+    out: number,
+  ): number;
 }
 
 export interface Kernels {
