@@ -345,6 +345,18 @@ export const assertVersionOp = (version: bigint): OsdOp => ({
 export const listSnapsOp = () => plain(OP.LIST_SNAPS);
 export const listWatchersOp = () => plain(OP.LIST_WATCHERS);
 
+const NOTIFY_PROTOCOL = 1;
+/**
+ * Tells every watcher of the object. Output: u64 notify id, at once; that all watchers acknowledged (or the timeout,
+ * 0 for the OSD's own, passed) comes later as a WATCH_NOTIFY message with `cookie`.
+ */
+export const notifyOp = (cookie: bigint, timeoutSeconds: number, payload: Uint8Array): OsdOp => ({
+  code: OP.NOTIFY,
+  flags: 0,
+  arg: { kind: 'notify', cookie },
+  indata: encode((e) => e.u32(NOTIFY_PROTOCOL).u32(timeoutSeconds).blob(payload)),
+});
+
 function concat(...parts: Uint8Array[]): Uint8Array {
   return parts.length === 1 ? (parts[0] as Uint8Array) : Buffer.concat(parts);
 }

@@ -1,0 +1,149 @@
+/** Creating images (`librbd/image/CreateRequest.cc`): the order of steps, and their undoing when one fails. */
+
+import { RadosError } from '../base/errors.js';
+import { createOp, deleteOp } from '../messages/osd-op.js';
+import { mutate } from '../rados/class-call.js';
+import {
+  createHeader,
+  DIRECTORY_STATE,
+  dirAddImage,
+  dirRemoveImage,
+  dirStateAssert,
+  setId,
+  setStripeUnitCount,
+} from '../rados/cls-rbd.js';
+import type { IoContext } from '../rados/io-context.js';
+import type { RbdContext } from './context.js';
+import { assertNameFree, assertNamespace } from './directory.js';
+import { imageError, unless } from './errors.js';
+import { assertCreatable, FEATURE, FEATURES_DEFAULT } from './features.js';
+import { Layout } from './layout.js';
+import { headerObject, idObject, objectPrefix, RBD_DIRECTORY } from './names.js';
+import { validatePool } from './pool.js';
+import { assertImageName, formatImageSpec, type NamedImageSpec } from './spec.js';
+
+export interface CreateOptions {
+  /** Bytes. */
+  readonly size: number;
+  /** log2 of the object size: 12 to 25, 22 unless told. */
+  readonly order?: number;
+  /** Both or none. Given, they bring the feature striping along unless they mean "no striping". */
+  readonly stripeUnit?: number;
+  readonly stripeCount?: number;
+  /** A pool for the data objects alone. */
+  readonly dataPool?: string;
+  /** Bits of `FEATURE`; layering unless told. Those that options above imply are added. */
+  readonly features?: bigint;
+}
+
+const ORDER_DEFAULT = 22;
+/** librbd's limits: krbd and the header would allow more. */
+const ORDER_MIN = 12;
+const ORDER_MAX = 25;
+const ID_LENGTH_MAX = 14;
+
+/** Creates an image and returns its id. EEXIST: the name is taken. EDOM: an object size that librbd refuses. */
+export async function createImage(
+  context: RbdContext,
+  spec: NamedImageSpec,
+  options: CreateOptions,
+): Promise<string> {
+  const target = formatImageSpec(spec);
+  try {
+    const ioctx = await context.ioctx(spec.pool, spec.namespace);
+    const plan = await planImage(context, ioctx, spec.name, options);
+    await assertNamespace(ioctx);
+    await assertNameFree(ioctx, spec.name);
+    await validatePool(plan.dataIoctx);
+    await writeImage(ioctx, spec.name, plan);
+    return plan.id;
+  } catch (error) {
+    throw imageError(error, 'create', target);
+  }
+}
+
+interface Plan {
+  id: string;
+  size: number;
+  layout: Layout;
+  features: bigint;
+  dataIoctx: IoContext;
+}
+
+/** Everything that can be refused before anything is written. */
+async function planImage(
+  context: RbdContext,
+  ioctx: IoContext,
+  name: string,
+  options: CreateOptions,
+): Promise<Plan> {
+  assertImageName(name);
+  const { size, stripeUnit, stripeCount, order = ORDER_DEFAULT } = options;
+  if (!Number.isSafeInteger(size) || size < 0) {
+    throw new RadosError('EINVAL', `${size} is not a size in bytes`);
+  }
+  if (!Number.isInteger(order) || order < ORDER_MIN || order > ORDER_MAX) {
+    throw new RadosError('EDOM', `order ${order} is not within ${ORDER_MIN} to ${ORDER_MAX}`);
+  }
+  if ((stripeUnit === undefined) !== (stripeCount === undefined)) {
+    throw new RadosError('EINVAL', 'stripe unit and stripe count go together');
+  }
+  const layout = new Layout({
+    order,
+    ...(stripeUnit === undefined ? {} : { stripeUnit }),
+    ...(stripeCount === undefined ? {} : { stripeCount }),
+  });
+  const dataIoctx =
+    options.dataPool === undefined ? ioctx : await context.ioctx(options.dataPool, ioctx.nspace);
+
+  let features = options.features ?? FEATURES_DEFAULT;
+  const plain = layout.stripeUnit === layout.objectSize && layout.stripeCount === 1;
+  if (plain) features &= ~FEATURE.STRIPINGV2;
+  else features |= FEATURE.STRIPINGV2;
+  // The image's own pool named as its data pool is no data pool.
+  if (dataIoctx.pool.id === ioctx.pool.id) features &= ~FEATURE.DATA_POOL;
+  else features |= FEATURE.DATA_POOL;
+  assertCreatable(features, name);
+  return { id: newImageId(context), size, layout, features, dataIoctx };
+}
+
+/** The creator's id in the cluster and a random number: unique without asking anybody. */
+export function newImageId({ globalId, env }: Pick<RbdContext, 'globalId' | 'env'>): string {
+  return (globalId.toString(16) + env.random.u32().toString(16)).slice(-ID_LENGTH_MAX);
+}
+
+/** Directory entry, id object, header: in this order, so that a name never leads to an image that is not its own. */
+async function writeImage(ioctx: IoContext, name: string, plan: Plan): Promise<void> {
+  const { id, size, layout, features, dataIoctx } = plan;
+  const undo: (() => Promise<unknown>)[] = [];
+  const hasDataPool = (features & FEATURE.DATA_POOL) !== 0n;
+  try {
+    const ready = ioctx.nspace === '' ? [] : [dirStateAssert(DIRECTORY_STATE.READY)];
+    await mutate(ioctx, RBD_DIRECTORY, [...ready, dirAddImage(name, id)]);
+    undo.push(() => mutate(ioctx, RBD_DIRECTORY, [dirRemoveImage(name, id)]));
+
+    await mutate(ioctx, idObject(name), [createOp(true), setId(id)]);
+    undo.push(() => ioctx.operate(idObject(name), [deleteOp()]));
+
+    const header = createHeader({
+      size,
+      order: layout.order,
+      features,
+      objectPrefix: objectPrefix(id, hasDataPool ? ioctx.pool.id : undefined),
+      ...(hasDataPool ? { dataPoolId: dataIoctx.pool.id } : {}),
+    });
+    await mutate(ioctx, headerObject(id), [createOp(true), header]);
+    undo.push(() => ioctx.operate(headerObject(id), [deleteOp()]));
+
+    if (features & FEATURE.STRIPINGV2) {
+      const { stripeUnit, stripeCount } = layout;
+      await mutate(ioctx, headerObject(id), [setStripeUnitCount(stripeUnit, stripeCount)]);
+    }
+  } catch (error) {
+    for (const step of undo.reverse()) {
+      // What cannot be undone stays behind, as it would after a crash here; the first error is the one to tell.
+      await unless('ENOENT', step()).catch(() => undefined);
+    }
+    throw error;
+  }
+}

@@ -1,0 +1,45 @@
+/** Errors of images: the same `RadosError`, with the image named. */
+
+import { isRadosError, type Outcome, RadosError, toRadosError } from '../base/errors.js';
+
+/** A compare-and-write that found other bytes than expected. Nothing was written. */
+export class CompareMismatchError extends RadosError {
+  /** Image offset of the first byte that differs. */
+  readonly mismatchOffset: number;
+
+  constructor(target: string, mismatchOffset: number) {
+    super('EILSEQ', `${target}: the bytes differ from the expected ones at ${mismatchOffset}`, {
+      op: 'compare-and-write',
+      target,
+      outcome: 'not-applied',
+    });
+    this.mismatchOffset = mismatchOffset;
+  }
+}
+
+/** The same error, told of the image rather than of the object that it came from (which stays in `cause`). */
+export function imageError(
+  cause: unknown,
+  op: string,
+  target: string,
+  outcome?: Outcome,
+): RadosError {
+  const error = toRadosError(cause);
+  return new RadosError(error.errno, `${op} ${target}: ${error.message}`, {
+    op,
+    target,
+    cause,
+    retryable: error.retryable,
+    outcome: outcome ?? error.outcome,
+  });
+}
+
+/** Runs `step`; an error with the given code counts as success and yields undefined. */
+export async function unless<T>(code: string, step: Promise<T>): Promise<T | undefined> {
+  try {
+    return await step;
+  } catch (error) {
+    if (isRadosError(error, code)) return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,398 @@
+/** An open image: its header, the gate in front of its data, and the operations that change its size. */
+
+import { isRadosError, RadosError } from '../base/errors.js';
+import { mutate } from '../rados/class-call.js';
+import { setSize } from '../rados/cls-rbd.js';
+import type { IoContext } from '../rados/io-context.js';
+import { WriteTracker } from './concurrency.js';
+import type { RbdContext } from './context.js';
+import { imageError } from './errors.js';
+import { assertReadable, assertWritable } from './features.js';
+import { type ImageHeader, type ImageSnapshot, refreshHeader } from './header.js';
+import { ImageData } from './io.js';
+import { headerObject } from './names.js';
+import { notifyHeaderUpdate } from './notify.js';
+import { type ImageHandle, openHeader } from './open.js';
+import { formatImageSpec, type ImageSpec } from './spec.js';
+import { type Progress, trimObjects } from './trim.js';
+
+export interface OpenOptions {
+  /** Opens for reading only, which more images allow. Implied by a snapshot. */
+  readonly readOnly?: boolean;
+  /** Discards shrink to multiples of this many bytes (krbd's `alloc_size`): a power of two. 64 KiB unless told. */
+  readonly allocSize?: number;
+  /** Tells the OSDs whether to compress what is written (krbd's `compression_hint`). */
+  readonly compressionHint?: 'none' | 'compressible' | 'incompressible';
+  /** Object operations of one request in flight at a time. */
+  readonly objectOpsMax?: number;
+  readonly signal?: AbortSignal;
+}
+
+export interface RequestOptions {
+  /** Gives up waiting. A write that was under way then has an unknown outcome. */
+  readonly signal?: AbortSignal;
+}
+
+export interface ResizeOptions extends RequestOptions {
+  /** Without it, a smaller size is refused with EINVAL. */
+  readonly allowShrink?: boolean;
+  readonly onProgress?: Progress;
+}
+
+const ALLOC_SIZE = 65_536;
+const OBJECT_OPS_MAX = 32;
+const ALLOC_HINT_FLAGS = { none: 0, compressible: 0x100, incompressible: 0x200 } as const;
+
+/**
+ * An image, opened at its head or at a snapshot.
+ *
+ * Buffers given to `write` and its kin, and `into` of `read`, are borrowed until the call settles. Offsets and lengths
+ * are bytes, of any alignment. Beyond the end of the image: a read returns what there is, a write does what fits, and
+ * each tells how much that was; only one that starts past the end is refused (EINVAL). Nothing orders requests that
+ * overlap while they are in flight.
+ *
+ * The header is read at open, by `refresh` and after an operation of ours. Until images are watched, a snapshot that
+ * another client takes of an image that is open for writing here is exact only after a `refresh`.
+ *
+ * Time stamps of access and modification are left alone, as krbd leaves them.
+ */
+export class Image implements ImageHandle, AsyncDisposable {
+  readonly context: RbdContext;
+  readonly id: string;
+  readonly name: string | undefined;
+  readonly target: string;
+  readonly ioctx: IoContext;
+  /** The pool and namespace of the data objects. */
+  readonly dataIoctx: IoContext;
+  readonly readOnly: boolean;
+  readonly snapshot: ImageSnapshot | undefined;
+  readonly #data: ImageData;
+  readonly #writes = new WriteTracker();
+  #header: ImageHeader;
+  /** While a shrink runs: nothing is written beyond. */
+  #writeLimit = Number.POSITIVE_INFINITY;
+  #resizing = false;
+  #closed = false;
+
+  /**
+   * ENOENT: no such pool, image or snapshot. ENOSYS: the image has a feature (named in the message) with which this
+   * version cannot read or, unless `readOnly`, write it.
+   */
+  static async open(
+    context: RbdContext,
+    spec: ImageSpec,
+    options: OpenOptions = {},
+  ): Promise<Image> {
+    try {
+      const handle = await openHeader(context, spec, options);
+      const { header, ioctx, readOnly, target } = handle;
+      assertReadable(header.features, header.incompatibleFeatures, target);
+      if (!readOnly) assertWritable(header.features, target);
+      assertNoParent(handle);
+      const dataIoctx =
+        header.dataPoolId === undefined
+          ? ioctx
+          : await context.ioctx(header.dataPoolId, ioctx.nspace);
+      return new Image(handle, dataIoctx, options);
+    } catch (error) {
+      throw imageError(error, 'open', formatImageSpec(spec));
+    }
+  }
+
+  private constructor(handle: ImageHandle, dataIoctx: IoContext, options: OpenOptions) {
+    const { header } = handle;
+    this.context = handle.context;
+    this.id = handle.id;
+    this.name = handle.name;
+    this.target = handle.target;
+    this.ioctx = handle.ioctx;
+    this.dataIoctx = dataIoctx;
+    this.readOnly = handle.readOnly;
+    this.snapshot = handle.snapshot;
+    this.#header = header;
+    this.#data = new ImageData({
+      ioctx: dataIoctx,
+      layout: header.layout,
+      objectPrefix: header.objectPrefix,
+      target: handle.target,
+      allocSize: options.allocSize ?? ALLOC_SIZE,
+      allocHintFlags: ALLOC_HINT_FLAGS[options.compressionHint ?? 'none'],
+      objectOpsMax: options.objectOpsMax ?? OBJECT_OPS_MAX,
+    });
+  }
+
+  /** The header as last read. */
+  get header(): ImageHeader {
+    return this.#header;
+  }
+
+  /** Bytes of the head or of the opened snapshot. */
+  get size(): number {
+    return this.snapshot ? this.snapshot.imageSize : this.#header.size;
+  }
+
+  get features(): bigint {
+    return this.#header.features;
+  }
+
+  get objectSize(): number {
+    return this.#header.layout.objectSize;
+  }
+
+  get stripeUnit(): number {
+    return this.#header.layout.stripeUnit;
+  }
+
+  get stripeCount(): number {
+    return this.#header.layout.stripeCount;
+  }
+
+  get objectPrefix(): string {
+    return this.#header.objectPrefix;
+  }
+
+  /** Objects that the size makes room for. */
+  get objectCount(): number {
+    return this.#header.layout.objectCount(this.size);
+  }
+
+  /**
+   * Reads into `into` when given, which may be longer than `length`, and returns the bytes read as a view of it.
+   * Shorter than `length` only at the end of the image.
+   */
+  async read(
+    offset: number,
+    length: number,
+    into?: Uint8Array,
+    options: RequestOptions = {},
+  ): Promise<Uint8Array> {
+    this.#assertOpen('read');
+    const clipped = this.#clip('read', offset, length);
+    if (into && into.length < clipped) {
+      throw new RangeError(`the buffer of ${into.length} bytes does not hold ${clipped}`);
+    }
+    if (clipped === 0) return into ? into.subarray(0, 0) : new Uint8Array(0);
+    try {
+      return await this.#data.read(offset, clipped, into, {
+        snapId: this.snapshot?.id,
+        signal: options.signal,
+      });
+    } catch (error) {
+      throw imageError(error, 'read', this.target);
+    }
+  }
+
+  /** Returns the bytes written: fewer than given only at the end of the image. They are durable. */
+  write(offset: number, data: Uint8Array, options: RequestOptions = {}): Promise<number> {
+    return this.#change('write', offset, data.length, (length) =>
+      this.#data.write(offset, data.subarray(0, length), this.#writeContext(options)),
+    );
+  }
+
+  /** Gives space back where whole multiples of the alloc size are covered; these read as zeros afterwards. */
+  discard(offset: number, length: number, options: RequestOptions = {}): Promise<number> {
+    return this.#change('discard', offset, length, (clipped) =>
+      this.#data.discard(offset, clipped, this.#writeContext(options)),
+    );
+  }
+
+  /** Makes the range read as zeros, and gives space back where that does it. */
+  writeZeroes(offset: number, length: number, options: RequestOptions = {}): Promise<number> {
+    return this.#change('write-zeroes', offset, length, (clipped) =>
+      this.#data.writeZeroes(offset, clipped, this.#writeContext(options)),
+    );
+  }
+
+  /** Repeats `pattern` over the range. EINVAL unless `length` is a multiple of the pattern's length. */
+  writeSame(
+    offset: number,
+    length: number,
+    pattern: Uint8Array,
+    options: RequestOptions = {},
+  ): Promise<number> {
+    return this.#change('write-same', offset, length, (clipped) => {
+      if (pattern.length === 0 || length % pattern.length !== 0) {
+        throw this.#error(
+          'EINVAL',
+          'write-same',
+          `${length} bytes are not a multiple of the pattern's ${pattern.length}`,
+        );
+      }
+      return this.#data.writeSame(offset, clipped, pattern, this.#writeContext(options));
+    });
+  }
+
+  /**
+   * Writes `data` if the image holds `compare` there, as one atomic step. Otherwise EILSEQ, a `CompareMismatchError`
+   * with `mismatchOffset`. EINVAL: lengths differ, or the range is not within one object.
+   */
+  compareAndWrite(
+    offset: number,
+    compare: Uint8Array,
+    data: Uint8Array,
+    options: RequestOptions = {},
+  ): Promise<number> {
+    return this.#change('compare-and-write', offset, compare.length, (clipped) => {
+      if (compare.length !== data.length || clipped !== data.length) {
+        throw this.#error(
+          'EINVAL',
+          'compare-and-write',
+          'the lengths differ or reach over the end of the image',
+        );
+      }
+      return this.#data.compareAndWrite(offset, compare, data, this.#writeContext(options));
+    });
+  }
+
+  /** Resolves when all writes that had begun before it have settled: an acknowledged write is durable by itself. */
+  async flush(): Promise<void> {
+    this.#assertOpen('flush');
+    await this.#writes.drain();
+  }
+
+  /** Reads the header again: size, snapshots, features as other clients left them. */
+  async refresh(options: RequestOptions = {}): Promise<void> {
+    this.#assertOpen('refresh');
+    try {
+      this.#header = await refreshHeader(this.ioctx, this.#header, {
+        readOnly: this.readOnly,
+        signal: options.signal,
+      });
+    } catch (error) {
+      throw imageError(error, 'refresh', this.target);
+    }
+  }
+
+  /**
+   * Changes the size. A shrink first waits for the writes in flight, then removes the data beyond, then lowers the size:
+   * when it fails in between, the size is as before and the range beyond reads as zeros where it was removed already.
+   */
+  async resize(size: number, options: ResizeOptions = {}): Promise<void> {
+    this.#assertWritable('resize');
+    if (!Number.isSafeInteger(size) || size < 0) throw new RangeError(`${size} is not a size`);
+    if (this.#resizing) throw this.#error('EBUSY', 'resize', 'another resize is running');
+    if (size < this.size && !options.allowShrink) {
+      throw this.#error('EINVAL', 'resize', 'shrinking an image is only allowed with allowShrink');
+    }
+    this.#resizing = true;
+    try {
+      if (size < this.size) await this.#trim(size, options);
+      await mutate(this.ioctx, headerObject(this.id), [setSize(size)], signalOption(options));
+      await this.refresh();
+      await notifyHeaderUpdate(this.ioctx, this.id, this.context.env);
+    } catch (error) {
+      throw imageError(error, 'resize', this.target);
+    } finally {
+      this.#writeLimit = Number.POSITIVE_INFINITY;
+      this.#resizing = false;
+    }
+  }
+
+  /** Waits for the writes in flight; afterwards every call is refused. Safe to call twice. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#writes.drain();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #trim(size: number, { onProgress, signal }: ResizeOptions): Promise<void> {
+    this.#writeLimit = size;
+    await this.#writes.drain();
+    await trimObjects({
+      ioctx: this.dataIoctx,
+      layout: this.#header.layout,
+      objectPrefix: this.objectPrefix,
+      fromSize: this.size,
+      toSize: size,
+      snapContext: this.#header.snapContext,
+      onProgress,
+      signal,
+    });
+  }
+
+  /** The gate that everything passes that changes data. Returns how much of it was done. */
+  async #change(
+    op: string,
+    offset: number,
+    length: number,
+    change: (clipped: number) => Promise<void>,
+  ): Promise<number> {
+    this.#assertWritable(op);
+    const clipped = this.#clip(op, offset, length);
+    if (clipped === 0) return 0;
+    try {
+      await this.#writes.track(change(clipped));
+      return clipped;
+    } catch (error) {
+      if (isRadosError(error) && error.target === this.target) throw error;
+      throw imageError(error, op, this.target);
+    }
+  }
+
+  #writeContext({ signal }: RequestOptions) {
+    return { snapContext: this.#header.snapContext, signal };
+  }
+
+  /** How much of a range lies within the image. */
+  #clip(op: string, offset: number, length: number): number {
+    if (
+      !Number.isSafeInteger(offset) ||
+      offset < 0 ||
+      !Number.isSafeInteger(length) ||
+      length < 0
+    ) {
+      throw new RangeError(`${op}: offset ${offset} and length ${length} are not byte counts`);
+    }
+    const end = op === 'read' ? this.size : Math.min(this.size, this.#writeLimit);
+    if (length === 0 || (op === 'read' && offset === end)) return 0;
+    if (offset >= end) {
+      throw this.#error('EINVAL', op, `offset ${offset} is beyond the size ${end}`);
+    }
+    return Math.min(length, end - offset);
+  }
+
+  #assertOpen(op: string): void {
+    if (this.#closed) throw this.#error('EBADF', op, 'the image is closed');
+  }
+
+  #assertWritable(op: string): void {
+    this.#assertOpen(op);
+    if (this.readOnly) throw this.#error('EROFS', op, 'the image is open for reading only');
+    // Another client may have added a feature since.
+    assertWritable(this.#header.features, this.target);
+  }
+
+  #error(
+    code: 'EINVAL' | 'ENOENT' | 'EROFS' | 'EBADF' | 'EBUSY',
+    op: string,
+    why: string,
+  ): RadosError {
+    return new RadosError(code, `${op} ${this.target}: ${why}`, {
+      op,
+      target: this.target,
+      outcome: 'not-applied',
+    });
+  }
+}
+
+function signalOption({ signal }: RequestOptions): { signal?: AbortSignal } {
+  return signal ? { signal } : {};
+}
+
+/** Bytes that a parent still backs cannot be read yet, let alone be copied up before a write. */
+function assertNoParent({ context, header, snapshot, target }: ImageHandle): void {
+  const { parent } = header;
+  const overlap = snapshot ? snapshot.parentOverlap : (parent?.overlap ?? 0);
+  if (!parent || overlap === 0) return;
+  const pool = context.poolById(parent.poolId)?.name ?? `pool ${parent.poolId}`;
+  const place = [pool, parent.namespace].filter((part) => part !== '').join('/');
+  throw new RadosError(
+    'ENOSYS',
+    `image ${target} has feature 'layering' in use (clone of ${place}/id ${parent.imageId}@id ${parent.snapId}), ` +
+      'which this version cannot follow: flatten it first',
+    { target },
+  );
+}

@@ -1,0 +1,342 @@
+/**
+ * The data path: image extents to object operations, as librbd sends them (`librbd/io/ObjectRequest.cc`).
+ *
+ *     read            read; a missing object and bytes past an object's end are zeros
+ *     write           set-alloc-hint, write; or writefull for a whole object
+ *     discard, zero   zero; truncate up to the object's end; delete for a whole object
+ *     write-same      set-alloc-hint, write-same
+ *     compare+write   set-alloc-hint, cmpext, write
+ *
+ * Reads are plain where librbd uses sparse-read from 64 KiB on: the payload of a plain read goes from the socket
+ * straight into the caller's buffer, and an OSD that has holes sends zeros, which cost less than the copy.
+ *
+ * Nothing here knows the image's size or whether it may be written: `Image` has checked.
+ * There is no order between the objects of one request, nor between requests that overlap while in flight.
+ */
+
+import { isRadosError, RadosError } from '../base/errors.js';
+import type { SnapContext } from '../encoding/types.js';
+import {
+  allocHintOp,
+  cmpExtOp,
+  createOp,
+  deleteOp,
+  type OsdOp,
+  readOp,
+  truncateOp,
+  writeFullOp,
+  writeOp,
+  writeSameOp,
+  zeroOp,
+} from '../messages/osd-op.js';
+import type { IoContext, OperateOptions } from '../rados/io-context.js';
+import { eachLimited } from './concurrency.js';
+import { CompareMismatchError } from './errors.js';
+import { dataObject, type Layout, type ObjectExtent, type Piece } from './layout.js';
+
+export interface ImageDataOptions {
+  /** The pool that holds the data objects. */
+  readonly ioctx: IoContext;
+  readonly layout: Layout;
+  readonly objectPrefix: string;
+  /** The image, for messages. */
+  readonly target: string;
+  /** Discards shrink inwards to multiples of this, so that they free space and leave no crumbs. */
+  readonly allocSize: number;
+  /** Flags of the hint that goes with every write (`CEPH_OSD_ALLOC_HINT_FLAG_*`). */
+  readonly allocHintFlags: number;
+  /** Object operations of one request that may be in flight at a time. */
+  readonly objectOpsMax: number;
+}
+
+/** What goes with a write. */
+export interface WriteContext {
+  readonly snapContext: SnapContext;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** What goes with a read: absent `snapId` reads the head. */
+export interface ReadContext {
+  readonly snapId?: bigint | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** OSDs answer a mismatch at byte `n` of a CMPEXT with `-(4095 + n)`. */
+const CMPEXT_MISMATCH = 4095;
+
+/** Between a compare that finds no object and the exclusive create that follows, others may come in this often. */
+const COMPARE_ATTEMPTS_MAX = 16;
+
+export class ImageData {
+  readonly layout: Layout;
+  readonly #options: ImageDataOptions;
+  readonly #hint: OsdOp;
+
+  constructor(options: ImageDataOptions) {
+    this.layout = options.layout;
+    this.#options = options;
+    const { objectSize } = options.layout;
+    this.#hint = allocHintOp(objectSize, objectSize, options.allocHintFlags);
+  }
+
+  /** Fills `into` when given, else returns a buffer of its own. */
+  async read(
+    offset: number,
+    length: number,
+    into: Uint8Array | undefined,
+    context: ReadContext,
+  ): Promise<Uint8Array> {
+    const extents = this.layout.objectExtents(offset, length);
+    const only = extents.length === 1 ? extents[0] : undefined;
+    if (only && !into) {
+      const bytes = await this.#readObject(only, undefined, context);
+      if (bytes.length === length) return bytes;
+      const padded = new Uint8Array(length);
+      padded.set(bytes);
+      return padded;
+    }
+    const target = into ? into.subarray(0, length) : Buffer.allocUnsafeSlow(length);
+    if (only) await this.#readInto(only, target, context);
+    else await this.#forEach(extents, (extent) => this.#readInto(extent, target, context));
+    return target;
+  }
+
+  async write(offset: number, data: Uint8Array, context: WriteContext): Promise<void> {
+    await this.#writeExtents(this.layout.objectExtents(offset, data.length), (extent) =>
+      this.#mutate(extent.objectNo, this.#writeOps(extent, gather(extent.pieces, data)), context),
+    );
+  }
+
+  /** Frees what lies in whole multiples of the alloc size; the rest keeps its bytes. */
+  async discard(offset: number, length: number, context: WriteContext): Promise<void> {
+    const extents = this.layout
+      .objectExtents(offset, length)
+      .map((extent) => this.#alignDiscard(extent))
+      .filter((extent) => extent.length > 0);
+    await this.#writeExtents(extents, (extent) => this.#zero(extent, context));
+  }
+
+  /** Afterwards the range reads as zeros, whatever its alignment. */
+  async writeZeroes(offset: number, length: number, context: WriteContext): Promise<void> {
+    await this.#writeExtents(this.layout.objectExtents(offset, length), (extent) =>
+      this.#zero(extent, context),
+    );
+  }
+
+  /** Repeats the pattern, its first byte at `offset`. `length` is a multiple of the pattern's. */
+  async writeSame(
+    offset: number,
+    length: number,
+    pattern: Uint8Array,
+    context: WriteContext,
+  ): Promise<void> {
+    await this.#writeExtents(this.layout.objectExtents(offset, length), (extent) =>
+      this.#mutate(extent.objectNo, this.#writeSameOps(extent, pattern), context),
+    );
+  }
+
+  /** Writes `data` if the bytes there equal `compare`, of the same length, within one object. */
+  async compareAndWrite(
+    offset: number,
+    compare: Uint8Array,
+    data: Uint8Array,
+    context: WriteContext,
+  ): Promise<void> {
+    const [extent, ...more] = this.layout.objectExtents(offset, compare.length);
+    if (!extent || more.length > 0) {
+      throw new RadosError(
+        'EINVAL',
+        `compare-and-write at ${offset} of ${compare.length} bytes reaches over the end of an object`,
+        { op: 'compare-and-write', target: this.#options.target, outcome: 'not-applied' },
+      );
+    }
+    const mismatch = (at: number) => new CompareMismatchError(this.#options.target, offset + at);
+    const writeOps = this.#writeOps(extent, data);
+    for (let attempt = 1; ; attempt++) {
+      try {
+        const compareOp = cmpExtOp(extent.offset, compare);
+        await this.#mutate(extent.objectNo, [compareOp, ...writeOps], context);
+        return;
+      } catch (error) {
+        if (!isRadosError(error)) throw error;
+        if (error.errno <= -CMPEXT_MISMATCH) throw mismatch(-error.errno - CMPEXT_MISMATCH);
+        if (error.code !== 'ENOENT') throw error;
+      }
+      // No object: its bytes are zeros. CMPEXT has nothing to compare with, so the exclusive create stands in for it.
+      const firstNonZero = compare.findIndex((byte) => byte !== 0);
+      if (firstNonZero >= 0) throw mismatch(firstNonZero);
+      try {
+        await this.#mutate(extent.objectNo, [createOp(true), ...writeOps], context);
+        return;
+      } catch (error) {
+        if (!isRadosError(error, 'EEXIST') || attempt === COMPARE_ATTEMPTS_MAX) throw error;
+      }
+    }
+  }
+
+  /** The bytes of an object extent, short where the object ends; empty for a missing object. */
+  async #readObject(
+    extent: ObjectExtent,
+    into: Uint8Array | undefined,
+    { snapId, signal }: ReadContext,
+  ): Promise<Uint8Array> {
+    const options: OperateOptions = {};
+    if (into) options.into = into;
+    if (snapId !== undefined) options.snapid = snapId;
+    if (signal) options.signal = signal;
+    const oid = dataObject(this.#options.objectPrefix, extent.objectNo);
+    try {
+      const { ops } = await this.#options.ioctx.operate(
+        oid,
+        [readOp(extent.offset, extent.length)],
+        options,
+      );
+      const bytes = ops[0]?.outdata;
+      if (!bytes || bytes.length > extent.length) {
+        throw new RadosError(
+          'EBADMSG',
+          `read of ${extent.length} bytes of ${oid} answered ${bytes?.length ?? 'nothing'}`,
+          { op: 'read', target: this.#options.ioctx.describe(oid) },
+        );
+      }
+      return bytes;
+    } catch (error) {
+      if (isRadosError(error, 'ENOENT')) return NO_BYTES;
+      throw error;
+    }
+  }
+
+  async #readInto(extent: ObjectExtent, target: Uint8Array, context: ReadContext): Promise<void> {
+    const piece = extent.pieces[0] as Piece;
+    if (extent.pieces.length > 1) {
+      scatter(extent.pieces, await this.#readObject(extent, undefined, context), target);
+      return;
+    }
+    const place = target.subarray(piece.start, piece.start + piece.length);
+    const bytes = await this.#readObject(extent, place, context);
+    const inPlace = bytes.buffer === place.buffer && bytes.byteOffset === place.byteOffset;
+    if (!inPlace) place.set(bytes);
+    if (bytes.length < place.length) place.fill(0, bytes.length);
+  }
+
+  #writeOps(extent: ObjectExtent, bytes: Uint8Array): OsdOp[] {
+    return [
+      this.#hint,
+      extent.length === this.layout.objectSize ? writeFullOp(bytes) : writeOp(extent.offset, bytes),
+    ];
+  }
+
+  #writeSameOps(extent: ObjectExtent, pattern: Uint8Array): OsdOp[] {
+    const piece = extent.pieces[0] as Piece;
+    if (extent.pieces.length === 1 && extent.length % pattern.length === 0) {
+      const rotated = rotate(pattern, piece.start % pattern.length);
+      return [this.#hint, writeSameOp(extent.offset, extent.length, rotated)];
+    }
+    // The object ends within a pattern, or its pieces come from several places of it: spell the bytes out.
+    return this.#writeOps(extent, repeated(extent, pattern));
+  }
+
+  async #zero(extent: ObjectExtent, context: WriteContext): Promise<void> {
+    const op = removeOp(extent, this.layout.objectSize);
+    try {
+      await this.#mutate(extent.objectNo, [op], context);
+    } catch (error) {
+      if (!isRadosError(error, 'ENOENT')) throw error;
+    }
+  }
+
+  async #mutate(
+    objectNo: number,
+    ops: readonly OsdOp[],
+    { snapContext, signal }: WriteContext,
+  ): Promise<void> {
+    const oid = dataObject(this.#options.objectPrefix, objectNo);
+    const options: OperateOptions = { snapContext };
+    if (signal) options.signal = signal;
+    await this.#options.ioctx.operate(oid, ops, options);
+  }
+
+  /** librbd's `prune_object_extents`: a range up to the object's end is not cut there if the alloc size is the object's. */
+  #alignDiscard(extent: ObjectExtent): ObjectExtent {
+    const { objectSize } = this.layout;
+    const unit = Math.min(this.#options.allocSize, objectSize);
+    const end = extent.offset + extent.length;
+    if (unit <= 1 || (unit === objectSize && end === objectSize)) return extent;
+    const offset = Math.ceil(extent.offset / unit) * unit;
+    const length = Math.max(0, Math.floor(end / unit) * unit - offset);
+    return { ...extent, offset, length };
+  }
+
+  async #writeExtents(
+    extents: readonly ObjectExtent[],
+    step: (extent: ObjectExtent) => Promise<void>,
+  ): Promise<void> {
+    const only = extents.length === 1 ? extents[0] : undefined;
+    if (only) return step(only);
+    try {
+      await this.#forEach(extents, step);
+    } catch (error) {
+      // One object was certainly not written, but others may have been: of the whole nothing is certain.
+      if (!isRadosError(error) || error.outcome !== 'not-applied') throw error;
+      const { op, target, retryable } = error;
+      throw new RadosError(error.errno, error.message, {
+        ...{ op, target, retryable },
+        outcome: 'unknown',
+        cause: error,
+      });
+    }
+  }
+
+  #forEach(
+    extents: readonly ObjectExtent[],
+    step: (extent: ObjectExtent) => Promise<void>,
+  ): Promise<void> {
+    return eachLimited(extents, this.#options.objectOpsMax, step);
+  }
+}
+
+const NO_BYTES = new Uint8Array(0);
+
+/** What makes an object extent read as zeros and frees most. A missing object: DELETE says ENOENT, the others nothing. */
+export function removeOp(
+  { offset, length }: { offset: number; length: number },
+  objectSize: number,
+): OsdOp {
+  if (offset + length < objectSize) return zeroOp(offset, length);
+  return offset === 0 ? deleteOp() : truncateOp(offset);
+}
+
+/** The bytes of an object extent, from where they lie in the request's buffer. */
+function gather(pieces: readonly Piece[], data: Uint8Array): Uint8Array {
+  const views = pieces.map(({ start, length }) => data.subarray(start, start + length));
+  return views.length === 1 ? (views[0] as Uint8Array) : Buffer.concat(views);
+}
+
+/** The other way round; what `bytes` lacks becomes zeros. */
+function scatter(pieces: readonly Piece[], bytes: Uint8Array, target: Uint8Array): void {
+  let done = 0;
+  for (const { start, length } of pieces) {
+    const part = bytes.subarray(done, done + length);
+    target.set(part, start);
+    target.fill(0, start + part.length, start + length);
+    done += length;
+  }
+}
+
+/** The pattern as it looks from its byte `phase` on. */
+function rotate(pattern: Uint8Array, phase: number): Uint8Array {
+  return phase === 0
+    ? pattern
+    : Buffer.concat([pattern.subarray(phase), pattern.subarray(0, phase)]);
+}
+
+function repeated(extent: ObjectExtent, pattern: Uint8Array): Uint8Array {
+  const bytes = Buffer.allocUnsafeSlow(extent.length);
+  let done = 0;
+  for (const { start, length } of extent.pieces) {
+    const part = bytes.subarray(done, done + length);
+    part.fill(rotate(pattern, start % pattern.length));
+    done += length;
+  }
+  return bytes;
+}

@@ -1,0 +1,73 @@
+/** Removing the data objects beyond a size, for shrinking and removing images (`librbd/operation/TrimRequest.cc`). */
+
+import { abortError } from '../base/errors.js';
+import type { SnapContext } from '../encoding/types.js';
+import { OSD_FLAG } from '../messages/osd-messages.js';
+import { deleteOp, type OsdOp, truncateOp } from '../messages/osd-op.js';
+import type { IoContext } from '../rados/io-context.js';
+import { eachLimited, MANAGEMENT_OPS_MAX } from './concurrency.js';
+import { unless } from './errors.js';
+import { dataObject, type Layout } from './layout.js';
+
+/** Told of steps done out of all. */
+export type Progress = (done: number, total: number) => void;
+
+export interface TrimOptions {
+  readonly ioctx: IoContext;
+  readonly layout: Layout;
+  readonly objectPrefix: string;
+  readonly fromSize: number;
+  readonly toSize: number;
+  readonly snapContext: SnapContext;
+  readonly onProgress?: Progress | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * Deletes or cuts every object that has bytes beyond `toSize`. Whole object sets are deleted; in the set that `toSize`
+ * falls into, an object is cut where its first byte beyond lies.
+ *
+ * Without an object map every object number is visited, whether the object exists or not.
+ */
+export async function trimObjects(options: TrimOptions): Promise<void> {
+  const { ioctx, layout, objectPrefix, snapContext, signal, onProgress } = options;
+  const objects = layout.objectCount(options.fromSize);
+  const boundary = boundaryOps(options);
+  const firstWhole = Math.ceil(options.toSize / layout.period) * layout.stripeCount;
+  const total = boundary.length + Math.max(0, objects - firstWhole);
+  let done = 0;
+  await eachLimited(steps(boundary, firstWhole, objects), MANAGEMENT_OPS_MAX, async (step) => {
+    if (signal?.aborted) throw abortError(signal, { op: 'trim', target: objectPrefix });
+    await unless(
+      'ENOENT',
+      ioctx.operate(dataObject(objectPrefix, step.objectNo), [step.op], {
+        snapContext,
+        // Space must be freed even when the cluster is full.
+        flags: OSD_FLAG.FULL_TRY,
+        ...(signal ? { signal } : {}),
+      }),
+    );
+    onProgress?.(++done, total);
+  });
+}
+
+interface Step {
+  objectNo: number;
+  op: OsdOp;
+}
+
+/** Objects of the set that the new size falls into. */
+function boundaryOps({ layout, fromSize, toSize }: TrimOptions): Step[] {
+  const setEnd = Math.ceil(toSize / layout.period) * layout.period;
+  const end = Math.min(setEnd, fromSize);
+  if (end <= toSize) return [];
+  return layout.objectExtents(toSize, end - toSize).map(({ objectNo, offset }) => ({
+    objectNo,
+    op: offset === 0 ? deleteOp() : truncateOp(offset),
+  }));
+}
+
+function* steps(boundary: readonly Step[], first: number, end: number): Generator<Step> {
+  yield* boundary;
+  for (let objectNo = first; objectNo < end; objectNo++) yield { objectNo, op: deleteOp() };
+}
