@@ -11,6 +11,8 @@ export interface ObjectTarget {
   oid: string;
   /** Locator key: when set, it is hashed in place of the name. */
   key?: string;
+  /** Overrides the hash: what addresses a whole PG (listing) rather than an object. */
+  hash?: number;
 }
 
 export interface OperateOptions {

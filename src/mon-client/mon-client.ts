@@ -1,0 +1,584 @@
+/**
+ * The line to the monitors: one session at a time, found by hunting, kept alive, and found again when it breaks.
+ *
+ *     idle -> hunting -> open -> hunting ...        (`mon/MonClient.cc`)
+ *                 `---------`----> closed
+ *
+ * Subscriptions and unanswered requests outlive a session: they are sent again on the next one, with the same tid.
+ */
+
+import type { Logger } from 'pino';
+import type { ClusterAuth } from '../auth/method.js';
+import type { Timer } from '../base/environment.js';
+import { abortError, isRadosError, RadosError, toRadosError } from '../base/errors.js';
+import { decodeAll, encodeWith } from '../encoding/codec.js';
+import { ENTITY_TYPE, type EntityAddr, formatAddr, msgr2Addr } from '../encoding/entity.js';
+import {
+  authMessage,
+  authReply,
+  type MonMap,
+  monCommand,
+  monCommandAck,
+  monGetVersion,
+  monGetVersionReply,
+  monMap,
+  monMapMessage,
+  monSubscribe,
+  NO_PAXOS,
+  POOL_OP,
+  poolOp,
+  poolOpReply,
+  SUBSCRIBE_ONETIME,
+  statfs,
+  statfsReply,
+} from '../messages/mon-messages.js';
+import { type IncomingMessage, MSG, messageName, outgoing } from '../messages/types.js';
+import { Connection, type MessengerContext } from '../msgr/connection.js';
+
+export interface MonClientOptions extends MessengerContext {
+  /** Where monitors may be: the addresses of `mon host`, then those of the monmap. */
+  monAddrs: readonly EntityAddr[];
+  auth: ClusterAuth;
+  /** Connection modes in order of preference. */
+  modes: readonly number[];
+  /** Names this client instance, with its address: the one that blocklists use. */
+  nonce: number;
+  /** Deadline of single requests in milliseconds; 0 waits for ever. */
+  opTimeoutMs: number;
+  /** A MOSDMap came, from this monitor. `front` is valid during the call. */
+  onOsdMap: (front: Uint8Array, version: number) => void;
+}
+
+/** How long one monitor may take to accept us before the next is tried; grows while none answers. */
+const HUNT_INTERVAL_MS = 3_000;
+const HUNT_BACKOFF = 1.5;
+const HUNT_INTERVAL_MAX_MS = 30_000;
+const PING_INTERVAL_MS = 10_000;
+const PING_TIMEOUT_MS = 30_000;
+/** Requests that wait for an answer, at most. */
+const MAX_PENDING = 4096;
+
+interface PendingRequest {
+  tid: number;
+  type: number;
+  what: string;
+  send: () => void;
+  resolve: (message: IncomingMessage) => void;
+  reject: (error: Error) => void;
+  timer: Timer | undefined;
+}
+
+interface Subscription {
+  start: number;
+  onetime: boolean;
+}
+
+export interface CommandResult {
+  /** What the command prints on stdout. */
+  output: Uint8Array;
+  /** Its status line. */
+  status: string;
+}
+
+export interface RequestOptions {
+  signal?: AbortSignal;
+  timeoutMs?: number;
+}
+
+type State = 'idle' | 'hunting' | 'open' | 'closed';
+
+export class MonClient {
+  readonly #options: MonClientOptions;
+  readonly #log: Logger;
+  #state: State = 'idle';
+  #connection: Connection | undefined;
+  #monMap: MonMap | undefined;
+  #candidates: EntityAddr[] = [];
+  #huntIntervalMs = HUNT_INTERVAL_MS;
+  #huntTimer: Timer | undefined;
+  #tick: Timer | undefined;
+  #renewal: Timer | undefined;
+  #lastAck = 0;
+  #globalSeq = 0n;
+  #lastTid = 0;
+  #seenAs: EntityAddr | undefined;
+  #lastFailure: Error | undefined;
+  readonly #pending = new Map<number, PendingRequest>();
+  readonly #subscriptions = new Map<string, Subscription>();
+  #started: { resolve: () => void; reject: (error: Error) => void } | undefined;
+
+  constructor(options: MonClientOptions) {
+    this.#options = options;
+    this.#log = options.env.log.monc;
+    this.#subscriptions.set('monmap', { start: 0, onetime: false });
+  }
+
+  get globalId(): bigint {
+    return this.#options.auth.globalId;
+  }
+
+  /** Undefined until the first session. */
+  get monMap(): MonMap | undefined {
+    return this.#monMap;
+  }
+
+  get fsid(): string {
+    if (!this.#monMap) throw new RadosError('ENOTCONN', 'not connected to a monitor yet');
+    return this.#monMap.fsid;
+  }
+
+  /** The address that the cluster sees this client at. */
+  get seenAs(): EntityAddr | undefined {
+    return this.#seenAs;
+  }
+
+  get nonce(): number {
+    return this.#options.nonce;
+  }
+
+  /**
+   * Opens the first session: authenticated, with the monmap. Rejects at once when the key or the user is refused,
+   * with ETIMEDOUT when no monitor could be reached in time (it names the last failure).
+   */
+  async start(options: RequestOptions = {}): Promise<void> {
+    if (this.#state !== 'idle') throw new Error('start was called before');
+    const { signal, timeoutMs = 0 } = options;
+    signal?.throwIfAborted();
+    this.#state = 'hunting';
+    let timer: Timer | undefined;
+    const onAbort = () =>
+      this.#started?.reject(abortError(signal as AbortSignal, { op: 'connect' }));
+    try {
+      await new Promise<void>((resolve, reject) => {
+        this.#started = { resolve, reject };
+        signal?.addEventListener('abort', onAbort, { once: true });
+        if (timeoutMs > 0) {
+          timer = this.#options.env.timers.after(timeoutMs, () =>
+            reject(this.#unreachable(timeoutMs)),
+          );
+        }
+        this.#hunt();
+      });
+    } catch (error) {
+      this.close();
+      throw error;
+    } finally {
+      this.#started = undefined;
+      timer?.cancel();
+      signal?.removeEventListener('abort', onAbort);
+    }
+  }
+
+  /** Ends the session; every unanswered request is rejected. Safe to call twice. */
+  close(): void {
+    if (this.#state === 'closed') return;
+    this.#state = 'closed';
+    this.#huntTimer?.cancel();
+    this.#tick?.cancel();
+    this.#renewal?.cancel();
+    this.#connection?.close();
+    const error = new RadosError('ENOTCONN', 'the client was closed', { outcome: 'unknown' });
+    for (const request of [...this.#pending.values()]) this.#settle(request, error);
+  }
+
+  // ---- requests ----
+
+  /** The newest and the oldest version of a map: `'osdmap'`, `'monmap'`. */
+  async getVersion(
+    what: string,
+    options?: RequestOptions,
+  ): Promise<{ newest: number; oldest: number }> {
+    const reply = await this.#request(
+      `get_version ${what}`,
+      MSG.MON_GET_VERSION_REPLY,
+      (tid) =>
+        outgoing(MSG.MON_GET_VERSION, encodeWith(monGetVersion, { handle: tid, what }), { tid }),
+      options,
+    );
+    const { version, oldestVersion } = decodeAll(
+      'MMonGetVersionReply',
+      monGetVersionReply,
+      reply.front,
+    );
+    return { newest: version, oldest: oldestVersion };
+  }
+
+  /**
+   * A monitor command, as `ceph` sends it: `{prefix: 'osd pool create', pool: 'rbd'}`.
+   * Rejects with the command's errno, its status line as the message.
+   */
+  async command(
+    command: Record<string, unknown>,
+    options: RequestOptions & { input?: Uint8Array } = {},
+  ): Promise<CommandResult> {
+    const prefix = String(command['prefix']);
+    const reply = await this.#request(
+      prefix,
+      MSG.MON_COMMAND_ACK,
+      (tid) =>
+        outgoing(
+          MSG.MON_COMMAND,
+          encodeWith(monCommand, {
+            paxos: NO_PAXOS,
+            fsid: this.fsid,
+            cmd: [JSON.stringify(command)],
+          }),
+          { tid, ...(options.input ? { data: [options.input] } : {}) },
+        ),
+      options,
+    );
+    const { r, rs } = decodeAll('MMonCommandAck', monCommandAck, reply.front);
+    if (r < 0) throw RadosError.fromErrno(r, { op: `mon command '${prefix}'`, detail: rs });
+    return { output: reply.data, status: rs };
+  }
+
+  /** Allocates a self-managed snapshot id; `epoch` is the map that knows it. */
+  async createSelfManagedSnap(
+    pool: number,
+    options?: RequestOptions,
+  ): Promise<{ snapid: bigint; epoch: number }> {
+    const { data, epoch } = await this.#poolOp(POOL_OP.CREATE_UNMANAGED_SNAP, pool, 0n, options);
+    if (!data || data.length !== 8)
+      throw new RadosError('EBADMSG', 'the monitor returned no snapshot id');
+    return { snapid: Buffer.from(data).readBigUInt64LE(0), epoch };
+  }
+
+  async removeSelfManagedSnap(
+    pool: number,
+    snapid: bigint,
+    options?: RequestOptions,
+  ): Promise<{ epoch: number }> {
+    return this.#poolOp(POOL_OP.DELETE_UNMANAGED_SNAP, pool, snapid, options);
+  }
+
+  async #poolOp(op: number, pool: number, snapid: bigint, options?: RequestOptions) {
+    const reply = await this.#request(
+      'pool op',
+      MSG.POOLOP_REPLY,
+      (tid) =>
+        outgoing(
+          MSG.POOLOP,
+          encodeWith(poolOp, {
+            paxos: NO_PAXOS,
+            fsid: this.fsid,
+            pool,
+            op,
+            auid: 0n,
+            snapid,
+            name: '',
+            pad: 0,
+            crushRule: 0,
+          }),
+          { tid, version: 4, compat: 2 },
+        ),
+      options,
+    );
+    const { code, epoch, data } = decodeAll('MPoolOpReply', poolOpReply, reply.front);
+    if (code < 0) {
+      throw RadosError.fromErrno(code, {
+        op: `pool op 0x${op.toString(16)}`,
+        target: `pool ${pool}`,
+      });
+    }
+    return { data, epoch };
+  }
+
+  /** Space and objects of the cluster, in KiB. */
+  async statfs(options?: RequestOptions) {
+    const reply = await this.#request(
+      'statfs',
+      MSG.STATFS_REPLY,
+      (tid) =>
+        outgoing(
+          MSG.STATFS,
+          encodeWith(statfs, { paxos: NO_PAXOS, fsid: this.fsid, dataPool: undefined }),
+          { tid, version: 2 },
+        ),
+      options,
+    );
+    return decodeAll('MStatfsReply', statfsReply, reply.front);
+  }
+
+  // ---- subscriptions ----
+
+  /** Asks for a map from version `start` on: once, or with every change. */
+  subscribe(what: string, start: number, options: { onetime: boolean }): void {
+    const known = this.#subscriptions.get(what);
+    if (known && known.start === start && (known.onetime === options.onetime || !known.onetime))
+      return;
+    this.#subscriptions.set(what, { start, onetime: options.onetime });
+    if (this.#state === 'open') this.#sendSubscriptions([what]);
+  }
+
+  /** Tells that version `have` arrived: a one-time wish is fulfilled, a standing one goes on from there. */
+  subscriptionGot(what: string, have: number): void {
+    const known = this.#subscriptions.get(what);
+    if (!known || have < known.start) return;
+    if (known.onetime) this.#subscriptions.delete(what);
+    else known.start = have + 1;
+  }
+
+  /** Renews service tickets now: an OSD refused ours. */
+  renewTickets(): void {
+    if (this.#state !== 'open' || !this.#connection) return;
+    this.#connection.send(
+      outgoing(
+        MSG.AUTH,
+        encodeWith(authMessage, {
+          paxos: NO_PAXOS,
+          protocol: this.#options.auth.method,
+          payload: this.#options.auth.buildRenewal(),
+          monmapEpoch: this.#monMap?.epoch ?? 0,
+        }),
+      ),
+    );
+  }
+
+  // ---- session ----
+
+  #hunt(): void {
+    if (this.#state === 'closed') return;
+    this.#state = 'hunting';
+    if (this.#candidates.length === 0) {
+      this.#candidates = this.#knownAddrs();
+      shuffle(this.#candidates, () => this.#options.env.random.float());
+    }
+    const target = this.#candidates.shift();
+    if (!target) {
+      this.#started?.reject(new RadosError('EINVAL', 'no monitor address is known (mon host)'));
+      return;
+    }
+    const name = `mon at ${formatAddr(target)}`;
+    this.#log.debug({ mon: name }, 'hunting');
+    this.#connection = Connection.connect({
+      ...this.#options,
+      name,
+      target,
+      expectedType: ENTITY_TYPE.MON,
+      auth: [() => this.#options.auth.monAuth()],
+      gid: () => -1n,
+      globalSeq: ++this.#globalSeq,
+      timeoutMs: this.#huntIntervalMs,
+      handler: {
+        onReady: (connection) => this.#onReady(connection),
+        onMessage: (connection, message) => this.#onMessage(connection, message),
+        onClose: (connection, error) => this.#onClose(connection, error),
+        onKeepaliveAck: () => {
+          this.#lastAck = this.#options.env.clock.monotonic();
+        },
+      },
+    });
+  }
+
+  #knownAddrs(): EntityAddr[] {
+    const fromMap = this.#monMap
+      ? [...this.#monMap.monInfo.values()].map((m) => msgr2Addr(m.publicAddrs))
+      : [];
+    const known = fromMap.filter((addr) => addr !== undefined);
+    return known.length > 0 ? known : [...this.#options.monAddrs];
+  }
+
+  #onReady(connection: Connection): void {
+    this.#state = 'open';
+    this.#huntIntervalMs = HUNT_INTERVAL_MS;
+    this.#candidates = [];
+    this.#seenAs = connection.peer.seenAs;
+    this.#lastAck = this.#options.env.clock.monotonic();
+    this.#scheduleTick();
+    this.#scheduleRenewal();
+    if (!this.#monMap) connection.send(outgoing(MSG.MON_GET_MAP));
+    this.#sendSubscriptions([...this.#subscriptions.keys()]);
+    for (const request of this.#pending.values()) request.send();
+  }
+
+  #onClose(connection: Connection, error: Error | undefined): void {
+    if (connection !== this.#connection || this.#state === 'closed') return;
+    this.#connection = undefined;
+    this.#tick?.cancel();
+    this.#renewal?.cancel();
+    if (error) this.#lastFailure = error;
+    if (this.#started && isRadosError(error) && isRefusal(error)) {
+      this.#started.reject(error);
+      return;
+    }
+    const wasOpen = this.#state === 'open';
+    this.#log.info({ mon: connection.name, err: error }, wasOpen ? 'session lost' : 'no session');
+    this.#state = 'hunting';
+    // The next candidate at once; after a full round without success, wait.
+    const delayMs = wasOpen || this.#candidates.length > 0 ? 0 : this.#huntIntervalMs / 3;
+    if (delayMs > 0) {
+      this.#huntIntervalMs = Math.min(this.#huntIntervalMs * HUNT_BACKOFF, HUNT_INTERVAL_MAX_MS);
+    }
+    this.#huntTimer = this.#options.env.timers.after(delayMs, () => this.#hunt());
+  }
+
+  #scheduleTick(): void {
+    this.#tick?.cancel();
+    this.#tick = this.#options.env.timers.after(PING_INTERVAL_MS, () => {
+      const silentMs = this.#options.env.clock.monotonic() - this.#lastAck;
+      if (silentMs > PING_TIMEOUT_MS) {
+        const name = this.#connection?.name ?? 'mon';
+        this.#connection?.close(
+          new RadosError('ETIMEDOUT', `${name} did not answer in ${Math.round(silentMs / 1000)} s`),
+        );
+        return;
+      }
+      this.#connection?.sendKeepalive();
+      this.#scheduleTick();
+    });
+  }
+
+  #scheduleRenewal(): void {
+    this.#renewal?.cancel();
+    const { auth, env } = this.#options;
+    const at = auth.nextRenewal();
+    if (at === undefined) return;
+    const delayMs = Math.min(Math.max(at - env.clock.now(), 1000), 2 ** 31 - 1);
+    this.#renewal = env.timers.after(delayMs, () => {
+      if (auth.renewalDue(env.clock.now())) this.renewTickets();
+      this.#scheduleRenewal();
+    });
+  }
+
+  #sendSubscriptions(names: readonly string[]): void {
+    const what = new Map<string, { start: number; flags: number }>();
+    for (const name of [...names].sort()) {
+      const wish = this.#subscriptions.get(name);
+      if (wish) what.set(name, { start: wish.start, flags: wish.onetime ? SUBSCRIBE_ONETIME : 0 });
+    }
+    if (what.size === 0) return;
+    this.#connection?.send(
+      outgoing(
+        MSG.MON_SUBSCRIBE,
+        encodeWith(monSubscribe, { what, hostname: this.#options.env.hostname }),
+        { version: 3 },
+      ),
+    );
+  }
+
+  #onMessage(connection: Connection, message: IncomingMessage): void {
+    if (connection !== this.#connection) return;
+    switch (message.type) {
+      case MSG.MON_MAP:
+        this.#onMonMap(message);
+        return;
+      case MSG.OSD_MAP:
+        this.#options.onOsdMap(message.front, message.version);
+        return;
+      case MSG.AUTH_REPLY: {
+        const reply = decodeAll('MAuthReply', authReply, message.front);
+        this.#options.auth.onRenewalReply(reply.result, reply.payload);
+        this.#scheduleRenewal();
+        return;
+      }
+      default: {
+        const request = this.#pending.get(message.tid);
+        if (request && request.type === message.type) this.#settle(request, message);
+        else this.#log.trace({ type: messageName(message.type) }, 'message ignored');
+      }
+    }
+  }
+
+  #onMonMap(message: IncomingMessage): void {
+    const { monmap } = decodeAll('MMonMap', monMapMessage, message.front);
+    const map = decodeAll('MonMap', monMap, monmap);
+    if (this.#monMap && map.fsid !== this.#monMap.fsid) {
+      throw new RadosError('EPROTO', `the monitor belongs to another cluster (${map.fsid})`);
+    }
+    this.#monMap = map;
+    this.subscriptionGot('monmap', map.epoch);
+    this.#log.debug({ epoch: map.epoch, mons: map.monInfo.size }, 'monmap');
+    this.#started?.resolve();
+  }
+
+  #request(
+    what: string,
+    replyType: number,
+    build: (tid: number) => ReturnType<typeof outgoing>,
+    options: RequestOptions = {},
+  ): Promise<IncomingMessage> {
+    const { signal, timeoutMs = this.#options.opTimeoutMs } = options;
+    if (this.#state === 'closed') {
+      return Promise.reject(new RadosError('ENOTCONN', `${what}: the client was closed`));
+    }
+    if (signal?.aborted) return Promise.reject(abortError(signal, { op: what }));
+    if (this.#pending.size >= MAX_PENDING) {
+      return Promise.reject(
+        new RadosError('EAGAIN', `${what}: ${MAX_PENDING} monitor requests are waiting already`, {
+          outcome: 'not-applied',
+        }),
+      );
+    }
+    return new Promise((resolve, reject) => {
+      const tid = ++this.#lastTid;
+      const onAbort = () =>
+        this.#settle(request, abortError(signal as AbortSignal, { op: what, outcome: 'unknown' }));
+      const request: PendingRequest = {
+        tid,
+        type: replyType,
+        what,
+        send: () => this.#connection?.send(build(tid)),
+        resolve: (message) => {
+          signal?.removeEventListener('abort', onAbort);
+          resolve(message);
+        },
+        reject: (error) => {
+          signal?.removeEventListener('abort', onAbort);
+          reject(error);
+        },
+        timer:
+          timeoutMs > 0
+            ? this.#options.env.timers.after(timeoutMs, () =>
+                this.#settle(request, this.#silent(what, timeoutMs)),
+              )
+            : undefined,
+      };
+      signal?.addEventListener('abort', onAbort, { once: true });
+      this.#pending.set(tid, request);
+      if (this.#state === 'open') request.send();
+    });
+  }
+
+  #settle(request: PendingRequest, outcome: IncomingMessage | Error): void {
+    if (!this.#pending.delete(request.tid)) return;
+    request.timer?.cancel();
+    if (outcome instanceof Error) request.reject(outcome);
+    // The front is a view of the receive window: whoever awaits the answer sees it a turn later.
+    else request.resolve({ ...outcome, front: outcome.front.slice() });
+  }
+
+  #silent(what: string, timeoutMs: number): RadosError {
+    const why =
+      this.#connection && this.#state === 'open'
+        ? `${this.#connection.name} did not answer in ${timeoutMs} ms`
+        : `no monitor could be reached in ${timeoutMs} ms`;
+    return new RadosError('ETIMEDOUT', `${what}: ${why}`, {
+      op: what,
+      outcome: 'unknown',
+      retryable: true,
+      cause: this.#lastFailure,
+    });
+  }
+
+  #unreachable(timeoutMs: number): RadosError {
+    const tried = this.#knownAddrs().map(formatAddr).join(', ');
+    const last = this.#lastFailure ? `; last: ${toRadosError(this.#lastFailure).message}` : '';
+    return new RadosError(
+      'ETIMEDOUT',
+      `no monitor of ${tried} answered in ${Math.round(timeoutMs / 1000)} s${last}`,
+      { op: 'connect', retryable: true, cause: this.#lastFailure },
+    );
+  }
+}
+
+/** Trying another monitor does not help against these. */
+function isRefusal(error: RadosError): boolean {
+  return ['EACCES', 'EPERM', 'EKEYREJECTED', 'EOPNOTSUPP'].includes(error.code);
+}
+
+function shuffle<T>(items: T[], random: () => number): void {
+  for (let i = items.length - 1; i > 0; i--) {
+    const j = Math.floor(random() * (i + 1));
+    [items[i], items[j]] = [items[j] as T, items[i] as T];
+  }
+}

@@ -1,0 +1,125 @@
+/** One operation on its way: what was asked, where it goes, and who waits for it. */
+
+import { RadosError } from '../base/errors.js';
+import { NOSNAP, type PgId, type SnapContext } from '../encoding/types.js';
+import { isWriteOp, OP, type OsdOp } from '../messages/osd-op.js';
+import { OSD_FLAG, type OsdReply } from '../messages/osd-messages.js';
+import type { ObjectTarget, OperateOptions, OperateResult } from './request.js';
+
+/** Where an object lies by the current map. */
+export interface Placement {
+  pg: PgId;
+  /** Full 32-bit object hash. */
+  hash: number;
+  /** The acting primary; -1 while the PG has none. */
+  osd: number;
+  /** Position in the acting set of an erasure-coded pool, else -1. */
+  shard: number;
+  /** Changes when the PG is split or merged. */
+  pgNum: number;
+}
+
+/**
+ * Why an operation is not under way:
+ * paused: the map's flags hold it; homeless: no primary, or no pool yet; backoff: the OSD asked to wait.
+ */
+export type ParkReason = 'paused' | 'homeless' | 'backoff';
+
+export class OpRequest {
+  readonly tid: number;
+  target: ObjectTarget;
+  readonly ops: readonly OsdOp[];
+  readonly snapid: bigint;
+  readonly snapContext: SnapContext | undefined;
+  readonly isWrite: boolean;
+  readonly isRead: boolean;
+  flags: number;
+  /** Where a lone read's payload belongs. */
+  readonly into: Uint8Array | undefined;
+  /** `clock.monotonic()` deadline, or Infinity. */
+  readonly deadlineAt: number;
+  readonly startedAt: number;
+  placement: Placement | undefined;
+  parked: ParkReason | undefined;
+  /** How often it was sent. */
+  attempts = 0;
+  /** The map it was last sent with. */
+  sentEpoch = 0;
+  /** Set while the connection writes the payload into `into`. */
+  placing = false;
+  readonly #resolve: (result: OperateResult) => void;
+  readonly #reject: (error: Error) => void;
+  #release: (() => void) | undefined;
+
+  constructor(
+    tid: number,
+    target: ObjectTarget,
+    ops: readonly OsdOp[],
+    options: OperateOptions,
+    times: { now: number; deadlineAt: number },
+    promise: { resolve: (result: OperateResult) => void; reject: (error: Error) => void },
+  ) {
+    this.tid = tid;
+    this.target = target;
+    this.ops = ops;
+    this.snapid = options.snapid ?? NOSNAP;
+    this.snapContext = options.snapContext;
+    this.isWrite = options.write === true || ops.some((op) => isWriteOp(op.code));
+    this.isRead = ops.some((op) => !isWriteOp(op.code));
+    // As the Objecter: a vector with both kinds is marked as both; the OSD goes by the opcodes.
+    this.flags =
+      OSD_FLAG.ONDISK |
+      OSD_FLAG.KNOWN_REDIR |
+      (this.isWrite ? OSD_FLAG.WRITE : 0) |
+      (this.isRead ? OSD_FLAG.READ : 0) |
+      (options.flags ?? 0);
+    this.into = ops.length === 1 && ops[0]?.code === OP.READ ? options.into : undefined;
+    this.startedAt = times.now;
+    this.deadlineAt = times.deadlineAt;
+    this.#resolve = promise.resolve;
+    this.#reject = promise.reject;
+  }
+
+  /** Runs when the request settles, however it does. */
+  onSettled(release: () => void): void {
+    this.#release = release;
+  }
+
+  resolve(result: OperateResult): void {
+    this.#release?.();
+    this.#resolve(result);
+  }
+
+  reject(error: Error): void {
+    this.#release?.();
+    this.#reject(error);
+  }
+
+  /** What a failure means for the object: a write that was never sent certainly did not happen. */
+  get outcome(): 'not-applied' | 'unknown' | undefined {
+    if (!this.isWrite) return undefined;
+    return this.attempts === 0 ? 'not-applied' : 'unknown';
+  }
+
+  /** The reply's outputs; a lone read with `into` ends up there. */
+  outputs(reply: OsdReply): OperateResult {
+    const ops = reply.ops.map(({ rval, outdata }) => ({ rval, outdata }));
+    const first = ops[0];
+    if (
+      this.into &&
+      first &&
+      first.outdata.buffer !== this.into.buffer &&
+      first.outdata.length > 0
+    ) {
+      if (first.outdata.length > this.into.length) {
+        throw new RadosError(
+          'EOVERFLOW',
+          `the OSD returned ${first.outdata.length} bytes for a read of ${this.into.length}`,
+        );
+      }
+      this.into.set(first.outdata);
+      first.outdata = this.into.subarray(0, first.outdata.length);
+    }
+    return { result: reply.result, ops, userVersion: reply.userVersion };
+  }
+}

@@ -1,0 +1,707 @@
+/**
+ * The objecter: sends operations to the OSDs that the map names, and keeps sending until they are done.
+ *
+ * A request is always in exactly one place: on the session of its target OSD, or parked (homeless, paused, held back).
+ * Whenever the map changes, a connection is lost or an OSD lifts a backoff, requests are re-targeted and sent again,
+ * in tid order, which keeps the order of operations on one object (`osdc/Objecter.cc`, `net/ceph/osd_client.c`).
+ */
+
+import type { Logger } from 'pino';
+import type { ClusterAuth } from '../auth/method.js';
+import type { Timer } from '../base/environment.js';
+import { abortError, isRadosError, ProtocolError, RadosError } from '../base/errors.js';
+import { decodeAll, encodeWith } from '../encoding/codec.js';
+import {
+  EMPTY_SNAP_CONTEXT,
+  formatPgId,
+  NO_SHARD,
+  type SpgId,
+  utimeFromMs,
+  ZERO_TIME,
+} from '../encoding/types.js';
+import { FEATURES_SUPPORTED } from '../messages/features.js';
+import { type OsdOp, opName } from '../messages/osd-op.js';
+import {
+  BACKOFF_OP,
+  decodeOsdReply,
+  encodeOsdRequest,
+  MOSDOP_COMPAT,
+  MOSDOP_VERSION,
+  OSD_FLAG,
+  osdBackoff,
+  osdRequestData,
+  type OsdReply,
+} from '../messages/osd-messages.js';
+import { type IncomingMessage, MSG, outgoing, PRIORITY } from '../messages/types.js';
+import type { MonClient } from '../mon-client/mon-client.js';
+import type { MessengerContext } from '../msgr/connection.js';
+import { inRange } from './backoff.js';
+import type { MapFollower } from './map-follower.js';
+import { type MapUpdate } from './map-follower.js';
+import { OpRequest, type ParkReason } from './op-request.js';
+import type { ObjectTarget, OperateOptions, OperateResult } from './request.js';
+import { OsdSession } from './session.js';
+import { mustResend, pausedBy, placeObject, sortPosition } from './target.js';
+import { Throttle } from './throttle.js';
+
+export interface OsdClientOptions extends MessengerContext {
+  monClient: MonClient;
+  auth: ClusterAuth;
+  modes: readonly number[];
+  nonce: number;
+  maps: MapFollower;
+  /** Default deadline of an operation in milliseconds; 0 waits for ever (krbd's `osd_request_timeout`). */
+  opTimeoutMs: number;
+  /** A session without operations is closed after this long (krbd's `osd_idle_ttl`). */
+  idleTtlMs: number;
+  /** An OSD that owes an answer is pinged this often (krbd's `osdkeepalive`). */
+  keepaliveMs: number;
+}
+
+/** As librados' `objecter_inflight_ops`; more wait their turn. */
+const MAX_IN_FLIGHT = 1024;
+const MAX_WAITING = 65_536;
+/** After so many refused tickets in a row the operations fail. */
+const MAX_AUTH_REFUSALS = 4;
+
+export class OsdClient {
+  readonly #options: OsdClientOptions;
+  readonly #log: Logger;
+  readonly #maps: MapFollower;
+  readonly #sessions = new Map<number, OsdSession>();
+  /** Every request that is under way or parked, by tid (ascending). */
+  readonly #requests = new Map<number, OpRequest>();
+  readonly #throttle = new Throttle(MAX_IN_FLIGHT, MAX_WAITING);
+  #lastTid = 0;
+  #globalSeq = 0n;
+  #closed = false;
+  #deadline: { at: number; timer: Timer } | undefined;
+  #tick: Timer | undefined;
+  /** Pools whose absence is being checked with the monitors. */
+  readonly #poolChecks = new Set<number>();
+
+  constructor(options: OsdClientOptions) {
+    this.#options = options;
+    this.#log = options.env.log.objecter;
+    this.#maps = options.maps;
+    this.#maps.onUpdate((update) => this.#onMapUpdate(update));
+    this.#scheduleTick();
+  }
+
+  /** Operations under way or parked: 0 when nothing is pending. */
+  get pending(): number {
+    return this.#requests.size;
+  }
+
+  /**
+   * Sends an op vector to an object and resolves with its outputs.
+   *
+   * Rejects with the OSD's errno for a negative result; ENOENT when the pool is gone; ETIMEDOUT or ECANCELED by deadline
+   * or signal; EAGAIN when more than 65,536 operations wait already. `outcome` tells whether a write may have happened.
+   */
+  async operate(
+    target: ObjectTarget,
+    ops: readonly OsdOp[],
+    options: OperateOptions = {},
+  ): Promise<OperateResult> {
+    const { signal } = options;
+    if (signal?.aborted)
+      throw abortError(signal, { op: describe(ops), target: target.oid, outcome: 'not-applied' });
+    const admission = this.#throttle.acquire(signal);
+    if (admission) await admission;
+    if (this.#closed) {
+      this.#throttle.give();
+      throw this.#closedError(ops, target);
+    }
+    return new Promise<OperateResult>((resolve, reject) =>
+      this.#submit(target, ops, options, { resolve, reject }),
+    );
+  }
+
+  /** Resolves when the map is at least `epoch`. */
+  waitForEpoch(epoch: number, signal?: AbortSignal): Promise<void> {
+    return this.#maps.waitFor(epoch, () => this.#wantMap(epoch), signal);
+  }
+
+  /** Asks the monitors for the newest map and waits for it. */
+  async waitForLatestMap(signal?: AbortSignal): Promise<void> {
+    const { newest } = await this.#options.monClient.getVersion('osdmap', signal ? { signal } : {});
+    await this.waitForEpoch(newest, signal);
+  }
+
+  /** Drops all sessions; every operation is rejected. Safe to call twice. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#tick?.cancel();
+    this.#deadline?.timer.cancel();
+    for (const session of this.#sessions.values()) session.drop();
+    for (const request of [...this.#requests.values()]) {
+      this.#fail(request, this.#closedError(request.ops, request.target, request.outcome));
+    }
+    this.#throttle.close(
+      new RadosError('ENOTCONN', 'the client was closed', { outcome: 'not-applied' }),
+    );
+  }
+
+  // ---- submission ----
+
+  #submit(
+    target: ObjectTarget,
+    ops: readonly OsdOp[],
+    options: OperateOptions,
+    promise: { resolve: (result: OperateResult) => void; reject: (error: Error) => void },
+  ): void {
+    const now = this.#options.env.clock.monotonic();
+    const timeoutMs = options.timeoutMs ?? this.#options.opTimeoutMs;
+    const deadlineAt = timeoutMs > 0 ? now + timeoutMs : Number.POSITIVE_INFINITY;
+    const request = new OpRequest(
+      ++this.#lastTid,
+      target,
+      ops,
+      options,
+      { now, deadlineAt },
+      promise,
+    );
+    const { signal } = options;
+    if (signal) {
+      const onAbort = () => this.#abandon(request, abortError(signal, this.#context(request)));
+      signal.addEventListener('abort', onAbort, { once: true });
+      request.onSettled(() => signal.removeEventListener('abort', onAbort));
+    }
+    this.#requests.set(request.tid, request);
+    if (deadlineAt !== Number.POSITIVE_INFINITY) this.#armDeadline(deadlineAt);
+    this.#dispatch(request);
+  }
+
+  /** Finds the target by the current map and sends, or parks. */
+  #dispatch(request: OpRequest): void {
+    const map = this.#maps.map;
+    if (!map) {
+      this.#park(request, 'homeless');
+      this.#wantMap(1);
+      return;
+    }
+    const placement = placeObject(map, request.target);
+    if (!placement) {
+      this.#park(request, 'homeless');
+      this.#checkPool(request.target.pool);
+      return;
+    }
+    request.placement = placement;
+    if (pausedBy(map, request)) {
+      this.#park(request, 'paused');
+      this.#wantMap(map.epoch + 1);
+      return;
+    }
+    if (placement.osd < 0) {
+      this.#park(request, 'homeless');
+      this.#wantMap(map.epoch + 1);
+      return;
+    }
+    const session = this.#session(placement.osd);
+    if (!session) {
+      this.#park(request, 'homeless');
+      this.#wantMap(map.epoch + 1);
+      return;
+    }
+    this.#attach(request, session);
+  }
+
+  #attach(request: OpRequest, session: OsdSession): void {
+    request.parked = undefined;
+    session.requests.set(request.tid, request);
+    if (session.open) this.#send(request, session);
+    else session.connect();
+  }
+
+  #park(request: OpRequest, reason: ParkReason): void {
+    this.#detach(request);
+    request.parked = reason;
+  }
+
+  #detach(request: OpRequest): void {
+    const session = this.#sessionOf(request);
+    if (!session?.requests.delete(request.tid)) return;
+    if (session.requests.size === 0) session.idleSince = this.#options.env.clock.monotonic();
+  }
+
+  #sessionOf(request: OpRequest): OsdSession | undefined {
+    return request.placement ? this.#sessions.get(request.placement.osd) : undefined;
+  }
+
+  #session(osd: number): OsdSession | undefined {
+    const addr = this.#maps.map?.msgr2Addr(osd);
+    if (!addr) return undefined;
+    const known = this.#sessions.get(osd);
+    if (known) return known;
+    const session = new OsdSession(
+      addr,
+      { ...this.#options, osd, nextGlobalSeq: () => ++this.#globalSeq },
+      {
+        onOpen: (opened) => this.#onOpen(opened),
+        onMessage: (from, message) => this.#onMessage(from, message),
+        onLost: (lost, error) => this.#onLost(lost, error),
+      },
+    );
+    this.#sessions.set(osd, session);
+    return session;
+  }
+
+  #send(request: OpRequest, session: OsdSession): void {
+    const map = this.#maps.map;
+    const { placement } = request;
+    if (!map || !placement) return;
+    if (session.backoffs.covers(spg(request), sortPosition(request, placement))) {
+      request.parked = 'backoff';
+      return;
+    }
+    const retry = request.attempts++;
+    request.parked = undefined;
+    request.sentEpoch = map.epoch;
+    const front = encodeOsdRequest({
+      pg: placement.pg,
+      shard: placement.shard,
+      hash: placement.hash,
+      epoch: map.epoch,
+      flags: retry > 0 ? request.flags | OSD_FLAG.RETRY : request.flags,
+      mtime: request.isWrite ? utimeFromMs(this.#options.env.clock.now()) : ZERO_TIME,
+      locator: {
+        pool: request.target.pool,
+        key: request.target.key ?? '',
+        nspace: request.target.nspace,
+        hash: request.target.hash ?? -1,
+      },
+      oid: request.target.oid,
+      ops: request.ops,
+      snapid: request.snapid,
+      snapContext: request.snapContext ?? EMPTY_SNAP_CONTEXT,
+      retryAttempt: retry,
+      features: FEATURES_SUPPORTED,
+    });
+    session.send(
+      outgoing(MSG.OSD_OP, front, {
+        version: MOSDOP_VERSION,
+        compat: MOSDOP_COMPAT,
+        tid: request.tid,
+        priority: PRIORITY.CLIENT_OP,
+        data: osdRequestData(request.ops),
+      }),
+    );
+  }
+
+  // ---- sessions ----
+
+  #onOpen(session: OsdSession): void {
+    this.#log.debug({ osd: session.name, requests: session.requests.size }, 'session open');
+    for (const request of inTidOrder(session.requests)) this.#send(request, session);
+  }
+
+  #onLost(session: OsdSession, error: Error | undefined): void {
+    this.#log.info(
+      { osd: session.name, err: error, requests: session.requests.size },
+      'session lost',
+    );
+    if (this.#closed) return;
+    if (isRadosError(error) && ['EACCES', 'EPERM', 'EKEYREJECTED'].includes(error.code)) {
+      this.#onRefused(session, error);
+    }
+    if (session.requests.size === 0) return;
+    // The OSD may be down, moved or restarted: a newer map will tell. Until then, keep trying where it was.
+    if (this.#maps.map) this.#wantMap(this.#maps.map.epoch + 1);
+    session.connect();
+  }
+
+  /** The OSD did not take our ticket: get another, and give up when that does not help. */
+  #onRefused(session: OsdSession, error: RadosError): void {
+    session.refusals++;
+    this.#options.auth.dropTicket(4);
+    this.#options.monClient.renewTickets();
+    if (session.refusals < MAX_AUTH_REFUSALS) return;
+    for (const request of [...session.requests.values()]) {
+      this.#fail(
+        request,
+        new RadosError(
+          error.errno,
+          `${describe(request.ops)} ${request.target.oid}: ${error.message}`,
+          {
+            ...this.#context(request),
+            cause: error,
+          },
+        ),
+      );
+    }
+  }
+
+  #onMessage(session: OsdSession, message: IncomingMessage): void {
+    switch (message.type) {
+      case MSG.OSD_OPREPLY:
+        this.#onReply(session, message);
+        return;
+      case MSG.OSD_MAP:
+        this.#maps.handle(message.front, message.version);
+        return;
+      case MSG.OSD_BACKOFF:
+        this.#onBackoff(session, message);
+        return;
+      default:
+        this.#log.trace({ osd: session.name, type: message.type }, 'message ignored');
+    }
+  }
+
+  #onReply(session: OsdSession, message: IncomingMessage): void {
+    const request = session.requests.get(message.tid);
+    if (!request) return;
+    const reply = decodeOsdReply(message.front, message.data, message.version);
+    if (reply.retryAttempt >= 0 && reply.retryAttempt !== request.attempts - 1) {
+      this.#log.debug(
+        { tid: message.tid, retry: reply.retryAttempt },
+        'reply to an earlier attempt ignored',
+      );
+      return;
+    }
+    request.placing = false;
+    if (reply.redirect) {
+      this.#redirect(request, reply.redirect);
+      return;
+    }
+    if (
+      reply.result === -11 &&
+      (request.flags & (OSD_FLAG.BALANCE_READS | OSD_FLAG.LOCALIZE_READS)) !== 0
+    ) {
+      // A replica that cannot serve the read sends us to the primary.
+      request.flags &= ~(OSD_FLAG.BALANCE_READS | OSD_FLAG.LOCALIZE_READS);
+      this.#detach(request);
+      this.#dispatch(request);
+      return;
+    }
+    this.#detach(request);
+    this.#finish(request);
+    if (reply.result < 0) {
+      request.reject(this.#resultError(request, reply, session));
+      return;
+    }
+    try {
+      request.resolve(request.outputs(reply));
+    } catch (error) {
+      request.reject(error as Error);
+    }
+  }
+
+  #redirect(request: OpRequest, redirect: NonNullable<OsdReply['redirect']>): void {
+    this.#detach(request);
+    const { locator, objectName } = redirect;
+    request.target = {
+      pool: locator.pool >= 0 ? locator.pool : request.target.pool,
+      nspace: locator.nspace || request.target.nspace,
+      key: locator.key,
+      oid: objectName || request.target.oid,
+    };
+    request.flags |= OSD_FLAG.REDIRECTED | OSD_FLAG.IGNORE_CACHE | OSD_FLAG.IGNORE_OVERLAY;
+    this.#dispatch(request);
+  }
+
+  #resultError(request: OpRequest, reply: OsdReply, session: OsdSession): RadosError {
+    const failed = reply.ops.find((op) => op.rval < 0);
+    return RadosError.fromErrno(reply.result, {
+      op:
+        failed && request.ops.length > 1
+          ? `${opName(failed.op.code)} in ${describe(request.ops)}`
+          : describe(request.ops),
+      target: `${this.#describeTarget(request)} at osd.${session.osd}`,
+      // The OSD answered: a failed vector changes nothing.
+      outcome: request.isWrite ? 'not-applied' : undefined,
+    });
+  }
+
+  #onBackoff(session: OsdSession, message: IncomingMessage): void {
+    const backoff = decodeAll('MOSDBackoff', osdBackoff, message.front);
+    if (backoff.op === BACKOFF_OP.BLOCK) {
+      if (!session.backoffs.add(backoff)) {
+        throw new ProtocolError(`${session.name} holds back more ranges than can be kept`);
+      }
+      session.send(
+        outgoing(MSG.OSD_BACKOFF, encodeWith(osdBackoff, { ...backoff, op: BACKOFF_OP.ACK_BLOCK })),
+      );
+      // What was sent in that range was dropped by the OSD.
+      for (const request of session.requests.values()) {
+        if (
+          request.placement &&
+          samePg(spg(request), backoff.pg) &&
+          inRange(sortPosition(request, request.placement), backoff)
+        ) {
+          request.parked = 'backoff';
+        }
+      }
+    } else if (backoff.op === BACKOFF_OP.UNBLOCK) {
+      const removed = session.backoffs.remove(backoff.pg, backoff.id);
+      if (!removed) return;
+      for (const request of inTidOrder(session.requests)) {
+        if (request.parked === 'backoff' && samePg(spg(request), removed.pg))
+          this.#send(request, session);
+      }
+    }
+  }
+
+  // ---- maps ----
+
+  #wantMap(epoch: number): void {
+    this.#options.monClient.subscribe('osdmap', epoch, { onetime: true });
+  }
+
+  #onMapUpdate(update: MapUpdate): void {
+    this.#moveSessions();
+    let needsNewer = false;
+    for (const request of inTidOrder(this.#requests)) {
+      needsNewer = this.#reconsider(request, update) || needsNewer;
+    }
+    if (needsNewer) this.#wantMap(update.map.epoch + 1);
+  }
+
+  /** Sessions of OSDs that are down or came back elsewhere are dropped before requests are looked at. */
+  #moveSessions(): void {
+    const map = this.#maps.map;
+    for (const [osd, session] of this.#sessions) {
+      const addr = map?.msgr2Addr(osd);
+      if (!addr) {
+        session.drop();
+        this.#sessions.delete(osd);
+        for (const request of session.requests.values()) request.parked = 'homeless';
+      } else if (!session.hasAddr(addr)) {
+        session.moveTo(addr);
+        if (session.requests.size > 0) session.connect();
+      }
+    }
+  }
+
+  /** Re-targets one request after a map change; true while it waits for a newer one. */
+  #reconsider(request: OpRequest, update: MapUpdate): boolean {
+    const { map } = update;
+    const before = request.placement;
+    const after = placeObject(map, request.target);
+    if (!after) {
+      this.#park(request, 'homeless');
+      this.#checkPool(request.target.pool);
+      return false;
+    }
+    const paused = pausedBy(map, request);
+    const stay =
+      request.parked === undefined &&
+      !paused &&
+      before !== undefined &&
+      this.#sessions.get(before.osd)?.requests.has(request.tid) === true &&
+      !mustResend(before, after, map, request, update.skipped);
+    if (stay) return false;
+    const session = this.#sessionOf(request);
+    if (
+      request.parked === 'backoff' &&
+      !paused &&
+      before &&
+      session &&
+      !mustResend(before, after, map, request, update.skipped)
+    ) {
+      return false;
+    }
+    this.#detach(request);
+    request.placement = after;
+    if (paused || after.osd < 0) {
+      request.parked = paused ? 'paused' : 'homeless';
+      return true;
+    }
+    const next = this.#session(after.osd);
+    if (!next) {
+      request.parked = 'homeless';
+      return true;
+    }
+    this.#attach(request, next);
+    return false;
+  }
+
+  /**
+   * A pool that our map lacks may be younger than the map, or gone: the monitors' newest epoch decides.
+   */
+  #checkPool(pool: number): void {
+    if (this.#poolChecks.has(pool) || this.#closed) return;
+    this.#poolChecks.add(pool);
+    void this.#options.monClient
+      .getVersion('osdmap')
+      .then(({ newest }) => this.waitForEpoch(newest))
+      .then(
+        () => {
+          this.#poolChecks.delete(pool);
+          if (this.#maps.map?.hasPool(pool)) return;
+          for (const request of [...this.#requests.values()]) {
+            if (request.target.pool !== pool || request.parked !== 'homeless') continue;
+            this.#fail(
+              request,
+              RadosError.fromErrno(-2, {
+                ...this.#context(request),
+                detail: `pool ${pool} does not exist`,
+              }),
+            );
+          }
+        },
+        () => {
+          this.#poolChecks.delete(pool);
+          if (!this.#closed) this.#options.env.timers.after(1000, () => this.#recheckPool(pool));
+        },
+      );
+  }
+
+  #recheckPool(pool: number): void {
+    if (
+      [...this.#requests.values()].some((r) => r.target.pool === pool && r.parked === 'homeless')
+    ) {
+      this.#checkPool(pool);
+    }
+  }
+
+  // ---- endings ----
+
+  #finish(request: OpRequest): void {
+    this.#requests.delete(request.tid);
+    this.#throttle.give();
+  }
+
+  #fail(request: OpRequest, error: Error): void {
+    if (!this.#requests.has(request.tid)) return;
+    this.#detach(request);
+    this.#finish(request);
+    request.reject(error);
+  }
+
+  /** Gives up on a request that an OSD may still answer. */
+  #abandon(request: OpRequest, error: Error): void {
+    const session = this.#sessionOf(request);
+    const placing = request.placing;
+    this.#fail(request, error);
+    // The socket is writing into the caller's buffer, which is the caller's again from here on: only dropping the
+    // connection stops that for certain. The other operations on it are sent again.
+    if (placing && session) {
+      session.drop(new RadosError('ECANCELED', `${session.name}: a read was abandoned half-way`));
+      if (session.requests.size > 0) session.connect();
+    }
+  }
+
+  #armDeadline(at: number): void {
+    if (this.#deadline && this.#deadline.at <= at) return;
+    this.#deadline?.timer.cancel();
+    const delayMs = Math.max(0, at - this.#options.env.clock.monotonic());
+    const timer = this.#options.env.timers.after(Math.ceil(delayMs), () => this.#onDeadline());
+    this.#deadline = { at, timer };
+  }
+
+  #onDeadline(): void {
+    this.#deadline = undefined;
+    const now = this.#options.env.clock.monotonic();
+    let next = Number.POSITIVE_INFINITY;
+    for (const request of [...this.#requests.values()]) {
+      if (request.deadlineAt <= now) this.#abandon(request, this.#timeoutError(request, now));
+      else next = Math.min(next, request.deadlineAt);
+    }
+    if (next !== Number.POSITIVE_INFINITY) this.#armDeadline(next);
+  }
+
+  #timeoutError(request: OpRequest, now: number): RadosError {
+    const seconds = ((now - request.startedAt) / 1000).toFixed(1);
+    const session = this.#sessionOf(request);
+    const culprit =
+      request.parked === 'paused'
+        ? 'the cluster is paused or full'
+        : request.parked === 'backoff'
+          ? `${session?.name ?? 'the OSD'} asked to wait`
+          : request.placement && request.placement.osd < 0
+            ? `pg ${formatPgId(request.placement.pg)} has no primary`
+            : session
+              ? `${session.name} did not answer${session.open ? '' : ' (not connected)'}`
+              : 'no osdmap yet';
+    return new RadosError(
+      'ETIMEDOUT',
+      `${describe(request.ops)} ${this.#describeTarget(request)}: ${culprit} in ${seconds} s`,
+      { ...this.#context(request), retryable: true },
+    );
+  }
+
+  #closedError(
+    ops: readonly OsdOp[],
+    target: ObjectTarget,
+    outcome?: 'not-applied' | 'unknown',
+  ): RadosError {
+    return new RadosError('ENOTCONN', `${describe(ops)} ${target.oid}: the client was closed`, {
+      op: describe(ops),
+      target: target.oid,
+      outcome: outcome ?? 'not-applied',
+    });
+  }
+
+  #context(request: OpRequest) {
+    return {
+      op: describe(request.ops),
+      target: this.#describeTarget(request),
+      outcome: request.outcome,
+    };
+  }
+
+  #describeTarget({ target }: OpRequest): string {
+    const pool = this.#maps.map?.poolName(target.pool) ?? `pool ${target.pool}`;
+    return [pool, target.nspace, target.oid].filter((part) => part !== '').join('/');
+  }
+
+  // ---- upkeep ----
+
+  #scheduleTick(): void {
+    this.#tick = this.#options.env.timers.after(
+      this.#options.keepaliveMs,
+      () => {
+        this.#onTick();
+        if (!this.#closed) this.#scheduleTick();
+      },
+      { background: true },
+    );
+  }
+
+  /** Pings OSDs that owe answers, so that a dead connection is noticed; closes idle sessions. */
+  #onTick(): void {
+    const now = this.#options.env.clock.monotonic();
+    for (const [osd, session] of this.#sessions) {
+      if (session.requests.size > 0) {
+        const [oldest] = session.requests.values();
+        const late = oldest !== undefined && now - oldest.startedAt > this.#options.keepaliveMs;
+        if (late && session.open) session.send(outgoing(MSG.PING));
+        if (late && this.#maps.map) this.#wantMap(this.#maps.map.epoch + 1);
+      } else if (now - session.idleSince > this.#options.idleTtlMs) {
+        session.drop();
+        this.#sessions.delete(osd);
+      }
+    }
+  }
+}
+
+function inTidOrder(requests: Map<number, OpRequest>): OpRequest[] {
+  return [...requests.values()].sort((a, b) => a.tid - b.tid);
+}
+
+function spg(request: OpRequest): SpgId {
+  const { placement } = request;
+  return { pg: placement?.pg ?? { pool: -1, seed: 0 }, shard: placement?.shard ?? NO_SHARD };
+}
+
+function samePg(a: SpgId, b: SpgId): boolean {
+  return a.pg.pool === b.pg.pool && a.pg.seed === b.pg.seed && a.shard === b.shard;
+}
+
+function describe(ops: readonly OsdOp[]): string {
+  return ops
+    .map((op) => (op.arg.kind === 'cls' ? classCallName(op, op.arg) : opName(op.code)))
+    .join('+');
+}
+
+/** `rbd.get_id`: what an object class is asked for. */
+function classCallName(op: OsdOp, arg: { classLength: number; methodLength: number }): string {
+  const name = Buffer.from(
+    op.indata.buffer,
+    op.indata.byteOffset,
+    arg.classLength + arg.methodLength,
+  ).toString('latin1');
+  return `${name.slice(0, arg.classLength)}.${name.slice(arg.classLength)}`;
+}

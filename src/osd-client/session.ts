@@ -1,0 +1,156 @@
+/**
+ * The client's session with one OSD: a lossy connection that is opened again whenever operations need it,
+ * the operations under way on it, and the backoffs that the OSD asked for.
+ *
+ *     closed -> connecting -> open -> closed -> (wait) -> connecting ...
+ *
+ * A connection's loss loses nothing: the operations stay, and are sent again in tid order with RETRY.
+ */
+
+import type { Timer } from '../base/environment.js';
+import { type EntityAddr, ENTITY_TYPE, formatAddr, sameAddr } from '../encoding/entity.js';
+import type { IncomingMessage, OutgoingMessage } from '../messages/types.js';
+import { Connection, type MessengerContext } from '../msgr/connection.js';
+import type { ClusterAuth } from '../auth/method.js';
+import { BackoffSet } from './backoff.js';
+import type { OpRequest } from './op-request.js';
+
+export interface SessionOptions extends MessengerContext {
+  osd: number;
+  auth: ClusterAuth;
+  modes: readonly number[];
+  nonce: number;
+  nextGlobalSeq: () => bigint;
+}
+
+export interface SessionEvents {
+  /** The session is up: the owner (re)sends what it has. */
+  onOpen(session: OsdSession): void;
+  onMessage(session: OsdSession, message: IncomingMessage): void;
+  /** The connection was lost or could not be made; the owner decides when to call `connect` again. */
+  onLost(session: OsdSession, error: Error | undefined): void;
+}
+
+const CONNECT_TIMEOUT_MS = 10_000;
+const RETRY_MIN_MS = 100;
+const RETRY_MAX_MS = 5_000;
+
+export class OsdSession {
+  readonly osd: number;
+  readonly backoffs = new BackoffSet();
+  /** Operations whose target is this OSD, in the order of their tids. */
+  readonly requests = new Map<number, OpRequest>();
+  /** When the last operation finished: idle sessions are closed. */
+  idleSince: number;
+  readonly #options: SessionOptions;
+  readonly #events: SessionEvents;
+  #addr: EntityAddr;
+  #connection: Connection | undefined;
+  #retry: Timer | undefined;
+  #retryDelayMs = 0;
+  /** Failures in a row that were refusals by authentication. */
+  refusals = 0;
+
+  constructor(addr: EntityAddr, options: SessionOptions, events: SessionEvents) {
+    this.osd = options.osd;
+    this.#addr = addr;
+    this.#options = options;
+    this.#events = events;
+    this.idleSince = options.env.clock.monotonic();
+  }
+
+  /** `osd.3 at v2:10.0.0.7:6803/1`. */
+  get name(): string {
+    return `osd.${this.osd} at ${formatAddr(this.#addr)}`;
+  }
+
+  get open(): boolean {
+    return this.#connection?.ready ?? false;
+  }
+
+  hasAddr(addr: EntityAddr): boolean {
+    return sameAddr(this.#addr, addr);
+  }
+
+  /** The OSD came back elsewhere: the old connection is dropped, a new one made when needed. */
+  moveTo(addr: EntityAddr): void {
+    this.#addr = addr;
+    this.#retryDelayMs = 0;
+    this.drop();
+  }
+
+  /** Makes sure that a connection exists or is on its way. */
+  connect(): void {
+    if (this.#connection || this.#retry) return;
+    if (this.#retryDelayMs > 0) {
+      this.#retry = this.#options.env.timers.after(this.#retryDelayMs, () => {
+        this.#retry = undefined;
+        if (this.requests.size > 0) this.#dial();
+      });
+      return;
+    }
+    this.#dial();
+  }
+
+  send(message: OutgoingMessage): void {
+    this.#connection?.send(message);
+  }
+
+  /** Writes what was collected at once. */
+  flush(): void {
+    this.#connection?.flush();
+  }
+
+  /** Drops the connection; operations stay. A new connection replaces it on the next `connect`. */
+  drop(error?: Error): void {
+    this.#retry?.cancel();
+    this.#retry = undefined;
+    const connection = this.#connection;
+    this.#connection = undefined;
+    this.backoffs.clear();
+    connection?.close(error);
+  }
+
+  #dial(): void {
+    const { auth, nextGlobalSeq } = this.#options;
+    this.#connection = Connection.connect({
+      ...this.#options,
+      name: this.name,
+      target: this.#addr,
+      expectedType: ENTITY_TYPE.OSD,
+      auth: [() => auth.serviceAuth(ENTITY_TYPE.OSD)],
+      gid: () => auth.globalId,
+      globalSeq: nextGlobalSeq(),
+      timeoutMs: CONNECT_TIMEOUT_MS,
+      handler: {
+        onReady: () => {
+          this.#retryDelayMs = 0;
+          this.refusals = 0;
+          this.#events.onOpen(this);
+        },
+        onMessage: (connection, message) => {
+          if (connection === this.#connection) this.#events.onMessage(this, message);
+        },
+        onClose: (connection, error) => this.#onClose(connection, error),
+        placeData: (message, _front, length) => this.#placeData(message.tid, length),
+      },
+    });
+  }
+
+  #onClose(connection: Connection, error: Error | undefined): void {
+    if (connection !== this.#connection) return;
+    this.#connection = undefined;
+    this.backoffs.clear();
+    this.#retryDelayMs = Math.min(Math.max(this.#retryDelayMs * 2, RETRY_MIN_MS), RETRY_MAX_MS);
+    for (const request of this.requests.values()) request.placing = false;
+    this.#events.onLost(this, error);
+  }
+
+  /** A lone read's payload goes straight to where the caller wants it. */
+  #placeData(tid: number, length: number): Uint8Array | undefined {
+    const request = this.requests.get(tid);
+    if (!request?.into || length > request.into.length) return undefined;
+    request.placing = true;
+    return request.into.subarray(0, length);
+  }
+}

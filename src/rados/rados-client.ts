@@ -1,0 +1,221 @@
+/** A client of one cluster: monitors, maps and OSDs behind pools and objects. The counterpart of librados' `Rados`. */
+
+import type { ClusterAuth } from '../auth/method.js';
+import type { Environment } from '../base/environment.js';
+import { RadosError } from '../base/errors.js';
+import { ADDR_TYPE, type EntityAddr, formatAddr } from '../encoding/entity.js';
+import { type Crc32c, createCrc32c } from '../kernels/crc32c.js';
+import type { Kernels } from '../kernels/load.js';
+import type { OsdOp } from '../messages/osd-op.js';
+import { type CommandResult, MonClient, type RequestOptions } from '../mon-client/mon-client.js';
+import { WindowPool } from '../msgr/window-pool.js';
+import { MapFollower } from '../osd-client/map-follower.js';
+import { OsdClient } from '../osd-client/osd-client.js';
+import type { ObjectTarget, OperateOptions, OperateResult } from '../osd-client/request.js';
+import { wasmMappers } from '../osdmap/crush-wasm.js';
+import { IoContext, type ObjectOperator, type PoolInfo } from './io-context.js';
+
+export interface RadosClientOptions {
+  env: Environment;
+  kernels: Kernels;
+  auth: ClusterAuth;
+  monAddrs: readonly EntityAddr[];
+  /** `CON_MODE`s in order of preference, towards monitors and OSDs. */
+  monModes: readonly number[];
+  osdModes: readonly number[];
+  /** How long `connect` may take (`client_mount_timeout`); 0 waits for ever. */
+  mountTimeoutMs: number;
+  /** Default deadline of object operations (`rados_osd_op_timeout`); 0 waits for ever. */
+  osdOpTimeoutMs: number;
+  /** Default deadline of monitor requests (`rados_mon_op_timeout`); 0 waits for ever. */
+  monOpTimeoutMs: number;
+  osdKeepaliveMs?: number;
+  osdIdleTtlMs?: number;
+}
+
+const OSD_KEEPALIVE_MS = 5_000;
+const OSD_IDLE_TTL_MS = 60_000;
+
+export class RadosClient implements ObjectOperator {
+  readonly #options: RadosClientOptions;
+  readonly #maps: MapFollower;
+  readonly #monClient: MonClient;
+  readonly #osdClient: OsdClient;
+
+  private constructor(options: RadosClientOptions) {
+    this.#options = options;
+    const { env, kernels, auth } = options;
+    const crc32c: Crc32c = createCrc32c(kernels);
+    const context = { env, crc32c, windows: new WindowPool(kernels) };
+    // Never 0: a blocklist entry with nonce 0 means the whole host.
+    const nonce = env.random.u32() || 1;
+    this.#maps = new MapFollower({
+      crc32c,
+      crushMappers: wasmMappers(kernels),
+      log: env.log.objecter,
+      onEpoch: (epoch) => this.#monClient.subscriptionGot('osdmap', epoch),
+      request: (epoch) => this.#monClient.subscribe('osdmap', epoch, { onetime: true }),
+    });
+    this.#monClient = new MonClient({
+      ...context,
+      monAddrs: options.monAddrs,
+      auth,
+      modes: options.monModes,
+      nonce,
+      opTimeoutMs: options.monOpTimeoutMs,
+      onOsdMap: (front, version) => this.#maps.handle(front, version),
+    });
+    this.#osdClient = new OsdClient({
+      ...context,
+      monClient: this.#monClient,
+      auth,
+      modes: options.osdModes,
+      nonce,
+      maps: this.#maps,
+      opTimeoutMs: options.osdOpTimeoutMs,
+      idleTtlMs: options.osdIdleTtlMs ?? OSD_IDLE_TTL_MS,
+      keepaliveMs: options.osdKeepaliveMs ?? OSD_KEEPALIVE_MS,
+    });
+  }
+
+  /**
+   * Connects: a monitor session and the first osdmap.
+   * EACCES when the user or the key is refused, ETIMEDOUT when no monitor answers in `mountTimeoutMs`.
+   */
+  static async connect(options: RadosClientOptions, signal?: AbortSignal): Promise<RadosClient> {
+    const client = new RadosClient(options);
+    try {
+      await client.#monClient.start({
+        timeoutMs: options.mountTimeoutMs,
+        ...(signal ? { signal } : {}),
+      });
+      client.#maps.expectFsid(client.#monClient.fsid);
+      client.#monClient.subscribe('osdmap', 0, { onetime: true });
+      await client.#osdClient.waitForEpoch(1, signal);
+    } catch (error) {
+      client.close();
+      throw error;
+    }
+    return client;
+  }
+
+  get fsid(): string {
+    return this.#monClient.fsid;
+  }
+
+  /** `client.<globalId>` is who the OSDs see. */
+  get globalId(): bigint {
+    return this.#monClient.globalId;
+  }
+
+  /** This instance's address as `osd blocklist` takes it: `10.0.0.5:0/3141592`. */
+  get clientAddr(): string {
+    const host = this.#monClient.seenAs?.host ?? '';
+    return formatAddr({ type: ADDR_TYPE.ANY, nonce: this.#monClient.nonce, host, port: 0 });
+  }
+
+  get osdMapEpoch(): number {
+    return this.#maps.map?.epoch ?? 0;
+  }
+
+  /** Operations under way. */
+  get pending(): number {
+    return this.#osdClient.pending;
+  }
+
+  /** Pools by the newest map that we have. */
+  pools(): PoolInfo[] {
+    return [...(this.#maps.map?.osdMap.poolName ?? [])].map(([id, name]) => ({ id, name }));
+  }
+
+  poolById(id: number): PoolInfo | undefined {
+    const name = this.#maps.map?.poolName(id);
+    return name === undefined ? undefined : { id, name };
+  }
+
+  /** ENOENT when the cluster has no such pool (by the monitors' newest map). */
+  async ioctx(pool: string | number, nspace = ''): Promise<IoContext> {
+    const find = () =>
+      typeof pool === 'number'
+        ? this.poolById(pool)
+        : this.pools().find(({ name }) => name === pool);
+    let info = find();
+    if (!info) {
+      await this.#osdClient.waitForLatestMap();
+      info = find();
+    }
+    if (!info) {
+      throw RadosError.fromErrno(-2, { op: 'open pool', target: `'${pool}'` });
+    }
+    return new IoContext(this, info, nspace);
+  }
+
+  operate(
+    target: ObjectTarget,
+    ops: readonly OsdOp[],
+    options?: OperateOptions,
+  ): Promise<OperateResult> {
+    return this.#osdClient.operate(target, ops, options);
+  }
+
+  async createSelfManagedSnap(pool: number): Promise<bigint> {
+    const { snapid, epoch } = await this.#monClient.createSelfManagedSnap(pool);
+    await this.#osdClient.waitForEpoch(epoch);
+    return snapid;
+  }
+
+  async removeSelfManagedSnap(pool: number, snapid: bigint): Promise<void> {
+    const { epoch } = await this.#monClient.removeSelfManagedSnap(pool, snapid);
+    await this.#osdClient.waitForEpoch(epoch);
+  }
+
+  /** A monitor command, e.g. `{prefix: 'osd pool create', pool: 'rbd'}`. */
+  command(
+    command: Record<string, unknown>,
+    options?: RequestOptions & { input?: Uint8Array },
+  ): Promise<CommandResult> {
+    return this.#monClient.command(command, options);
+  }
+
+  /**
+   * Fences a client (`10.0.0.5:0/3141592`): its operations fail with EBLOCKLISTED from the map on that this waits for.
+   * Without `expireS` the monitors' default holds (an hour).
+   */
+  async blocklistAdd(addr: string, expireS?: number): Promise<void> {
+    await this.command({
+      prefix: 'osd blocklist',
+      blocklistop: 'add',
+      addr,
+      ...(expireS === undefined ? {} : { expire: expireS }),
+    });
+    await this.#osdClient.waitForLatestMap();
+  }
+
+  async blocklistRemove(addr: string): Promise<void> {
+    await this.command({ prefix: 'osd blocklist', blocklistop: 'rm', addr });
+    await this.#osdClient.waitForLatestMap();
+  }
+
+  /** Waits for the monitors' newest osdmap. */
+  waitForLatestMap(signal?: AbortSignal): Promise<void> {
+    return this.#osdClient.waitForLatestMap(signal);
+  }
+
+  statfs() {
+    return this.#monClient.statfs();
+  }
+
+  /** Rejects everything pending and drops all sessions. Safe to call twice. */
+  close(): void {
+    this.#osdClient.close();
+    this.#monClient.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  get environment(): Environment {
+    return this.#options.env;
+  }
+}
