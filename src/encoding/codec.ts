@@ -126,10 +126,13 @@ export const string = primitive(
   (e, v: string) => e.string(v),
   (draw) => String.fromCharCode(...Array.from({ length: draw(12) }, () => 32 + draw(95))),
 );
-/** u32 length + bytes. Decodes to a copy: control structures outlive the frame that they came in. */
+/**
+ * u32 length + bytes. Decodes to a copy: control structures outlive the frame that they came in.
+ * (`slice` would not do: on a Buffer it makes a view.)
+ */
 export const blob = primitive(
   4,
-  (d) => d.blob().slice(),
+  (d) => new Uint8Array(d.blob()),
   (e, v: Uint8Array) => e.blob(v),
   (draw) => sampleBytes(draw, draw(40)),
 );
@@ -138,7 +141,7 @@ export const blob = primitive(
 export function fixed(length: number): Codec<Uint8Array> {
   return primitive(
     length,
-    (d) => d.view(length).slice(),
+    (d) => new Uint8Array(d.view(length)),
     (e, v: Uint8Array) => {
       if (v.length !== length) throw new RangeError(`expected ${length} bytes, got ${v.length}`);
       e.raw(v);
