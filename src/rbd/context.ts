@@ -10,5 +10,5 @@ export interface RbdContext {
   poolById(id: number): PoolInfo | undefined;
   /** This client's id in the cluster (`client.<globalId>`): new image ids begin with it. */
   readonly globalId: bigint;
-  readonly env: Environment;
+  readonly environment: Environment;
 }

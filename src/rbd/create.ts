@@ -108,8 +108,11 @@ async function planImage(
 }
 
 /** The creator's id in the cluster and a random number: unique without asking anybody. */
-export function newImageId({ globalId, env }: Pick<RbdContext, 'globalId' | 'env'>): string {
-  return (globalId.toString(16) + env.random.u32().toString(16)).slice(-ID_LENGTH_MAX);
+export function newImageId({
+  globalId,
+  environment,
+}: Pick<RbdContext, 'globalId' | 'environment'>): string {
+  return (globalId.toString(16) + environment.random.u32().toString(16)).slice(-ID_LENGTH_MAX);
 }
 
 /** Directory entry, id object, header: in this order, so that a name never leads to an image that is not its own. */

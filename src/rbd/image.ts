@@ -279,7 +279,7 @@ export class Image implements ImageHandle, AsyncDisposable {
       if (size < this.size) await this.#trim(size, options);
       await mutate(this.ioctx, headerObject(this.id), [setSize(size)], signalOption(options));
       await this.refresh();
-      await notifyHeaderUpdate(this.ioctx, this.id, this.context.env);
+      await notifyHeaderUpdate(this.ioctx, this.id, this.context.environment);
     } catch (error) {
       throw imageError(error, 'resize', this.target);
     } finally {

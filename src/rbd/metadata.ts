@@ -67,5 +67,5 @@ async function change(image: ImageHandle, op: string, call: ClassCall<void>): Pr
   } catch (error) {
     throw imageError(error, op, image.target);
   }
-  await notifyHeaderUpdate(image.ioctx, image.id, image.context.env);
+  await notifyHeaderUpdate(image.ioctx, image.id, image.context.environment);
 }

@@ -98,12 +98,12 @@ async function assertRemovable(
 }
 
 async function moveToTrash(
-  { env }: RbdContext,
+  { environment }: RbdContext,
   ioctx: IoContext,
   name: string,
   id: string,
 ): Promise<void> {
-  const now = utimeFromMs(env.clock.now());
+  const now = utimeFromMs(environment.clock.now());
   const entry = {
     source: TRASH_SOURCE.REMOVING,
     name,

@@ -175,6 +175,6 @@ export function fakeContext(objects: FakeObjects): RbdContext {
     },
     poolById: (id) => pools.find((pool) => pool.id === id),
     globalId: 4118n,
-    env: nodeEnvironment(),
+    environment: nodeEnvironment(),
   };
 }
