@@ -76,6 +76,8 @@ export interface Listener {
 }
 
 export interface Network {
+  /** Addresses of a host name; an address is its own. */
+  lookup(host: string): Promise<string[]>;
   /** Dials; `onConnect` is called once, or the handler's `onClose` with the reason. */
   connect(
     target: { host: string; port: number },

@@ -1,6 +1,7 @@
 /** The production Environment: Node's own clock, timers, randomness, sockets and files. */
 
 import { randomBytes } from 'node:crypto';
+import { lookup } from 'node:dns/promises';
 import { access, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import net from 'node:net';
 import { hostname } from 'node:os';
@@ -120,6 +121,11 @@ function watchSocket(socket: net.Socket, handler: () => StreamHandler | undefine
 }
 
 const network: Network = {
+  async lookup(host) {
+    const found = await lookup(host, { all: true, verbatim: true });
+    return found.map(({ address }) => address);
+  },
+
   connect(target, handler, onConnect) {
     const socket = net.connect({
       host: target.host,

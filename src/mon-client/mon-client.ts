@@ -38,7 +38,8 @@ import { Connection, type MessengerContext } from '../msgr/connection.js';
 export interface MonClientOptions extends MessengerContext {
   /** Where monitors may be: the addresses of `mon host`, then those of the monmap. */
   monAddrs: readonly EntityAddr[];
-  auth: ClusterAuth;
+  /** Ways to authenticate, in order of preference: the first that the monitors take is kept. */
+  auths: readonly ClusterAuth[];
   /** Connection modes in order of preference. */
   modes: readonly number[];
   /** Names this client instance, with its address: the one that blocklists use. */
@@ -90,6 +91,9 @@ type State = 'idle' | 'hunting' | 'open' | 'closed';
 export class MonClient {
   readonly #options: MonClientOptions;
   readonly #log: Logger;
+  #auth: ClusterAuth | undefined;
+  /** Whose turn it was last in the handshake that is under way. */
+  #tried: ClusterAuth | undefined;
   #state: State = 'idle';
   #connection: Connection | undefined;
   #monMap: MonMap | undefined;
@@ -113,8 +117,14 @@ export class MonClient {
     this.#subscriptions.set('monmap', { start: 0, onetime: false });
   }
 
+  /** What the monitors accepted. */
+  get auth(): ClusterAuth {
+    if (!this.#auth) throw new RadosError('ENOTCONN', 'not connected to a monitor yet');
+    return this.#auth;
+  }
+
   get globalId(): bigint {
-    return this.#options.auth.globalId;
+    return this.auth.globalId;
   }
 
   /** Undefined until the first session. */
@@ -320,14 +330,19 @@ export class MonClient {
 
   /** Renews service tickets now: an OSD refused ours. */
   renewTickets(): void {
-    if (this.#state !== 'open' || !this.#connection) return;
+    if (
+      this.#state !== 'open' ||
+      !this.#connection ||
+      !this.auth.renewalDue(this.#options.env.clock.now())
+    )
+      return;
     this.#connection.send(
       outgoing(
         MSG.AUTH,
         encodeWith(authMessage, {
           paxos: NO_PAXOS,
-          protocol: this.#options.auth.method,
-          payload: this.#options.auth.buildRenewal(),
+          protocol: this.auth.method,
+          payload: this.auth.buildRenewal(),
           monmapEpoch: this.#monMap?.epoch ?? 0,
         }),
       ),
@@ -355,7 +370,10 @@ export class MonClient {
       name,
       target,
       expectedType: ENTITY_TYPE.MON,
-      auth: [() => this.#options.auth.monAuth()],
+      auth: (this.#auth ? [this.#auth] : this.#options.auths).map((auth) => () => {
+        this.#tried = auth;
+        return auth.monAuth();
+      }),
       gid: () => -1n,
       globalSeq: ++this.#globalSeq,
       timeoutMs: this.#huntIntervalMs,
@@ -380,6 +398,7 @@ export class MonClient {
 
   #onReady(connection: Connection): void {
     this.#state = 'open';
+    this.#auth ??= this.#tried;
     this.#huntIntervalMs = HUNT_INTERVAL_MS;
     this.#candidates = [];
     this.#seenAs = connection.peer.seenAs;
@@ -430,7 +449,8 @@ export class MonClient {
 
   #scheduleRenewal(): void {
     this.#renewal?.cancel();
-    const { auth, env } = this.#options;
+    const { env } = this.#options;
+    const auth = this.auth;
     const at = auth.nextRenewal();
     if (at === undefined) return;
     const delayMs = Math.min(Math.max(at - env.clock.now(), 1000), 2 ** 31 - 1);
@@ -467,7 +487,7 @@ export class MonClient {
         return;
       case MSG.AUTH_REPLY: {
         const reply = decodeAll('MAuthReply', authReply, message.front);
-        this.#options.auth.onRenewalReply(reply.result, reply.payload);
+        this.auth.onRenewalReply(reply.result, reply.payload);
         this.#scheduleRenewal();
         return;
       }

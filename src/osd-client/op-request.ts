@@ -17,6 +17,8 @@ export interface Placement {
   shard: number;
   /** Changes when the PG is split or merged. */
   pgNum: number;
+  /** Everyone who has the PG. */
+  acting: readonly number[];
 }
 
 /**
@@ -34,6 +36,8 @@ export class OpRequest {
   readonly isWrite: boolean;
   readonly isRead: boolean;
   flags: number;
+  /** May another member of the acting set than the primary serve it? */
+  mayReadReplica = false;
   /** Where a lone read's payload belongs. */
   readonly into: Uint8Array | undefined;
   /** `clock.monotonic()` deadline, or Infinity. */

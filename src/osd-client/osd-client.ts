@@ -7,10 +7,10 @@
  */
 
 import type { Logger } from 'pino';
-import type { ClusterAuth } from '../auth/method.js';
 import type { Timer } from '../base/environment.js';
 import { abortError, isRadosError, ProtocolError, RadosError } from '../base/errors.js';
 import { decodeAll, encodeWith } from '../encoding/codec.js';
+import { ENTITY_TYPE } from '../encoding/entity.js';
 import {
   EMPTY_SNAP_CONTEXT,
   formatPgId,
@@ -38,15 +38,22 @@ import type { MessengerContext } from '../msgr/connection.js';
 import { inRange } from './backoff.js';
 import type { MapFollower } from './map-follower.js';
 import { type MapUpdate } from './map-follower.js';
-import { OpRequest, type ParkReason } from './op-request.js';
+import { OpRequest, type ParkReason, type Placement } from './op-request.js';
 import type { ObjectTarget, OperateOptions, OperateResult } from './request.js';
 import { OsdSession } from './session.js';
-import { mustResend, pausedBy, placeObject, sortPosition } from './target.js';
+import type { ReplicaReads } from './replica-reads.js';
+import {
+  type ClientMap,
+  fullFor,
+  mustResend,
+  pausedBy,
+  placeObject,
+  sortPosition,
+} from './target.js';
 import { Throttle } from './throttle.js';
 
 export interface OsdClientOptions extends MessengerContext {
   monClient: MonClient;
-  auth: ClusterAuth;
   modes: readonly number[];
   nonce: number;
   maps: MapFollower;
@@ -56,6 +63,10 @@ export interface OsdClientOptions extends MessengerContext {
   idleTtlMs: number;
   /** An OSD that owes an answer is pinged this often (krbd's `osdkeepalive`). */
   keepaliveMs: number;
+  /** Who serves reads (krbd's `read_from_replica`). */
+  replicaReads: ReplicaReads;
+  /** Fail writes with ENOSPC while the cluster or pool is full, instead of waiting (krbd's `abort_on_full`). */
+  abortOnFull: boolean;
 }
 
 /** As librados' `objecter_inflight_ops`; more wait their turn. */
@@ -169,6 +180,10 @@ export class OsdClient {
       signal.addEventListener('abort', onAbort, { once: true });
       request.onSettled(() => signal.removeEventListener('abort', onAbort));
     }
+    if (request.isRead && !request.isWrite) {
+      request.flags |= this.#options.replicaReads.flag;
+      request.mayReadReplica = this.#options.replicaReads.flag !== 0;
+    }
     this.#requests.set(request.tid, request);
     if (deadlineAt !== Number.POSITIVE_INFINITY) this.#armDeadline(deadlineAt);
     this.#dispatch(request);
@@ -182,13 +197,14 @@ export class OsdClient {
       this.#wantMap(1);
       return;
     }
-    const placement = placeObject(map, request.target);
+    const placement = this.#place(map, request);
     if (!placement) {
       this.#park(request, 'homeless');
       this.#checkPool(request.target.pool);
       return;
     }
     request.placement = placement;
+    if (this.#failWhenFull(map, request)) return;
     if (pausedBy(map, request)) {
       this.#park(request, 'paused');
       this.#wantMap(map.epoch + 1);
@@ -206,6 +222,23 @@ export class OsdClient {
       return;
     }
     this.#attach(request, session);
+  }
+
+  #place(map: ClientMap, request: OpRequest): Placement | undefined {
+    const placement = placeObject(map, request.target);
+    return placement && request.mayReadReplica
+      ? this.#options.replicaReads(map, placement, request.placement)
+      : placement;
+  }
+
+  #failWhenFull(map: ClientMap, request: OpRequest): boolean {
+    if (!this.#options.abortOnFull || !fullFor(map, request)) return false;
+    const error = RadosError.fromErrno(-28, {
+      ...this.#context(request),
+      detail: 'the cluster or the pool is full',
+    });
+    this.#fail(request, error);
+    return true;
   }
 
   #attach(request: OpRequest, session: OsdSession): void {
@@ -237,7 +270,12 @@ export class OsdClient {
     if (known) return known;
     const session = new OsdSession(
       addr,
-      { ...this.#options, osd, nextGlobalSeq: () => ++this.#globalSeq },
+      {
+        ...this.#options,
+        osd,
+        auth: () => this.#options.monClient.auth,
+        nextGlobalSeq: () => ++this.#globalSeq,
+      },
       {
         onOpen: (opened) => this.#onOpen(opened),
         onMessage: (from, message) => this.#onMessage(from, message),
@@ -315,7 +353,7 @@ export class OsdClient {
   /** The OSD did not take our ticket: get another, and give up when that does not help. */
   #onRefused(session: OsdSession, error: RadosError): void {
     session.refusals++;
-    this.#options.auth.dropTicket(4);
+    this.#options.monClient.auth.dropTicket(ENTITY_TYPE.OSD);
     this.#options.monClient.renewTickets();
     if (session.refusals < MAX_AUTH_REFUSALS) return;
     for (const request of [...session.requests.values()]) {
@@ -371,6 +409,7 @@ export class OsdClient {
     ) {
       // A replica that cannot serve the read sends us to the primary.
       request.flags &= ~(OSD_FLAG.BALANCE_READS | OSD_FLAG.LOCALIZE_READS);
+      request.mayReadReplica = false;
       this.#detach(request);
       this.#dispatch(request);
       return;
@@ -478,12 +517,13 @@ export class OsdClient {
   #reconsider(request: OpRequest, update: MapUpdate): boolean {
     const { map } = update;
     const before = request.placement;
-    const after = placeObject(map, request.target);
+    const after = this.#place(map, request);
     if (!after) {
       this.#park(request, 'homeless');
       this.#checkPool(request.target.pool);
       return false;
     }
+    if (this.#failWhenFull(map, request)) return false;
     const paused = pausedBy(map, request);
     const stay =
       request.parked === undefined &&

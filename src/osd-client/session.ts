@@ -17,7 +17,8 @@ import type { OpRequest } from './op-request.js';
 
 export interface SessionOptions extends MessengerContext {
   osd: number;
-  auth: ClusterAuth;
+  /** Known once a monitor accepted us. */
+  auth: () => ClusterAuth;
   modes: readonly number[];
   nonce: number;
   nextGlobalSeq: () => bigint;
@@ -112,7 +113,8 @@ export class OsdSession {
   }
 
   #dial(): void {
-    const { auth, nextGlobalSeq } = this.#options;
+    const { nextGlobalSeq } = this.#options;
+    const auth = this.#options.auth();
     this.#connection = Connection.connect({
       ...this.#options,
       name: this.name,

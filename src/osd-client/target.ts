@@ -75,6 +75,7 @@ export function placeObject(map: ClientMap, target: ObjectTarget): Placement | u
     osd: actingPrimary,
     shard: canShiftOsds(pool) ? NO_SHARD : acting.indexOf(actingPrimary),
     pgNum: pool.pgNum,
+    acting,
   };
 }
 
@@ -86,8 +87,13 @@ export function pausedBy(map: ClientMap, request: OpRequest): boolean {
   const { osdMap } = map;
   if (request.isRead && !request.isWrite && osdMap.hasFlag(OSDMAP_FLAG.PAUSERD)) return true;
   if (!request.isWrite) return false;
-  if (osdMap.hasFlag(OSDMAP_FLAG.PAUSEWR)) return true;
-  if ((request.flags & (OSD_FLAG.FULL_TRY | OSD_FLAG.FULL_FORCE)) !== 0) return false;
+  return osdMap.hasFlag(OSDMAP_FLAG.PAUSEWR) || fullFor(map, request);
+}
+
+/** Whether a write must wait because there is no room. Removals (FULL_TRY) are what makes room. */
+export function fullFor({ osdMap }: ClientMap, request: OpRequest): boolean {
+  if (!request.isWrite || (request.flags & (OSD_FLAG.FULL_TRY | OSD_FLAG.FULL_FORCE)) !== 0)
+    return false;
   const poolFlags = osdMap.pool(request.target.pool)?.flags ?? 0;
   return (
     osdMap.hasFlag(OSDMAP_FLAG.FULL) || (poolFlags & (POOL_FLAG.FULL | POOL_FLAG.FULL_QUOTA)) !== 0

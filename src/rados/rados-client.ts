@@ -11,6 +11,7 @@ import { type CommandResult, MonClient, type RequestOptions } from '../mon-clien
 import { WindowPool } from '../msgr/window-pool.js';
 import { MapFollower } from '../osd-client/map-follower.js';
 import { OsdClient } from '../osd-client/osd-client.js';
+import type { ReplicaReads } from '../osd-client/replica-reads.js';
 import type { ObjectTarget, OperateOptions, OperateResult } from '../osd-client/request.js';
 import { wasmMappers } from '../osdmap/crush-wasm.js';
 import { IoContext, type ObjectOperator, type PoolInfo } from './io-context.js';
@@ -18,7 +19,8 @@ import { IoContext, type ObjectOperator, type PoolInfo } from './io-context.js';
 export interface RadosClientOptions {
   env: Environment;
   kernels: Kernels;
-  auth: ClusterAuth;
+  /** Ways to authenticate, in order of preference. */
+  auths: readonly ClusterAuth[];
   monAddrs: readonly EntityAddr[];
   /** `CON_MODE`s in order of preference, towards monitors and OSDs. */
   monModes: readonly number[];
@@ -29,12 +31,11 @@ export interface RadosClientOptions {
   osdOpTimeoutMs: number;
   /** Default deadline of monitor requests (`rados_mon_op_timeout`); 0 waits for ever. */
   monOpTimeoutMs: number;
-  osdKeepaliveMs?: number;
-  osdIdleTtlMs?: number;
+  osdKeepaliveMs: number;
+  osdIdleTtlMs: number;
+  replicaReads: ReplicaReads;
+  abortOnFull: boolean;
 }
-
-const OSD_KEEPALIVE_MS = 5_000;
-const OSD_IDLE_TTL_MS = 60_000;
 
 export class RadosClient implements ObjectOperator {
   readonly #options: RadosClientOptions;
@@ -44,7 +45,7 @@ export class RadosClient implements ObjectOperator {
 
   private constructor(options: RadosClientOptions) {
     this.#options = options;
-    const { env, kernels, auth } = options;
+    const { env, kernels } = options;
     const crc32c: Crc32c = createCrc32c(kernels);
     const context = { env, crc32c, windows: new WindowPool(kernels) };
     // Never 0: a blocklist entry with nonce 0 means the whole host.
@@ -59,7 +60,7 @@ export class RadosClient implements ObjectOperator {
     this.#monClient = new MonClient({
       ...context,
       monAddrs: options.monAddrs,
-      auth,
+      auths: options.auths,
       modes: options.monModes,
       nonce,
       opTimeoutMs: options.monOpTimeoutMs,
@@ -68,13 +69,14 @@ export class RadosClient implements ObjectOperator {
     this.#osdClient = new OsdClient({
       ...context,
       monClient: this.#monClient,
-      auth,
       modes: options.osdModes,
       nonce,
       maps: this.#maps,
       opTimeoutMs: options.osdOpTimeoutMs,
-      idleTtlMs: options.osdIdleTtlMs ?? OSD_IDLE_TTL_MS,
-      keepaliveMs: options.osdKeepaliveMs ?? OSD_KEEPALIVE_MS,
+      idleTtlMs: options.osdIdleTtlMs,
+      keepaliveMs: options.osdKeepaliveMs,
+      replicaReads: options.replicaReads,
+      abortOnFull: options.abortOnFull,
     });
   }
 
