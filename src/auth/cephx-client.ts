@@ -367,7 +367,8 @@ function openSessionKeyReply(
   if (!authTicket) throw new ProtocolError('the monitor sent no AUTH ticket');
   const principal = authTicket.sessionKey;
 
-  const sealedSecret = decoder.remaining > 0 ? decoder.blob() : NO_BYTES;
+  // Both are always there, perhaps empty, for who asks for services along.
+  const sealedSecret = decoder.blob();
   let connectionSecret = NO_BYTES as Uint8Array;
   if (sealedSecret.length > 0) {
     const sealed = decodeFirst(blob, sealedSecret);
@@ -376,7 +377,7 @@ function openSessionKeyReply(
     connectionSecret = secret.reveal();
   }
 
-  const extra = decoder.remaining > 0 ? decoder.blob() : NO_BYTES;
+  const extra = decoder.blob();
   const serviceTickets =
     extra.length === 0
       ? []

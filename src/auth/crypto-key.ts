@@ -54,7 +54,8 @@ export class Secret {
   readonly #bytes: Uint8Array;
 
   constructor(bytes: Uint8Array) {
-    this.#bytes = bytes.slice();
+    // Not `slice`: of a Buffer that would be a view of the frame that it came in.
+    this.#bytes = new Uint8Array(bytes);
   }
 
   /** The bytes themselves: for signatures and the wire only. */
