@@ -9,6 +9,12 @@ import type { Environment } from '../base/environment.js';
 import type { RadosError } from '../base/errors.js';
 import type { Kernels } from '../kernels/load.js';
 import type { DeviceAttributes } from './attributes.js';
+import type {
+  ManageOptions,
+  OperationArguments,
+  OperationName,
+  OperationResult,
+} from './management.js';
 import type { MapOptions } from './map-options.js';
 
 export interface BlockBackend {
@@ -64,6 +70,12 @@ export interface BlockRuntime {
     options: MapOptions,
     emit: (event: BackendEvent) => void,
   ): Promise<BlockBackend>;
+  /** Carries out an operation of management.ts over the runtime's own client. Optional: a runtime without a cluster. */
+  manage?<K extends OperationName>(
+    operation: K,
+    args: OperationArguments<K>,
+    options: ManageOptions,
+  ): Promise<OperationResult<K>>;
   /** Plain data for `status()`: sessions, epochs, counters. */
   status?(): unknown;
   /** Every backend is closed by then. */

@@ -10,6 +10,12 @@ import { Arena, ARENA_PAGE_BYTES } from './arena.js';
 import type { BackendEvent, BlockRuntime, ImageSpec, RuntimeFactory } from './backend.js';
 import { DirectChannel } from './channel.js';
 import { BlockDevice, type BlockDeviceOptions } from './device.js';
+import type {
+  ManageOptions,
+  OperationArguments,
+  OperationName,
+  OperationResult,
+} from './management.js';
 import type { MapOptions } from './map-options.js';
 
 export interface OpenOptions
@@ -21,6 +27,12 @@ export interface OpenOptions
 
 export interface DeviceHost {
   open(spec: ImageSpec, map: MapOptions, options?: OpenOptions): Promise<BlockDevice>;
+  /** Carries out an operation of management.ts where the runtime is. */
+  manage<K extends OperationName>(
+    operation: K,
+    args: OperationArguments<K>,
+    options?: ManageOptions,
+  ): Promise<OperationResult<K>>;
   /** The runtime's own plain data. */
   status(): Promise<unknown>;
   /** Closes every device that is still open, by force, and ends the runtime. Safe to call twice. */
@@ -124,6 +136,15 @@ export class DirectHost implements DeviceHost {
     });
     this.#devices.add(device);
     return device;
+  }
+
+  async manage<K extends OperationName>(
+    operation: K,
+    args: OperationArguments<K>,
+    options: ManageOptions = {},
+  ): Promise<OperationResult<K>> {
+    if (!this.#runtime.manage) throw new RadosError('EOPNOTSUPP', `${operation}: not supported`);
+    return this.#runtime.manage(operation, args, options);
   }
 
   status(): Promise<unknown> {

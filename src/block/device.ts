@@ -171,13 +171,6 @@ export class BlockDevice extends EventEmitter<BlockDeviceEvents> {
     }
     this.#check(OP.READ, offset, length);
     this.#checkPayload(OP.READ, length);
-    if (this.#queue.keptBytes + length > this.#channel.arena.bytes.length / 2) {
-      throw new RadosError('EAGAIN', `read ${this.#target}: too many views are not released`, {
-        op: 'read',
-        target: this.#target,
-        retryable: true,
-      });
-    }
     const call = await this.#run(
       { op: OP.READ, offset, length, keepsPayload: true },
       options.signal,

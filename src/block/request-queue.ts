@@ -84,7 +84,7 @@ export class RequestQueue {
     return this.#waiting;
   }
 
-  /** Payload in views that were not released. */
+  /** Memory of views that were not released, or are being read. */
   get keptBytes(): number {
     return this.#keptBytes;
   }
@@ -93,7 +93,9 @@ export class RequestQueue {
   submit(call: BlockCall, exempt = false): void {
     const { maxQueued, maxQueuedBytes, target } = this.#options;
     if (this.#failure) throw call.errorOf(this.#failure, target);
+    if (call.keepsPayload) this.#reserveView(call);
     if (!exempt && this.#waiting >= maxQueued) {
+      if (call.keepsPayload) this.#keptBytes -= wholePages(call.payloadBytes);
       throw this.#again(call, `${this.#waiting} calls are waiting already (maxQueued)`);
     }
     this.#waiting++;
@@ -129,9 +131,8 @@ export class RequestQueue {
       if (call.keepsPayload) call.keptAddress = slot.address;
       else call.scatter(slot.position, this.#channel.arena.view(slot.address, slot.bytes));
     }
-    const kept = call.keptAddress >= 0;
-    if (kept) this.#keptBytes += slot.bytes;
-    else if (slot.bytes > 0 && !slot.place) this.#channel.arena.free(slot.address, slot.bytes);
+    const frees = slot.bytes > 0 && !slot.place && call.keptAddress < 0;
+    if (frees) this.#channel.arena.free(slot.address, slot.bytes);
     slot.call = undefined;
     slot.place = undefined;
     this.#freeTags.push(tag);
@@ -148,7 +149,7 @@ export class RequestQueue {
 
   /** The bytes of a view are not needed any more. */
   release(address: number, bytes: number): void {
-    this.#keptBytes -= bytes;
+    this.#keptBytes -= wholePages(bytes);
     if (this.#failure) return;
     this.#channel.arena.free(address, bytes);
     this.#pump();
@@ -238,7 +239,17 @@ export class RequestQueue {
 
   /** Nothing of the call is in flight and nothing will be: later overlapping calls may go. */
   #retire(call: BlockCall): void {
+    if (call.keepsPayload && call.keptAddress < 0) this.#keptBytes -= wholePages(call.payloadBytes);
     this.#ordering.leave(call);
+  }
+
+  /** Views hold at most half of the memory, so that other requests always get on. */
+  #reserveView(call: BlockCall): void {
+    const bytes = wholePages(call.payloadBytes);
+    if (this.#keptBytes + bytes > this.#channel.arena.bytes.length / 2) {
+      throw this.#again(call, 'too many views are not released');
+    }
+    this.#keptBytes += bytes;
   }
 
   #settle(call: BlockCall, error: RadosError | undefined): void {
@@ -269,6 +280,10 @@ export class RequestQueue {
       outcome: error.outcome,
     });
   }
+}
+
+function wholePages(bytes: number): number {
+  return Math.ceil(bytes / ARENA_PAGE_BYTES) * ARENA_PAGE_BYTES;
 }
 
 /** A queue whose front moves along the array; the passed part is dropped when it is the larger one. */

@@ -17,6 +17,12 @@ import {
   deviceLimits,
   type OpenOptions,
 } from './device-host.js';
+import type {
+  ManageOptions,
+  OperationArguments,
+  OperationName,
+  OperationResult,
+} from './management.js';
 import type { MapOptions } from './map-options.js';
 import { RingChannel } from './ring-channel.js';
 import type { OpenedDevice, WorkerControl, WorkerSetup } from './worker-main.js';
@@ -42,7 +48,7 @@ const OPEN_GRACE_MS = 30_000;
 
 type Control = Pick<
   WorkerControl,
-  'open' | 'close' | 'resize' | 'attributes' | 'status' | 'shutdown'
+  'open' | 'close' | 'resize' | 'attributes' | 'manage' | 'status' | 'shutdown'
 >;
 
 export class WorkerHost implements DeviceHost {
@@ -146,6 +152,27 @@ export class WorkerHost implements DeviceHost {
     this.#devices.add(device);
     if (this.#failure) channel.fail(this.#failure);
     return device;
+  }
+
+  async manage<K extends OperationName>(
+    operation: K,
+    args: OperationArguments<K>,
+    { signal, onProgress }: ManageOptions = {},
+  ): Promise<OperationResult<K>> {
+    const { port1, port2 } = new MessageChannel();
+    if (onProgress)
+      port1.on('message', ([done, total]: [number, number]) => onProgress(done, total));
+    const onAbort = () => port1.postMessage('abort');
+    signal?.addEventListener('abort', onAbort, { once: true });
+    try {
+      const request = withPorts({ operation, args, port: port2 }, [port2]);
+      // As long as it takes: the operation has its own limits, and the worker's end settles it.
+      const result = await this.#control.call('manage', [request], { deadlineMs: 0, signal });
+      return result as OperationResult<K>;
+    } finally {
+      signal?.removeEventListener('abort', onAbort);
+      port1.close();
+    }
   }
 
   status(): Promise<unknown> {

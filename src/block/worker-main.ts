@@ -13,6 +13,7 @@ import { ARENA_PAGE_BYTES } from './arena.js';
 import type { DeviceAttributes } from './attributes.js';
 import type { BlockBackend, BlockRuntime, ImageSpec, RuntimeFactory } from './backend.js';
 import { exposeControl } from './control.js';
+import type { OperationArguments, OperationName } from './management.js';
 import type { MapOptions } from './map-options.js';
 import { channelBytes, ringCapacity } from './ring.js';
 import type { ChannelRegion } from './ring-channel.js';
@@ -35,6 +36,13 @@ export interface OpenRequest {
   arenaBytes: number;
   doorbell: MessagePort;
   details: MessagePort;
+}
+
+/** An operation of management.ts. */
+export interface ManageRequest {
+  operation: OperationName;
+  args: OperationArguments<OperationName>;
+  port: MessagePort;
 }
 
 export interface OpenedDevice {
@@ -95,6 +103,21 @@ export class WorkerControl {
 
   async attributes(device: number): Promise<DeviceAttributes> {
     return (await this.#device(device)).backend.attributes();
+  }
+
+  /** `port` carries the progress to main and, once, main's loss of interest back. */
+  async manage({ operation, args, port }: ManageRequest): Promise<unknown> {
+    const aborter = new AbortController();
+    port.on('message', () => aborter.abort());
+    try {
+      if (!this.#runtime.manage) throw new RadosError('EOPNOTSUPP', `${operation}: not supported`);
+      return await this.#runtime.manage(operation, args, {
+        signal: aborter.signal,
+        onProgress: (done, total) => port.postMessage([done, total]),
+      });
+    } finally {
+      port.close();
+    }
   }
 
   status(): Promise<unknown> {

@@ -1,0 +1,168 @@
+/**
+ * What is done to images and pools without mapping them, as named operations with plain-data arguments: they run where
+ * the runtime is, which may be another thread.
+ */
+
+import type { RadosClient } from '../rados/rados-client.js';
+import { type CreateOptions, createImage } from '../rbd/create.js';
+import { listImages, renameImage } from '../rbd/directory.js';
+import { unless } from '../rbd/errors.js';
+import { Image } from '../rbd/image.js';
+import { type ImageInfo, imageInfo } from '../rbd/info.js';
+import {
+  getImageMetadata,
+  listImageMetadata,
+  removeImageMetadata,
+  setImageMetadata,
+} from '../rbd/metadata.js';
+import { createNamespace, listNamespaces, removeNamespace } from '../rbd/namespaces.js';
+import { openHeader } from '../rbd/open.js';
+import { validatePool } from '../rbd/pool.js';
+import { removeImage } from '../rbd/remove.js';
+import type { ImageSpec, NamedImageSpec } from '../rbd/spec.js';
+import type { Progress } from '../rbd/trim.js';
+
+export interface OperationContext {
+  client: RadosClient;
+  onProgress?: Progress | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+export interface PoolCreateOptions {
+  /** Placement groups; the monitors choose when absent. */
+  pgNum?: number;
+  /** Copies; the cluster's default when absent. */
+  size?: number;
+}
+
+function progress({ onProgress, signal }: OperationContext) {
+  return { ...(onProgress ? { onProgress } : {}), ...(signal ? { signal } : {}) };
+}
+
+/** A header without its data: metadata can be read and changed whatever features the image has. */
+const header = (context: OperationContext, spec: ImageSpec, readOnly: boolean) =>
+  openHeader(context.client, spec, { readOnly });
+
+export const operations = {
+  fsid: async ({ client }: OperationContext): Promise<string> => client.fsid,
+
+  listPools: async ({ client }: OperationContext): Promise<string[]> => {
+    await client.waitForLatestMap();
+    return client.pools().map(({ name }) => name);
+  },
+
+  /** Creates a pool and makes it ready for images (`ceph osd pool create`, `rbd pool init`). */
+  createPool: async (
+    { client }: OperationContext,
+    name: string,
+    options: PoolCreateOptions = {},
+  ) => {
+    const { pgNum, size } = options;
+    await client.command({
+      prefix: 'osd pool create',
+      pool: name,
+      ...(pgNum === undefined ? {} : { pg_num: pgNum, pgp_num: pgNum }),
+      ...(size === undefined ? {} : { size }),
+    });
+    await client.command({ prefix: 'osd pool application enable', pool: name, app: 'rbd' });
+    await client.waitForLatestMap();
+    await validatePool(await client.ioctx(name));
+  },
+
+  /** Removes a pool and everything in it. The cluster must allow it (`mon_allow_pool_delete`). */
+  removePool: async ({ client }: OperationContext, name: string) => {
+    await client.command({
+      prefix: 'osd pool rm',
+      pool: name,
+      pool2: name,
+      yes_i_really_really_mean_it: true,
+    });
+  },
+
+  listImages: async ({ client }: OperationContext, pool: string, namespace: string) => {
+    const entries = await listImages(await client.ioctx(pool, namespace));
+    return entries.map(({ name }) => name);
+  },
+
+  createImage: (
+    { client }: OperationContext,
+    spec: NamedImageSpec,
+    options: CreateOptions,
+  ): Promise<string> => createImage(client, spec, options),
+
+  imageInfo: ({ client }: OperationContext, spec: ImageSpec): Promise<ImageInfo> =>
+    imageInfo(client, spec),
+
+  renameImage: async ({ client }: OperationContext, spec: NamedImageSpec, to: string) =>
+    renameImage(await client.ioctx(spec.pool, spec.namespace), spec.name, to),
+
+  removeImage: (context: OperationContext, spec: NamedImageSpec) =>
+    removeImage(context.client, spec, progress(context)),
+
+  resizeImage: async (
+    context: OperationContext,
+    spec: NamedImageSpec,
+    size: number,
+    options: { allowShrink?: boolean } = {},
+  ) => {
+    await using image = await Image.open(context.client, spec);
+    await image.resize(size, { ...progress(context), ...options });
+  },
+
+  listMetadata: async (
+    context: OperationContext,
+    spec: ImageSpec,
+  ): Promise<Record<string, string>> =>
+    Object.fromEntries(await listImageMetadata(await header(context, spec, true))),
+
+  /** Undefined when the image has no such key. */
+  getMetadata: async (
+    context: OperationContext,
+    spec: ImageSpec,
+    key: string,
+  ): Promise<string | undefined> =>
+    unless('ENOENT', getImageMetadata(await header(context, spec, true), key)),
+
+  setMetadata: async (context: OperationContext, spec: ImageSpec, key: string, value: string) =>
+    setImageMetadata(await header(context, spec, false), key, value),
+
+  removeMetadata: async (context: OperationContext, spec: ImageSpec, key: string) =>
+    removeImageMetadata(await header(context, spec, false), key),
+
+  listNamespaces: async ({ client }: OperationContext, pool: string) =>
+    listNamespaces(await client.ioctx(pool)),
+
+  createNamespace: async ({ client }: OperationContext, pool: string, name: string) =>
+    createNamespace(await client.ioctx(pool), name),
+
+  removeNamespace: async ({ client }: OperationContext, pool: string, name: string) =>
+    removeNamespace(await client.ioctx(pool), name),
+
+  command: async ({ client }: OperationContext, command: Record<string, unknown>) =>
+    client.command(command),
+};
+
+export type Operations = typeof operations;
+export type OperationName = keyof Operations;
+
+type Arguments<F> = F extends (context: OperationContext, ...args: infer A) => unknown ? A : never;
+export type OperationArguments<K extends OperationName> = Arguments<Operations[K]>;
+export type OperationResult<K extends OperationName> = Awaited<ReturnType<Operations[K]>>;
+
+export interface ManageOptions {
+  signal?: AbortSignal | undefined;
+  onProgress?: Progress | undefined;
+}
+
+/** Runs an operation by name. */
+export function runOperation<K extends OperationName>(
+  context: OperationContext,
+  name: K,
+  args: OperationArguments<K>,
+): Promise<OperationResult<K>> {
+  const operation = operations[name] as unknown as (
+    context: OperationContext,
+    ...args: OperationArguments<K>
+  ) => Promise<OperationResult<K>>;
+  return operation(context, ...args);
+}

@@ -1,0 +1,178 @@
+/**
+ * What runs in the osd-client thread: cluster clients, and the images opened over them.
+ *
+ * Devices that connect the same way share one client (krbd's `share`); `noshare` gives a device its own.
+ */
+
+import { RadosError } from '../base/errors.js';
+import { type ConnectOptions, connectRados } from '../rados/connect.js';
+import type { RadosClient } from '../rados/rados-client.js';
+import { Image } from '../rbd/image.js';
+import type {
+  BackendEvent,
+  BlockBackend,
+  BlockRuntime,
+  ImageSpec,
+  RuntimeContext,
+} from './backend.js';
+import { ImageBackend } from './image-backend.js';
+import {
+  type ManageOptions,
+  type OperationArguments,
+  type OperationName,
+  type OperationResult,
+  runOperation,
+} from './management.js';
+import type { MapOptions } from './map-options.js';
+
+interface HeldClient {
+  client: RadosClient;
+  release: () => Promise<void>;
+}
+
+interface SharedClient {
+  client: Promise<RadosClient>;
+  users: number;
+}
+
+class CephRuntime implements BlockRuntime {
+  readonly #context: RuntimeContext;
+  readonly #config: ConnectOptions;
+  readonly #clients = new Map<string, SharedClient>();
+  #managing: Promise<{ client: RadosClient }> | undefined;
+  #nextOwn = 0;
+  #closed = false;
+
+  constructor(context: RuntimeContext) {
+    this.#context = context;
+    this.#config = (context.config ?? {}) as ConnectOptions;
+  }
+
+  async open(
+    spec: ImageSpec,
+    options: MapOptions,
+    emit: (event: BackendEvent) => void,
+  ): Promise<BlockBackend> {
+    const { client, release } = await this.#client(options);
+    try {
+      const image = await Image.open(
+        client,
+        {
+          pool: spec.pool,
+          namespace: options.poolNs ?? spec.namespace,
+          name: spec.image,
+          ...(spec.snap === undefined ? {} : { snap: spec.snap }),
+        },
+        {
+          readOnly: options.readOnly,
+          allocSize: options.allocSize,
+          compressionHint: options.compressionHint,
+        },
+      );
+      return new ImageBackend({ client, image, spec, options, emit, release });
+    } catch (error) {
+      await release();
+      throw error;
+    }
+  }
+
+  async manage<K extends OperationName>(
+    operation: K,
+    args: OperationArguments<K>,
+    options: ManageOptions,
+  ): Promise<OperationResult<K>> {
+    const { client } = await this.#manager();
+    return runOperation({ client, ...options }, operation, args);
+  }
+
+  /** The client of operations that no device asked for: made by the first, kept until the end. */
+  #manager(): Promise<{ client: RadosClient }> {
+    this.#managing ??= this.#acquire(this.#config).catch((error: unknown) => {
+      // The next operation tries again.
+      this.#managing = undefined;
+      throw error;
+    });
+    return this.#managing;
+  }
+
+  async status(): Promise<unknown> {
+    const clients = await Promise.allSettled(
+      [...this.#clients.values()].map(({ client }) => client),
+    );
+    return clients.flatMap((settled) =>
+      settled.status === 'fulfilled'
+        ? [
+            {
+              fsid: settled.value.fsid,
+              clientAddr: settled.value.clientAddr,
+              osdMapEpoch: settled.value.osdMapEpoch,
+              pendingOperations: settled.value.pending,
+            },
+          ]
+        : [],
+    );
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    const clients = [...this.#clients.values()];
+    this.#clients.clear();
+    await Promise.allSettled(clients.map(async ({ client }) => (await client).close()));
+  }
+
+  /** A client that connects as the options say, and how to let go of it. */
+  #client(options: MapOptions): Promise<HeldClient> {
+    return this.#acquire(
+      connectOptions(this.#config, options),
+      options.share ? undefined : `own ${this.#nextOwn++}`,
+    );
+  }
+
+  async #acquire(connect: ConnectOptions, key = JSON.stringify(connect)): Promise<HeldClient> {
+    if (this.#closed) throw new RadosError('EBADF', 'the runtime is closed');
+    let shared = this.#clients.get(key);
+    if (!shared) {
+      const connecting = connectRados(this.#context.env, this.#context.kernels, connect);
+      shared = { client: connecting.then(({ client }) => client), users: 0 };
+      this.#clients.set(key, shared);
+    }
+    shared.users++;
+    const held = shared;
+    const release = async () => {
+      if (--held.users > 0) return;
+      if (this.#clients.get(key) === held) this.#clients.delete(key);
+      await held.client.then(
+        (client) => client.close(),
+        () => undefined,
+      );
+    };
+    try {
+      return { client: await shared.client, release };
+    } catch (error) {
+      await release();
+      throw error;
+    }
+  }
+}
+
+/** The caller's way to the cluster, with what the map options say over it. Seconds become milliseconds. */
+function connectOptions(config: ConnectOptions, options: MapOptions): ConnectOptions {
+  return {
+    ...config,
+    ...(options.name === undefined ? {} : { name: `client.${options.name}` }),
+    ...(options.secret === undefined ? {} : { key: options.secret }),
+    ...(options.fsid === undefined ? {} : { fsid: options.fsid }),
+    msMode: options.msMode,
+    mountTimeoutMs: options.mountTimeout * 1000,
+    osdOpTimeoutMs: options.osdRequestTimeout * 1000,
+    osdKeepaliveMs: options.osdkeepalive * 1000,
+    osdIdleTtlMs: options.osdIdleTtl * 1000,
+    readFromReplica: options.readFromReplica,
+    crushLocation: options.crushLocation,
+    abortOnFull: options.abortOnFull,
+  };
+}
+
+export function createRuntime(context: RuntimeContext): BlockRuntime {
+  return new CephRuntime(context);
+}
