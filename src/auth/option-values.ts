@@ -44,15 +44,20 @@ const SECONDS_PER_UNIT: Readonly<Record<string, number>> = {
 
 /** `300`, `5m`, `1h30m`, `2 hours` → milliseconds. Nothing at all is 0, as in Ceph. */
 export function parseSecondsMs(text: string): number | undefined {
-  if (/^\d*$/.test(text)) return safe(Number(text) * 1000);
-  if (!/^(\d+\s*[a-z]+\s*)+$/.test(text)) return undefined;
+  if (!/^(\d+\s*[a-z]+\s*)*(\d+)?$/.test(text)) return undefined;
   let seconds = 0;
-  for (const [, count, unit = ''] of text.matchAll(/(\d+)\s*([a-z]+)/g)) {
-    const factor = SECONDS_PER_UNIT[unit] ?? SECONDS_PER_UNIT[unit.replace(/s$/, '')];
+  for (const [, count, unit] of text.matchAll(/(\d+)\s*([a-z]+)?/g)) {
+    const factor = unit === undefined ? 1 : secondsPer(unit);
     if (factor === undefined) return undefined;
     seconds += Number(count) * factor;
   }
   return safe(seconds * 1000);
+}
+
+/** Whole words have a plural, abbreviations have none. */
+function secondsPer(unit: string): number | undefined {
+  const word = /^(second|minute|hour|day|week|month|year)s$/.exec(unit);
+  return SECONDS_PER_UNIT[word?.[1] ?? unit];
 }
 
 const RBD_FEATURES = [
@@ -68,12 +73,14 @@ const RBD_FEATURES = [
   'migrating',
 ] as const;
 
+/** As a number, Ceph refuses the features that images get by themselves; by name it lets them pass. */
+const MAX_RBD_FEATURE_NUMBER = 0xffn;
+
 /** A feature mask as a number, or names joined by commas (`librbd::rbd_features_from_string`). */
 export function parseRbdFeatures(text: string): bigint | undefined {
-  const known = (1n << BigInt(RBD_FEATURES.length)) - 1n;
   if (/^\+?(0x[0-9a-f]+|\d+)$/i.test(text)) {
     const mask = BigInt(text.replace('+', ''));
-    return (mask & ~known) === 0n ? mask : undefined;
+    return mask <= MAX_RBD_FEATURE_NUMBER ? mask : undefined;
   }
   let mask = 0n;
   for (const name of text.split(',')) {
