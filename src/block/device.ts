@@ -10,6 +10,7 @@
 import { EventEmitter } from 'node:events';
 
 import { abortError, RadosError } from '../base/errors.js';
+import { AbortWatch } from './abort-watch.js';
 import type { DeviceAttributes } from './attributes.js';
 import type { BackendEvent } from './backend.js';
 import { BlockCall, type BlockCallOptions, totalBytes } from './block-call.js';
@@ -77,6 +78,7 @@ export const DEFAULT_PIECE_BYTES = 4 * MIB;
 export class BlockDevice extends EventEmitter<BlockDeviceEvents> {
   readonly #channel: Channel;
   readonly #queue: RequestQueue;
+  readonly #aborts = new AbortWatch();
   readonly #options: BlockDeviceOptions;
   readonly #pieceBytes: number;
   readonly #target: string;
@@ -398,11 +400,11 @@ export class BlockDevice extends EventEmitter<BlockDeviceEvents> {
       return call;
     }
     const onAbort = () => this.#queue.abort(call, this.#aborted(options.op, signal, call));
-    signal.addEventListener('abort', onAbort, { once: true });
+    const unwatch = this.#aborts.watch(signal, onAbort);
     try {
       await done;
     } finally {
-      signal.removeEventListener('abort', onAbort);
+      unwatch();
     }
     return call;
   }

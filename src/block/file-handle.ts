@@ -46,7 +46,7 @@ export interface ReadOptions<T extends Uint8Array = Uint8Array> {
   buffer?: T;
   offset?: number | null;
   length?: number | null;
-  position?: number | bigint | null;
+  position?: number | null;
 }
 
 /** Buffers are borrowed until the call settles, as with a `FileHandle`. */
@@ -55,7 +55,7 @@ export interface BlockFileHandle {
     buffer: T,
     offset?: number | null,
     length?: number | null,
-    position?: number | bigint | null,
+    position?: number | null,
   ): Promise<ReadResult<T>>;
   read<T extends Uint8Array>(
     buffer: T,
@@ -106,7 +106,7 @@ class DeviceFileHandle implements BlockFileHandle {
     bufferOrOptions?: T | ReadOptions<T>,
     offsetOrOptions?: number | null | Omit<ReadOptions, 'buffer'>,
     length?: number | null,
-    position?: number | bigint | null,
+    position?: number | null,
   ): Promise<ReadResult<T>> {
     const options: ReadOptions<T> = !(bufferOrOptions instanceof Uint8Array)
       ? (bufferOrOptions ?? {})
@@ -187,7 +187,7 @@ class DeviceFileHandle implements BlockFileHandle {
 
   async #readInto(
     buffers: readonly Uint8Array[],
-    position: number | bigint | null | undefined,
+    position: number | null | undefined,
   ): Promise<number> {
     const { at, parts, bytes } = this.#place(buffers, position);
     if (bytes > 0) await this.#device.readv(at, parts);
@@ -211,9 +211,9 @@ class DeviceFileHandle implements BlockFileHandle {
    * Where a call acts and on which part of its buffers: up to the end of the device. The file's own position moves
    * when the call is made, so that calls made side by side do not act on the same place.
    */
-  #place(buffers: readonly Uint8Array[], position: number | bigint | null | undefined) {
-    const own = position === null || position === undefined || Number(position) === -1;
-    const at = own ? this.#position : Number(position);
+  #place(buffers: readonly Uint8Array[], position: number | null | undefined) {
+    const own = position === null || position === undefined || position === -1;
+    const at = own ? this.#position : position;
     if (!Number.isSafeInteger(at) || at < 0) {
       throw new RangeError(`position ${at} is not a non-negative integer`);
     }
@@ -237,7 +237,7 @@ function defined<T extends Uint8Array>(
   buffer: T,
   offset: number | null | undefined,
   length: number | null | undefined,
-  position: number | bigint | null | undefined,
+  position: number | null | undefined,
 ): ReadOptions<T> {
   return {
     buffer,

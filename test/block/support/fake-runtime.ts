@@ -24,6 +24,8 @@ export interface FakeConfig {
   seed?: number;
   /** Each request takes 0 to so many turns of the event loop. */
   maxDelayTurns?: number;
+  /** Each request takes so long, at least. */
+  delayMs?: number;
   /** Requests at these offsets wait until a write at `openAt` comes, which is answered at once. */
   gate?: { from: number; to: number; openAt: number };
   /** Requests that start at one of these offsets fail. */
@@ -213,7 +215,15 @@ class FakeBackend implements BlockBackend {
   }
 
   async #serve(offset: number, effect: () => void): Promise<void> {
-    const { die: death, gate, errors, maxDelayTurns = 0, resizeAt, failAt } = this.#config;
+    const {
+      die: death,
+      gate,
+      errors,
+      maxDelayTurns = 0,
+      delayMs = 0,
+      resizeAt,
+      failAt,
+    } = this.#config;
     this.#status.requests++;
     this.#concurrent++;
     this.#status.maxConcurrent = Math.max(this.#status.maxConcurrent, this.#concurrent);
@@ -228,6 +238,7 @@ class FakeBackend implements BlockBackend {
       else if (gate && offset >= gate.from && offset < gate.to) await this.#gateOpened;
       const turns = maxDelayTurns > 0 ? this.#random() % (maxDelayTurns + 1) : 0;
       for (let i = 0; i < turns; i++) await new Promise((resolve) => setImmediate(resolve));
+      if (delayMs > 0) await new Promise((resolve) => setTimeout(resolve, delayMs));
       const failing = errors?.find((entry) => entry.offset === offset);
       if (failing) {
         throw new RadosError(failing.code, `osd.3: ${failing.code}`, {
