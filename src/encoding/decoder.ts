@@ -26,7 +26,7 @@ export class DecodeError extends ProtocolError {
   }
 }
 
-const utf8 = new TextDecoder('utf-8');
+// A leading byte order mark belongs to the text: an object's name is its bytes.
 
 export class Decoder {
   readonly bytes: Uint8Array;
@@ -106,8 +106,9 @@ export class Decoder {
   s64n(): number {
     const at = this.take(8);
     const high = this.#view.getInt32(at + 4, true);
-    if (high > 0x1fffff || high < -0x200000) throw new DecodeError('64-bit value is over 2^53', at);
-    return high * 0x1_0000_0000 + this.#view.getUint32(at, true);
+    const value = high * 0x1_0000_0000 + this.#view.getUint32(at, true);
+    if (!Number.isSafeInteger(value)) throw new DecodeError('64-bit value is over 2^53', at);
+    return value;
   }
 
   f32(): number {
@@ -136,9 +137,9 @@ export class Decoder {
 
   /** UTF-8 of a known length. */
   text(length: number): string {
-    const bytes = this.view(length);
-    // TextDecoder refuses views of shared memory: copy those.
-    return utf8.decode(bytes.buffer instanceof SharedArrayBuffer ? bytes.slice() : bytes);
+    const at = this.take(length);
+    // A Buffer also reads shared memory, which TextDecoder refuses, and keeps a byte order mark.
+    return Buffer.from(this.bytes.buffer, this.bytes.byteOffset + at, length).toString();
   }
 
   /** A u32 element count, refused when even the smallest elements would not fit in what is left. */
