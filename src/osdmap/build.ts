@@ -62,7 +62,6 @@ export function buildSimpleCrushMap(options: SimpleCrushOptions): CrushMap {
   const { osds, root = 'default', failureDomain = 'host', tunables = MODERN_TUNABLES } = options;
   const fields = emptyCrushFields();
   fields.tunables = { ...tunables };
-  fields.maxDevices = osds.reduce((max, osd) => Math.max(max, osd.id + 1), 0);
   fields.typeNames = new Map(BUCKET_TYPES.map((name, type) => [type, name]));
 
   const add = (name: string, type: number, items: number[], itemWeights: number[]): CrushBucket => {

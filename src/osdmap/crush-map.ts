@@ -113,10 +113,14 @@ export interface ChooseArg {
   ids: number[];
 }
 
+/** The two ids above mark empty places of a result. */
+const MAX_DEVICE = CRUSH_ITEM_NONE - 2;
+
 /** The choose_args that serve all pools without their own. */
 export const DEFAULT_CHOOSE_ARGS = -1;
 
 export interface CrushFields {
+  /** One more than the highest device that is in a bucket or has a name. */
   maxDevices: number;
   /** Slot i holds bucket -1-i. */
   buckets: (CrushBucket | undefined)[];
@@ -136,22 +140,20 @@ export interface CrushFields {
 
 export interface CrushMap extends Readonly<CrushFields> {}
 
-/** An immutable CRUSH map. Keeps the bytes that it came from, so that it is written as it was read. */
+/** An immutable CRUSH map. */
 export class CrushMap {
   #bytes: Uint8Array | undefined;
 
-  constructor(fields: CrushFields, bytes?: Uint8Array) {
-    Object.assign(this, fields);
-    this.#bytes = bytes;
-    if (bytes === undefined) validate(fields, 0);
+  /** Throws DecodeError when a rule could not run over the map safely. */
+  constructor(fields: CrushFields) {
+    // Ceph computes max_devices anew whenever it reads a map, and writes that: so must we, or checksums differ.
+    Object.assign(this, fields, { maxDevices: countDevices(fields) });
+    validate(fields);
   }
 
   static decode(bytes: Uint8Array): CrushMap {
-    const decoder = new Decoder(bytes);
     try {
-      const fields = decodeFields(decoder);
-      validate(fields, decoder.offset);
-      return new CrushMap(fields, bytes);
+      return new CrushMap(decodeFields(new Decoder(bytes)));
     } catch (error) {
       throw error instanceof DecodeError ? error.within('CrushWrapper') : error;
     }
@@ -196,10 +198,19 @@ export class CrushMap {
 /** A CRUSH map inside another structure: u32 length + bytes. */
 export const crushMap: Codec<CrushMap> = {
   minBytes: 4,
-  decode: (decoder) => CrushMap.decode(decoder.blob().slice()),
+  decode: (decoder) => CrushMap.decode(decoder.blob()),
   encode: (encoder, value) => void encoder.blob(value.bytes),
   sample: () => new CrushMap(emptyCrushFields()),
 };
+
+function countDevices(fields: CrushFields): number {
+  let count = 0;
+  for (const id of fields.itemNames.keys()) count = Math.max(count, id + 1);
+  for (const bucket of fields.buckets) {
+    for (const item of bucket?.items ?? []) count = Math.max(count, item + 1);
+  }
+  return count;
+}
 
 export function emptyCrushFields(): CrushFields {
   return {
@@ -452,23 +463,22 @@ function encodeChooseArgs(encoder: Encoder, sets: Map<number, ChooseArg[]>): voi
  * Refuses maps that a rule could not run over safely. What a valid map promises, and both `crush-twin.ts` and the
  * kernel rely on:
  *
- * Invariant: every item is a device below maxDevices or a bucket that exists.
+ * Invariant: every item is a device or a bucket that exists.
  * Invariant: no bucket contains itself, at any depth, so that every descent ends.
  * Invariant: all lists of a bucket (weights, straws, nodes, overrides) have the length that its size asks for.
  */
-function validate(fields: CrushFields, at: number): void {
+function validate(fields: CrushFields): void {
   const refuse = (reason: string): never => {
-    throw new DecodeError(reason, at, ['CrushWrapper']);
+    throw new DecodeError(reason, 0);
   };
-  const { buckets, maxDevices } = fields;
-  if (maxDevices < 0) refuse(`max_devices ${maxDevices}`);
+  const { buckets } = fields;
   buckets.forEach((bucket, slot) => {
     if (!bucket) return;
     if (bucket.id !== -1 - slot) refuse(`bucket ${bucket.id} in slot ${slot}`);
     if (bucket.type === 0) refuse(`bucket ${bucket.id} claims to be a device`);
     if (bucket.hash !== 0) refuse(`bucket ${bucket.id} has unknown hash ${bucket.hash}`);
     for (const item of bucket.items) {
-      if (item >= 0 ? item >= maxDevices : buckets[-1 - item] === undefined) {
+      if (item >= 0 ? item > MAX_DEVICE : buckets[-1 - item] === undefined) {
         refuse(`bucket ${bucket.id} contains ${item}, which does not exist`);
       }
     }

@@ -49,7 +49,7 @@ function compare(seed: number, options: Parameters<typeof randomCrush>[1]): void
   });
 }
 
-describe.skipIf(!haveCephTools())('CRUSH against crushtool', () => {
+describe.skipIf(!haveCephTools())('CRUSH against crushtool', { timeout: 120_000 }, () => {
   for (const [name, alg] of Object.entries(BUCKET_ALG)) {
     it(`maps ${name.toLowerCase()} buckets alike, with modern and legacy tunables`, () => {
       for (let i = 0; i < 3; i++) {
