@@ -1,0 +1,38 @@
+/**
+ * linger-rbd: Ceph block images from Node.js.
+ *
+ * Importing this starts no thread, compiles no WebAssembly and opens nothing.
+ */
+
+export { isRadosError, type Outcome, ProtocolError, RadosError } from './base/errors.js';
+export type { LogLevel, LogOptions, Subsystem } from './base/log.js';
+export { type DeviceAttributes, sysfsAttributes } from './block/attributes.js';
+export {
+  Cluster,
+  type ClusterOptions,
+  connect,
+  ImageMetadata,
+  Images,
+  type MapImageOptions,
+  Namespaces,
+  Pool,
+} from './block/cluster.js';
+export {
+  BlockDevice,
+  type BlockDeviceEvents,
+  type IoOptions,
+  type ReadView,
+  type WriteOptions,
+} from './block/device.js';
+export type { BlockFileHandle } from './block/file-handle.js';
+export { type MapOptions, type MapOptionsInput, mapOptions, parseMapOptions } from './block/map-options.js';
+export {
+  createReadStream,
+  createWriteStream,
+  type ReadStreamOptions,
+  type WriteStreamOptions,
+} from './block/streams.js';
+export { EmbeddedCluster, type EmbeddedClusterOptions } from './cluster/embedded-cluster.js';
+export type { ConnectOptions, MsMode } from './rados/connect.js';
+export type { CreateOptions } from './rbd/create.js';
+export type { ImageInfo } from './rbd/info.js';
