@@ -1,0 +1,220 @@
+/**
+ * The embedded monitor: one `ceph-mon` as far as clients can see.
+ *
+ * It listens with messenger v2, authenticates with cephx (or not at all), keeps the maps and runs commands. Its OSDs
+ * stand in the same process and use `link()`.
+ */
+
+import { CephxKeyServer } from '../../auth/cephx-server.js';
+import { AUTH_METHOD, type AuthServer, CON_MODE } from '../../auth/method.js';
+import { NoneServer } from '../../auth/none.js';
+import type { Environment } from '../../base/environment.js';
+import { isRadosError } from '../../base/errors.js';
+import { ADDR_TYPE, ENTITY_TYPE, type EntityAddr } from '../../encoding/entity.js';
+import type { Crc32c } from '../../kernels/crc32c.js';
+import type { MonMap } from '../../messages/mon-messages.js';
+import type { Connection, ConnectionHandler } from '../../msgr/connection.js';
+import { type Server, serve } from '../../msgr/listener.js';
+import type { WindowPool } from '../../msgr/window-pool.js';
+import type { CrushMappers } from '../../osdmap/crush-mapper.js';
+import type { MonLink } from '../mon-link.js';
+import { AuthDatabase } from './auth-database.js';
+import { BlocklistExpiry } from './blocklist-expiry.js';
+import { createInitialMap } from './initial-map.js';
+import { createMonMap } from './mon-map.js';
+import type { MonState, PoolDefaults } from './mon-state.js';
+import { OsdMapService } from './osdmap-service.js';
+import { OsdStates } from './osd-states.js';
+import { addPool } from './pools.js';
+import { MonSession } from './session.js';
+
+export interface MonitorOptions {
+  env: Environment;
+  crc32c: Crc32c;
+  windows: WindowPool;
+  crushMappers: CrushMappers;
+  /** Port 0 picks a free one. */
+  host: string;
+  port: number;
+  fsid: string;
+  osds: number;
+  auth: 'cephx' | 'none';
+  poolDefaults: PoolDefaults;
+  /** Seconds after which an OSD that is down is out too. */
+  downOutIntervalS?: number;
+  /** Lifetimes of cephx tickets; for tests. */
+  ticketTtlMs?: { mon?: number; service?: number };
+}
+
+export interface InitialPool {
+  name: string;
+  pgNum?: number;
+  size?: number;
+  applications?: readonly string[];
+}
+
+export const ADMIN = 'client.admin';
+
+const ADMIN_CAPS = { mds: 'allow *', mgr: 'allow *', mon: 'allow *', osd: 'allow *' };
+const OSD_CAPS = { mgr: 'allow profile osd', mon: 'allow profile osd', osd: 'allow *' };
+
+export class Monitor {
+  readonly #options: MonitorOptions;
+  readonly #keys: CephxKeyServer;
+  readonly #state: MonState;
+  readonly #expiry: BlocklistExpiry;
+  readonly #sessions = new Set<MonSession>();
+  readonly #server: Server;
+  #closed = false;
+
+  static async start(options: MonitorOptions): Promise<Monitor> {
+    let monitor: Monitor | undefined;
+    let addrs: EntityAddr[] = [];
+    const keys = new CephxKeyServer(options.env, {
+      ...(options.ticketTtlMs?.mon === undefined ? {} : { monTicketTtlMs: options.ticketTtlMs.mon }),
+      ...(options.ticketTtlMs?.service === undefined
+        ? {}
+        : { serviceTicketTtlMs: options.ticketTtlMs.service }),
+    });
+    const server = await serve({
+      env: options.env,
+      crc32c: options.crc32c,
+      windows: options.windows,
+      at: { host: options.host, port: options.port },
+      entityType: ENTITY_TYPE.MON,
+      addrs: () => addrs,
+      gid: 0n,
+      methods: [options.auth === 'cephx' ? AUTH_METHOD.CEPHX : AUTH_METHOD.NONE],
+      modes: options.auth === 'cephx' ? [CON_MODE.SECURE, CON_MODE.CRC] : [CON_MODE.CRC],
+      authServer: () =>
+        options.auth === 'cephx'
+          ? keys.monAuthServer()
+          : NoneServer.mon(() => keys.allocateGlobalId()),
+      accept: (connection) => (monitor ? monitor.#accept(connection) : refuse(connection)),
+    });
+    const { host, port } = server.address;
+    addrs = [{ type: ADDR_TYPE.MSGR2, nonce: 0, host, port }];
+    monitor = new Monitor(options, { keys, server, addrs });
+    return monitor;
+  }
+
+  private constructor(
+    options: MonitorOptions,
+    parts: { keys: CephxKeyServer; server: Server; addrs: EntityAddr[] },
+  ) {
+    const { env, fsid } = options;
+    this.#options = options;
+    this.#keys = parts.keys;
+    this.#server = parts.server;
+    const osdMaps = new OsdMapService({
+      env,
+      crc32c: options.crc32c,
+      initial: createInitialMap(env, { fsid, osds: options.osds }),
+    });
+    const auth = new AuthDatabase(parts.keys);
+    auth.set(ADMIN, ADMIN_CAPS);
+    for (let osd = 0; osd < options.osds; osd++) auth.set(`osd.${osd}`, OSD_CAPS);
+    this.#state = {
+      env,
+      monMap: createMonMap({ fsid, addrs: parts.addrs, nowMs: env.clock.now() }),
+      osdMaps,
+      osds: new OsdStates({
+        env,
+        osdMaps,
+        ...(options.downOutIntervalS === undefined
+          ? {}
+          : { downOutIntervalS: options.downOutIntervalS }),
+      }),
+      auth,
+      crushMappers: options.crushMappers,
+      poolDefaults: options.poolDefaults,
+      startedMs: env.clock.now(),
+      clients: () => [...this.#sessions].map(({ client }) => client),
+    };
+    this.#expiry = new BlocklistExpiry(env, osdMaps);
+    osdMaps.subscribe(() => {
+      for (const session of [...this.#sessions]) session.deliver('osdmap');
+    });
+  }
+
+  get state(): MonState {
+    return this.#state;
+  }
+
+  get monMap(): MonMap {
+    return this.#state.monMap;
+  }
+
+  /** `[v2:127.0.0.1:40000/0]`, as `mon host` has it. */
+  get monHost(): string {
+    const { host, port } = this.#server.address;
+    return `[v2:${host.includes(':') ? `[${host}]` : host}:${port}/0]`;
+  }
+
+  /** Adds a pool without a client asking. */
+  createPool(pool: InitialPool): void {
+    addPool(this.#state, pool);
+  }
+
+  /** What an OSD of this process sees of the monitor. */
+  link(): MonLink {
+    const { osdMaps, osds } = this.#state;
+    return {
+      subscribe: (listener) => {
+        listener({ map: osdMaps.map, epoch: osdMaps.epoch });
+        return osdMaps.subscribe((map) => listener({ map, epoch: map.epoch }));
+      },
+      mapMessage: (fromEpoch) => osdMaps.updateFrom(fromEpoch)?.front,
+      boot: (osd, addrs) => osds.boot(osd, addrs),
+      reportFailure: (osd, reporter) => osds.reportFailure(osd, reporter),
+      authServer: () => this.#osdAuthServer(),
+      authMethods: [this.#options.auth === 'cephx' ? AUTH_METHOD.CEPHX : AUTH_METHOD.NONE],
+    };
+  }
+
+  /** Drops all sessions and stops listening. Safe to call twice. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#expiry.close();
+    this.#state.osds.close();
+    await this.#server.close();
+  }
+
+  #osdAuthServer(): AuthServer {
+    return this.#options.auth === 'cephx'
+      ? this.#keys.serviceAuthServer(ENTITY_TYPE.OSD)
+      : NoneServer.service();
+  }
+
+  #accept(connection: Connection): ConnectionHandler {
+    let session: MonSession | undefined;
+    const log = this.#state.env.log.mon;
+    return {
+      onReady: () => {
+        session = new MonSession(this.#state, connection);
+        this.#sessions.add(session);
+        log.debug({ client: session.client.name }, 'session open');
+      },
+      onMessage: (_, message) => {
+        try {
+          session?.onMessage(message);
+        } catch (error) {
+          // What a client sent may close its session and nothing else.
+          if (!isRadosError(error)) log.error({ err: error }, 'message failed');
+          connection.close(error as Error);
+        }
+      },
+      onClose: (_, error) => {
+        if (session) this.#sessions.delete(session);
+        log.debug({ client: session?.client.name, reason: error?.message }, 'session closed');
+      },
+    };
+  }
+}
+
+/** Somebody connected before the monitor was complete: in the same turn, so hardly ever. */
+function refuse(connection: Connection): ConnectionHandler {
+  connection.close();
+  return { onReady: () => {}, onMessage: () => {}, onClose: () => {} };
+}

@@ -1,0 +1,183 @@
+/**
+ * Which OSDs are up and in, and how that changes (`OSDMonitor`'s part for OSDs):
+ *
+ *     down -- boot --> up -- failure, `osd down` --> down -- after `downOutIntervalS` --> out
+ *                                                     ^--------- boot takes it in again ----'
+ *
+ * Each step is an incremental, so that clients follow by the maps that they get anyhow.
+ */
+
+import type { Environment, Timer } from '../../base/environment.js';
+import { ERRNO, RadosError } from '../../base/errors.js';
+import { type EntityAddr, formatAddrvec, sameAddr } from '../../encoding/entity.js';
+import { FEATURES_SUPPORTED } from '../../messages/features.js';
+import { NEW_OSD_XINFO } from '../../osdmap/apply-incremental.js';
+import type { Incremental } from '../../osdmap/incremental.js';
+import { OSD_IN, OSD_STATE, OSDMAP_FLAG, type OsdMap } from '../../osdmap/osdmap.js';
+import type { OsdMapService } from './osdmap-service.js';
+
+/** `mon_osd_down_out_interval`. */
+const DOWN_OUT_INTERVAL_S = 600;
+
+export interface OsdStatesOptions {
+  env: Environment;
+  osdMaps: OsdMapService;
+  downOutIntervalS?: number;
+}
+
+interface PendingBoot {
+  osd: number;
+  addrs: readonly EntityAddr[];
+  resolve: () => void;
+  reject: (error: Error) => void;
+}
+
+export class OsdStates {
+  readonly #env: Environment;
+  readonly #osdMaps: OsdMapService;
+  readonly #downOutMs: number;
+  readonly #outTimers = new Map<number, Timer>();
+  /** Boots that the `noup` flag holds back. */
+  readonly #waiting: PendingBoot[] = [];
+  #closed = false;
+
+  constructor(options: OsdStatesOptions) {
+    this.#env = options.env;
+    this.#osdMaps = options.osdMaps;
+    this.#downOutMs = (options.downOutIntervalS ?? DOWN_OUT_INTERVAL_S) * 1000;
+    this.#osdMaps.subscribe((map) => this.#onMap(map));
+  }
+
+  /** Resolves when a map says that the OSD is up at these addresses. */
+  boot(osd: number, addrs: readonly EntityAddr[]): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (this.#closed) {
+        reject(new RadosError('ESTALE', 'the monitor has stopped', { op: `boot osd.${osd}` }));
+        return;
+      }
+      if (!this.#osdMaps.map.exists(osd)) {
+        reject(new RadosError('ENOENT', `osd.${osd} is not in the map`, { op: 'boot' }));
+        return;
+      }
+      const boot = { osd, addrs, resolve, reject };
+      if (mayNotComeUp(this.#osdMaps.map, osd)) this.#waiting.push(boot);
+      else this.#boot(boot);
+    });
+  }
+
+  /** An OSD's own peers or its host saw it die. One witness is enough: all are on this machine. */
+  reportFailure(osd: number, reporter: number): void {
+    if (this.#closed) return;
+    const map = this.#osdMaps.map;
+    if (!map.isUp(osd) || mayNotGoDown(map, osd)) return;
+    this.#env.log.mon.info({ osd, reporter }, 'osd failed');
+    this.markDown([osd]);
+  }
+
+  /** Those of the list that are up go down, in one epoch. */
+  markDown(osds: readonly number[]): void {
+    const map = this.#osdMaps.map;
+    const down = osds.filter((osd) => map.isUp(osd));
+    if (down.length === 0) return;
+    this.#osdMaps.commit((incremental) => {
+      for (const osd of down) incremental.newState.set(osd, OSD_STATE.UP);
+      incremental.newLastUpChange = incremental.modified;
+    });
+  }
+
+  close(): void {
+    this.#closed = true;
+    for (const timer of this.#outTimers.values()) timer.cancel();
+    this.#outTimers.clear();
+    for (const { osd, reject } of this.#waiting.splice(0)) {
+      reject(new RadosError(ERRNO.ESTALE, 'the monitor has stopped', { op: `boot osd.${osd}` }));
+    }
+  }
+
+  #boot({ osd, addrs, resolve }: PendingBoot): void {
+    const { map } = this.#osdMaps;
+    const current = map.osdAddrs(osd);
+    const isThere =
+      map.isUp(osd) &&
+      current.length === addrs.length &&
+      current.every((addr, i) => sameAddr(addr, addrs[i] as EntityAddr));
+    if (!isThere) {
+      this.#osdMaps.commit((incremental) => bringUp(incremental, map, osd, addrs));
+      this.#env.log.mon.info({ osd, addrs: formatAddrvec(addrs) }, 'osd booted');
+    }
+    resolve();
+  }
+
+  #onMap(map: OsdMap): void {
+    this.#watchDown(map);
+    const ready = this.#waiting.filter(({ osd }) => !mayNotComeUp(map, osd));
+    for (const boot of ready) {
+      this.#waiting.splice(this.#waiting.indexOf(boot), 1);
+      // Not from within the commit that lifted the flag.
+      this.#env.timers.nextTurn(() => (this.#closed ? boot.resolve() : this.#boot(boot)));
+    }
+  }
+
+  #watchDown(map: OsdMap): void {
+    for (let osd = 0; osd < map.maxOsd; osd++) {
+      const waits = map.exists(osd) && !map.isUp(osd) && !map.isOut(osd);
+      const timer = this.#outTimers.get(osd);
+      // One that was never up has nothing to move elsewhere.
+      const isNew = ((map.osdState[osd] ?? 0) & OSD_STATE.NEW) !== 0;
+      if (waits && !isNew && !timer && !this.#closed) {
+        const outTimer = this.#env.timers.after(this.#downOutMs, () => this.#markOut(osd), {
+          background: true,
+        });
+        this.#outTimers.set(osd, outTimer);
+      } else if (!waits && timer) {
+        timer.cancel();
+        this.#outTimers.delete(osd);
+      }
+    }
+  }
+
+  #markOut(osd: number): void {
+    this.#outTimers.delete(osd);
+    const map = this.#osdMaps.map;
+    if (map.isUp(osd) || map.isOut(osd) || map.hasFlag(OSDMAP_FLAG.NOOUT)) return;
+    this.#env.log.mon.info({ osd }, 'osd out after being down');
+    this.#osdMaps.commit((incremental) => {
+      incremental.newWeight.set(osd, 0);
+      incremental.newState.set(osd, OSD_STATE.AUTOOUT);
+      const xinfo = map.osdXinfo[osd] ?? NEW_OSD_XINFO;
+      incremental.newXinfo.set(osd, { ...xinfo, oldWeight: map.osdWeight[osd] ?? 0 });
+      incremental.newLastInChange = incremental.modified;
+    });
+  }
+}
+
+function bringUp(
+  incremental: Incremental,
+  map: OsdMap,
+  osd: number,
+  addrs: readonly EntityAddr[],
+): void {
+  // A new incarnation while the old one is still up in the map: down and up in one epoch.
+  if (map.isUp(osd)) incremental.newState.set(osd, OSD_STATE.UP);
+  for (const field of ['newUpClient', 'newUpCluster', 'newHbBackUp', 'newHbFrontUp'] as const) {
+    incremental[field].set(osd, [...addrs]);
+  }
+  const state = map.osdState[osd] ?? 0;
+  const xinfo = map.osdXinfo[osd] ?? NEW_OSD_XINFO;
+  incremental.newXinfo.set(osd, { ...xinfo, features: FEATURES_SUPPORTED });
+  incremental.newLastUpChange = incremental.modified;
+  const wasPutOut = (state & OSD_STATE.AUTOOUT) !== 0 && map.isOut(osd);
+  if (state & OSD_STATE.NEW || (wasPutOut && !map.hasFlag(OSDMAP_FLAG.NOIN))) {
+    const weight = wasPutOut ? xinfo.oldWeight || OSD_IN : map.osdWeight[osd] || OSD_IN;
+    incremental.newWeight.set(osd, weight);
+    if (map.isOut(osd)) incremental.newLastInChange = incremental.modified;
+  }
+}
+
+function mayNotComeUp(map: OsdMap, osd: number): boolean {
+  return map.hasFlag(OSDMAP_FLAG.NOUP) || ((map.osdState[osd] ?? 0) & OSD_STATE.NOUP) !== 0;
+}
+
+function mayNotGoDown(map: OsdMap, osd: number): boolean {
+  return map.hasFlag(OSDMAP_FLAG.NODOWN) || ((map.osdState[osd] ?? 0) & OSD_STATE.NODOWN) !== 0;
+}

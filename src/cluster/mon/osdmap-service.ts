@@ -1,0 +1,139 @@
+/**
+ * The OSD map's history: the newest map, the epochs before it, and who wants to hear of the next one.
+ *
+ * Every change is an incremental. It is committed at once and in memory: one monitor has nobody to agree with.
+ */
+
+import type { Environment } from '../../base/environment.js';
+import { encodeWith } from '../../encoding/codec.js';
+import { utimeFromMs } from '../../encoding/types.js';
+import type { Crc32c } from '../../kernels/crc32c.js';
+import { osdMapMessage } from '../../messages/mon-messages.js';
+import { applyIncremental } from '../../osdmap/apply-incremental.js';
+import { emptyIncremental, encodeIncremental, type Incremental } from '../../osdmap/incremental.js';
+import { encodeOsdMap, fullMapCrc, type OsdMap } from '../../osdmap/osdmap.js';
+
+/** `osd_map_message_max`: more incrementals than this are sent when the client asks again. */
+export const MAX_MAPS_PER_MESSAGE = 40;
+
+/** Older epochs are forgotten (`mon_min_osdmap_epochs`); who is further behind starts from a full map. */
+const KEPT_EPOCHS = 500;
+
+interface Epoch {
+  map: OsdMap;
+  /** What led here from the epoch before; the first one has none. */
+  incremental: Uint8Array | undefined;
+}
+
+export interface OsdMapServiceOptions {
+  env: Environment;
+  crc32c: Crc32c;
+  /** The first map, of epoch 1 or (after a restart) any later one. */
+  initial: OsdMap;
+  /** For tests: how many epochs are kept. */
+  keptEpochs?: number;
+}
+
+export class OsdMapService {
+  readonly #env: Environment;
+  readonly #crc32c: Crc32c;
+  readonly #kept: number;
+  readonly #epochs = new Map<number, Epoch>();
+  readonly #listeners = new Set<(map: OsdMap) => void>();
+  #map: OsdMap;
+  #oldest: number;
+  #full: { epoch: number; bytes: Uint8Array } | undefined;
+
+  constructor(options: OsdMapServiceOptions) {
+    this.#env = options.env;
+    this.#crc32c = options.crc32c;
+    this.#kept = options.keptEpochs ?? KEPT_EPOCHS;
+    this.#map = options.initial;
+    this.#oldest = options.initial.epoch;
+    this.#epochs.set(this.#oldest, { map: options.initial, incremental: undefined });
+  }
+
+  get map(): OsdMap {
+    return this.#map;
+  }
+
+  get epoch(): number {
+    return this.#map.epoch;
+  }
+
+  get oldestEpoch(): number {
+    return this.#oldest;
+  }
+
+  /** The map as it was at an epoch that is still kept. */
+  mapAt(epoch: number): OsdMap | undefined {
+    return this.#epochs.get(epoch)?.map;
+  }
+
+  fullMap(epoch: number): Uint8Array | undefined {
+    if (this.#full?.epoch === epoch) return this.#full.bytes;
+    const map = this.mapAt(epoch);
+    return map && encodeOsdMap(map, this.#crc32c);
+  }
+
+  incremental(epoch: number): Uint8Array | undefined {
+    return this.#epochs.get(epoch)?.incremental;
+  }
+
+  /**
+   * Makes the next epoch: `change` fills in an incremental that changes nothing yet. Listeners hear of it before this
+   * returns, so whatever is answered afterwards reaches a client after the map did.
+   */
+  commit(change: (incremental: Incremental, map: OsdMap) => void): number {
+    const incremental = emptyIncremental(this.#map);
+    incremental.modified = utimeFromMs(this.#env.clock.now());
+    change(incremental, this.#map);
+    const next = applyIncremental(this.#map, incremental, this.#crc32c);
+    const bytes = encodeOsdMap(next, this.#crc32c);
+    incremental.fullCrc = fullMapCrc(bytes);
+    this.#full = { epoch: next.epoch, bytes };
+    this.#epochs.set(next.epoch, {
+      map: next,
+      incremental: encodeIncremental(incremental, this.#crc32c),
+    });
+    this.#map = next;
+    while (this.#epochs.size > this.#kept) this.#epochs.delete(this.#oldest++);
+    this.#env.log.mon.debug({ epoch: next.epoch }, 'osdmap committed');
+    for (const listener of [...this.#listeners]) listener(next);
+    return next.epoch;
+  }
+
+  /** Calls on every new epoch. */
+  subscribe(listener: (map: OsdMap) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /**
+   * What a client whose newest map is `have` needs next, and the epoch that it then has: incrementals when all of them
+   * are kept, else the newest full map. Undefined when there is nothing newer.
+   */
+  updateFrom(have: number): { front: Uint8Array; epoch: number } | undefined {
+    if (have >= this.epoch) return undefined;
+    const maps = new Map<number, Uint8Array>();
+    const incrementalMaps = new Map<number, Uint8Array>();
+    let last = this.epoch;
+    if (have < this.#oldest) {
+      maps.set(last, this.fullMap(last) as Uint8Array);
+    } else {
+      last = Math.min(last, have + MAX_MAPS_PER_MESSAGE);
+      for (let epoch = have + 1; epoch <= last; epoch++) {
+        incrementalMaps.set(epoch, this.incremental(epoch) as Uint8Array);
+      }
+    }
+    const front = encodeWith(osdMapMessage, {
+      fsid: this.#map.fsid,
+      incrementalMaps,
+      maps,
+      oldestMap: this.#oldest,
+      newestMap: this.epoch,
+      gapRemovedSnaps: new Map(),
+    });
+    return { front, epoch: last };
+  }
+}
