@@ -65,6 +65,8 @@ export interface PeerInfo {
   /** Server role: who authenticated, and its caps for this service. */
   entity?: AuthEntity | undefined;
   caps?: string | undefined;
+  /** Server role: the machine that authenticated it; a monitor's goes on to renew tickets. */
+  auth?: AuthServer | undefined;
 }
 
 /** What the handshake asks of its connection. */
@@ -480,6 +482,7 @@ export class ServerHandshake extends Handshake {
       secure: this.#conMode === CON_MODE.SECURE,
       entity: done.entity,
       caps: done.caps,
+      auth: this.#auth,
     });
   }
 }
