@@ -27,7 +27,10 @@ const CAPS_PREFIX = 'caps_';
 export class Keyring {
   readonly #entries = new Map<string, KeyringEntry>();
 
-  /** Throws `RadosError` `EIO`, naming `source` and the section, never a value. */
+  /**
+   * Throws `RadosError` `EIO`, naming `source` and the entity. It repeats nothing else: in a damaged file a key may stand
+   * where a name or a setting belongs.
+   */
   static parse(content: Uint8Array | string, source: string): Keyring {
     let file: ConfigFile;
     try {
@@ -81,16 +84,12 @@ function parseSection(
   source: string,
 ): KeyringEntry | undefined {
   const refuse = (reason: string, cause?: unknown) =>
-    new RadosError('EIO', `${source}: [${name}] ${reason}`, {
-      op: 'read keyring',
-      target: source,
-      cause,
-    });
+    new RadosError('EIO', `${source}: ${reason}`, { op: 'read keyring', target: source, cause });
   let entity: AuthEntity;
   try {
     entity = parseKeyringEntity(name);
-  } catch (error) {
-    throw refuse('is not an entity name', error);
+  } catch {
+    throw refuse('a section is not named after an entity');
   }
   let key: CryptoKey | undefined;
   const caps: Record<string, string> = {};
@@ -99,12 +98,12 @@ function parseSection(
       try {
         key = CryptoKey.fromBase64(value);
       } catch (error) {
-        throw refuse('has a bad key', error);
+        throw refuse(`[${name}] has a bad key`, error);
       }
     } else if (setting.startsWith(CAPS_PREFIX) && setting.length > CAPS_PREFIX.length) {
       caps[setting.slice(CAPS_PREFIX.length)] = value;
     } else if (setting !== 'auid') {
-      throw refuse(`has an unknown setting '${setting}'`);
+      throw refuse(`[${name}] has a setting other than key and caps`);
     }
   }
   return key && { entity, key, caps };

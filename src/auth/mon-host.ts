@@ -72,8 +72,11 @@ function parseAddress(text: string): EntityAddr[] {
   return [{ type: ADDR_TYPE.MSGR2, nonce, host: name, port: guessed ? MSGR2_PORT : port }];
 }
 
+/** Eight groups, or fewer around `::`; the last two may be dotted. Good enough to tell addresses from names and ports. */
 function isIpv6(text: string): boolean {
-  return /^[0-9a-f:.]+(%\w+)?$/i.test(text) && text.split(':').length > 2;
+  if (!/^[0-9a-f:.]+(%\w+)?$/i.test(text)) return false;
+  const groups = text.split(':').length + (text.includes('.') ? 1 : 0);
+  return text.includes('::') ? groups <= 9 : groups === 8;
 }
 
 /** Splits at commas, semicolons and spaces. */

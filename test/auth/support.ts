@@ -82,7 +82,7 @@ export function authenticate(
 ): Outcome {
   const frames: Uint8Array[] = [];
   const cross = (bytes: Uint8Array) => {
-    const arrived = tamper(frames.length, bytes.slice());
+    const arrived = tamper(frames.length, new Uint8Array(bytes));
     frames.push(arrived);
     return arrived;
   };
@@ -129,7 +129,8 @@ export function printed(value: unknown): string {
     `${JSON.stringify(value, (_key, each: unknown) => (typeof each === 'bigint' ? String(each) : each))}`,
   ];
   if (value instanceof Error) views.push(value.message, value.stack ?? '', printed(value.cause));
-  return views.join('\n');
+  // Arrays are printed in columns.
+  return views.join('\n').replace(/\s+/g, ' ');
 }
 
 /** The ways in which bytes may show up in a text. */
@@ -146,7 +147,10 @@ export function disguises(secret: Uint8Array): string[] {
     [...buffer].map((byte) => byte.toString(16).padStart(2, '0')).join(' '),
     [...buffer].join(','),
     [...buffer].join(', '),
+    [...buffer].map((byte, i) => `"${i}":${byte}`).join(','),
     buffer.toString('latin1'),
+    JSON.stringify(buffer.toString('latin1')).slice(1, -1),
+    inspect(buffer.toString('latin1')).slice(1, -1),
     ...base64,
-  ];
+  ].map((text) => text.replace(/\s+/g, ' '));
 }
