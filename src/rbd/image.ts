@@ -86,8 +86,8 @@ export class Image implements ImageHandle, AsyncDisposable {
     try {
       const handle = await openHeader(context, spec, options);
       const { header, ioctx, readOnly, target } = handle;
-      assertReadable(header.features, header.incompatibleFeatures, target);
-      if (!readOnly) assertWritable(header.features, target);
+      if (readOnly) assertReadable(header.features, header.incompatibleFeatures, target);
+      else assertWritable(header.features, target);
       assertNoParent(handle);
       const dataIoctx =
         header.dataPoolId === undefined

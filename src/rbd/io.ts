@@ -19,7 +19,6 @@ import type { SnapContext } from '../encoding/types.js';
 import {
   allocHintOp,
   cmpExtOp,
-  createOp,
   deleteOp,
   type OsdOp,
   readOp,
@@ -63,9 +62,6 @@ export interface ReadContext {
 
 /** OSDs answer a mismatch at byte `n` of a CMPEXT with `-(4095 + n)`. */
 const CMPEXT_MISMATCH = 4095;
-
-/** Between a compare that finds no object and the exclusive create that follows, others may come in this often. */
-const COMPARE_ATTEMPTS_MAX = 16;
 
 export class ImageData {
   readonly layout: Layout;
@@ -142,35 +138,23 @@ export class ImageData {
     data: Uint8Array,
     context: WriteContext,
   ): Promise<void> {
+    const { target } = this.#options;
     const [extent, ...more] = this.layout.objectExtents(offset, compare.length);
     if (!extent || more.length > 0) {
       throw new RadosError(
         'EINVAL',
         `compare-and-write at ${offset} of ${compare.length} bytes reaches over the end of an object`,
-        { op: 'compare-and-write', target: this.#options.target, outcome: 'not-applied' },
+        { op: 'compare-and-write', target, outcome: 'not-applied' },
       );
     }
-    const mismatch = (at: number) => new CompareMismatchError(this.#options.target, offset + at);
-    const writeOps = this.#writeOps(extent, data);
-    for (let attempt = 1; ; attempt++) {
-      try {
-        const compareOp = cmpExtOp(extent.offset, compare);
-        await this.#mutate(extent.objectNo, [compareOp, ...writeOps], context);
-        return;
-      } catch (error) {
-        if (!isRadosError(error)) throw error;
-        if (error.errno <= -CMPEXT_MISMATCH) throw mismatch(-error.errno - CMPEXT_MISMATCH);
-        if (error.code !== 'ENOENT') throw error;
-      }
-      // No object: its bytes are zeros. CMPEXT has nothing to compare with, so the exclusive create stands in for it.
-      const firstNonZero = compare.findIndex((byte) => byte !== 0);
-      if (firstNonZero >= 0) throw mismatch(firstNonZero);
-      try {
-        await this.#mutate(extent.objectNo, [createOp(true), ...writeOps], context);
-        return;
-      } catch (error) {
-        if (!isRadosError(error, 'EEXIST') || attempt === COMPARE_ATTEMPTS_MAX) throw error;
-      }
+    // In one vector with a write, an OSD compares what is missing as zeros, a missing object included.
+    const [hint, write] = this.#writeOps(extent, data);
+    const ops = [hint, cmpExtOp(extent.offset, compare), write];
+    try {
+      await this.#mutate(extent.objectNo, ops, context);
+    } catch (error) {
+      if (!isRadosError(error) || error.errno > -CMPEXT_MISMATCH) throw error;
+      throw new CompareMismatchError(target, offset - error.errno - CMPEXT_MISMATCH);
     }
   }
 
@@ -219,7 +203,7 @@ export class ImageData {
     if (bytes.length < place.length) place.fill(0, bytes.length);
   }
 
-  #writeOps(extent: ObjectExtent, bytes: Uint8Array): OsdOp[] {
+  #writeOps(extent: ObjectExtent, bytes: Uint8Array): [hint: OsdOp, write: OsdOp] {
     return [
       this.#hint,
       extent.length === this.layout.objectSize ? writeFullOp(bytes) : writeOp(extent.offset, bytes),

@@ -129,7 +129,6 @@ export class FakeObjects implements ObjectOperator {
         return into.subarray(0, part.length);
       }
       case OP.CMPEXT: {
-        if (!object.bytes) throw fail(-2);
         const there = grown(object.bytes, end).subarray(arg.offset, end);
         const differs = op.indata.findIndex((byte, i) => byte !== there[i]);
         if (differs >= 0) throw fail(-4095 - differs);
