@@ -130,6 +130,16 @@ describeCeph('two clusters at once', () => {
   });
 });
 
+describeCeph('a cluster one of whose daemons crashed', () => {
+  it('says so when it is stopped, after cleaning up', async () => {
+    const cluster = await CephCluster.start({ osds: 1 });
+    await cluster.killOsd(0, 'SIGABRT');
+    await expect(cluster.stop()).rejects.toThrow(/osd\.0 crashed: .*Caught signal \(Aborted\)/);
+    expect(processesOf(cluster)).toEqual([]);
+    expect(existsSync(cluster.dir)).toBe(false);
+  });
+});
+
 describeCeph('a test run that is killed', () => {
   it('leaves no process and no directory', async () => {
     const harness = join(dirname(fileURLToPath(import.meta.url)), 'support', 'ceph-cluster.ts');

@@ -3,12 +3,19 @@
 // Needs Debian's ceph-mon, ceph-osd and ceph-common; no manager, no systemd, no container engine.
 
 import { randomInt, randomUUID } from 'node:crypto';
-import { accessSync, constants, readdirSync } from 'node:fs';
+import { accessSync, constants } from 'node:fs';
 import { mkdir, mkdtemp, readFile, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { describe, it } from 'vitest';
+import {
+  type CephClusterOptions,
+  cephConf,
+  HOST,
+  type PoolOptions,
+  radosClassesDir,
+} from './ceph-conf.js';
 import {
   Daemon,
   Reaper,
@@ -18,30 +25,6 @@ import {
   runProcess,
   sleep,
 } from './processes.js';
-
-export interface PoolOptions {
-  readonly name: string;
-  readonly pgNum?: number;
-  /** Copies; the cluster's `size` unless told. Not for erasure-coded pools. */
-  readonly size?: number;
-  readonly minSize?: number;
-  /** Makes it an erasure-coded pool with overwrites, usable as an image's data pool. */
-  readonly erasure?: { readonly k: number; readonly m: number };
-}
-
-export interface CephClusterOptions {
-  readonly osds?: number;
-  readonly mons?: number;
-  readonly auth?: 'cephx' | 'none';
-  /** `osd pool default size`. Tests that end OSDs want 2 or more: see `killOsd`. */
-  readonly size?: number;
-  readonly minSize?: number;
-  readonly pools?: readonly PoolOptions[];
-  /** Lines for `[global]`; they win over ours. */
-  readonly conf?: string;
-  /** Lines for `[osd]`; they win over ours. */
-  readonly osdConf?: string;
-}
 
 interface OsdDump {
   readonly epoch: number;
@@ -54,8 +37,9 @@ interface PgQuery {
   readonly epoch: number;
 }
 
-const MON_HOST = '127.0.0.1';
 const STOP_GRACE_MS = 20_000;
+
+export type { CephClusterOptions, PoolOptions };
 
 export class CephCluster {
   readonly confPath: string;
@@ -89,7 +73,7 @@ export class CephCluster {
       await cluster.#bringUp();
       return cluster;
     } catch (error) {
-      await cluster.stop();
+      await cluster.stop().catch(() => {}); // a crash would only say the same again
       throw error;
     }
   }
@@ -104,7 +88,7 @@ export class CephCluster {
     this.keyringPath = join(dir, 'keyring');
     this.monAddrs = Array.from(
       { length: options.mons },
-      (_, i) => `[v2:${MON_HOST}:${ports[2 * i]},v1:${MON_HOST}:${ports[2 * i + 1]}]`,
+      (_, i) => `[v2:${HOST}:${ports[2 * i]},v1:${HOST}:${ports[2 * i + 1]}]`,
     );
     this.#env = { ...process.env, CEPH_CONF: this.confPath, CEPH_ARGS: undefined };
     this.#mons = Array.from({ length: options.mons }, (_, i) => this.#daemon(`mon.${monId(i)}`));
@@ -192,6 +176,8 @@ export class CephCluster {
     }
     const deadline = Date.now() + timeoutMs;
     while (pending.size > 0) {
+      const crashes = this.#crashes();
+      if (crashes) throw new Error(crashes);
       if (Date.now() > deadline) {
         const states = [...pending].map(([pgid, state]) => `${pgid} ${state}`);
         throw new Error(`PGs not settled after ${timeoutMs} ms: ${states.join(', ')}`);
@@ -263,10 +249,14 @@ export class CephCluster {
   /**
    * Ends every process of this cluster, hung tools included, and removes the directory; safe to
    * call twice. Always by SIGKILL: an orderly end would first write out what is thrown away.
+   * Then throws if a daemon had crashed, for whoever talked to it is to learn of that.
    */
   async stop(): Promise<void> {
+    const daemons = [...this.#mons, ...this.#osds];
     await this.#reaper.reap();
-    await Promise.all([...this.#mons, ...this.#osds].map((daemon) => daemon.ended()));
+    await Promise.all(daemons.map((daemon) => daemon.ended()));
+    const crashes = this.#crashes();
+    if (crashes) throw new Error(crashes);
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -280,7 +270,7 @@ export class CephCluster {
       ...['run', 'log'].map((name) => mkdir(join(dir, name))),
       ...this.#mons.map((mon) => mkdir(join(dir, mon.name))),
       ...this.#osds.map((osd) => mkdir(join(dir, osd.name))),
-      writeFile(this.confPath, this.#conf()),
+      writeFile(this.confPath, cephConf(this, this.#options)),
     ]);
     await this.#createKeyrings();
     await Promise.all([
@@ -347,67 +337,21 @@ export class CephCluster {
     await Promise.all(this.#mons.map(inQuorum));
   }
 
-  #conf(): string {
-    const { auth, size, minSize, conf, osdConf } = this.#options;
-    const { dir } = this;
-    return `[global]
-fsid = ${this.fsid}
-mon host = ${this.monAddrs.join(',')}
-auth cluster required = ${auth}
-auth service required = ${auth}
-auth client required = ${auth}
-auth allow insecure global id reclaim = false
-mon warn on insecure global id reclaim allowed = false
-public addr = ${MON_HOST}
-cluster addr = ${MON_HOST}
-run dir = ${dir}/run
-admin socket = ${dir}/run/$cluster-$name.$pid.asok
-log file = ${dir}/log/$name.log
-keyring = ${this.keyringPath}
-osd pool default size = ${size}
-osd pool default min size = ${minSize}
-osd pool default pg autoscale mode = off
-osd crush chooseleaf type = 0
-mon allow pool size one = true
-mon allow pool delete = true
-${conf}
-[mon]
-mon data = ${dir}/mon.$id
-admin socket = ${dir}/run/$name.asok
-pid file = ${dir}/run/$name.pid
-# A change of the osdmap commits at once, not up to a second later.
-paxos propose interval = 0.05
-# Monitors that start together often miss each other's first election.
-mon election timeout = 1
-# All OSDs stand on one host: one witness is all that a hung OSD can have.
-mon osd min down reporters = 1
-mon osd reporter subtree level = osd
-# EC overwrites are for bluestore; memstore does for a test.
-mon debug no require bluestore for ec overwrites = true
-[osd]
-osd data = ${dir}/osd.$id
-keyring = ${dir}/osd.$id/keyring
-admin socket = ${dir}/run/$name.asok
-pid file = ${dir}/run/$name.pid
-osd objectstore = memstore
-memstore device bytes = 4294967296
-# A memstore writes itself out when it is unmounted, which the fast way leaves out.
-osd fast shutdown = false
-osd class dir = ${radosClassesDir()}
-osd class load list = *
-osd class default list = *
-${osdConf}
-`;
-  }
-
   #daemon(name: string): Daemon {
     return new Daemon(name, {
       // CEPH_CONF says the same; in the arguments, `ps` shows whose daemon it is.
       args: ['-c', this.confPath],
+      cwd: this.dir,
       env: this.#env,
       outputPath: join(this.dir, 'log', `${name}.out`),
       adminSocketPath: join(this.dir, 'run', `${name}.asok`),
     });
+  }
+
+  #crashes(): string | undefined {
+    const crashed = [...this.#mons, ...this.#osds].filter(({ crash }) => crash !== undefined);
+    if (crashed.length === 0) return undefined;
+    return crashed.map(({ name, crash }) => `${name} crashed: ${crash}`).join('\n');
   }
 
   #osd(n: number): Daemon {
@@ -452,13 +396,6 @@ export function describeCeph(name: string, suite: () => void): void {
   }
 }
 
-/** Debian keeps the object classes in the multi-arch library directory. */
-function radosClassesDir(): string | undefined {
-  return readdirSync('/usr/lib')
-    .map((name) => join('/usr/lib', name, 'rados-classes'))
-    .find((dir) => executable(join(dir, 'libcls_rbd.so')) || executable(dir));
-}
-
 function executable(path: string): boolean {
   try {
     accessSync(path, constants.X_OK);
@@ -472,10 +409,18 @@ function monId(i: number): string {
   return String.fromCharCode('a'.charCodeAt(0) + i);
 }
 
-/** Undersized and degraded are as good as it gets while an OSD is down; the rest passes. */
+/** States that can last, some of them only while an OSD is down or out; all others pass. */
 function isSettled(pgState: string): boolean {
   const words = pgState.split('+');
-  const lasting = ['active', 'clean', 'undersized', 'degraded', 'snaptrim', 'snaptrim_wait'];
+  const lasting = [
+    'active',
+    'clean',
+    'undersized',
+    'degraded',
+    'remapped',
+    'snaptrim',
+    'snaptrim_wait',
+  ];
   return words.includes('active') && words.every((word) => lasting.includes(word));
 }
 
@@ -505,6 +450,6 @@ function canListen(port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const server = createServer();
     server.once('error', () => resolve(false));
-    server.listen(port, MON_HOST, () => server.close(() => resolve(true)));
+    server.listen(port, HOST, () => server.close(() => resolve(true)));
   });
 }

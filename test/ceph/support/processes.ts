@@ -64,12 +64,15 @@ export async function runOrThrow(
 export class Daemon {
   #child: ChildProcess | undefined;
   #exit: Promise<void> = Promise.resolve();
+  #crash: string | undefined;
 
   constructor(
     /** As Ceph names it: `mon.a`, `osd.0`. */
     readonly name: string,
     private readonly options: {
       readonly args: readonly string[];
+      /** Where a crash leaves its core file. */
+      readonly cwd: string;
       readonly env: NodeJS.ProcessEnv;
       readonly outputPath: string;
       readonly adminSocketPath: string;
@@ -86,13 +89,19 @@ export class Daemon {
     return this.#child !== undefined;
   }
 
+  /** What the daemon said when it last failed: not after an orderly end or a kill. */
+  get crash(): string | undefined {
+    return this.#crash;
+  }
+
   start(): void {
     if (this.running) throw new Error(`${this.name} is already running`);
-    const { args, env, outputPath } = this.options;
+    const { args, cwd, env, outputPath } = this.options;
     const [type, id] = this.name.split('.') as [string, string];
     const output = openSync(outputPath, 'a');
     // `unref`: a cluster that nobody stopped must not keep the process alive; the reaper ends it.
     const child = spawn(`ceph-${type}`, ['-f', '-i', id, ...args], {
+      cwd,
       env,
       stdio: ['ignore', output, output],
     });
@@ -100,12 +109,16 @@ export class Daemon {
     child.unref();
     this.#child = child;
     this.#exit = new Promise((resolve) => {
-      const ended = () => {
+      child.once('exit', (code, signal) => {
         this.#child = undefined;
+        if (code !== 0 && signal !== 'SIGKILL') this.#crash = this.#lastWords();
         resolve();
-      };
-      child.once('exit', ended);
-      child.once('error', ended);
+      });
+      child.once('error', ({ message }) => {
+        this.#child = undefined;
+        this.#crash = message;
+        resolve();
+      });
     });
   }
 
@@ -156,7 +169,7 @@ export class Daemon {
     const deadline = Date.now() + timeoutMs;
     let last: unknown;
     while (Date.now() < deadline) {
-      if (!this.running) throw new Error(`${this.name} ended: ${this.#lastOutput()}`);
+      if (!this.running) throw new Error(`${this.name} ended: ${this.#crash ?? this.#lastWords()}`);
       try {
         last = await this.ask(prefix);
         if (satisfied(last as Record<string, unknown>)) return;
@@ -170,8 +183,10 @@ export class Daemon {
     );
   }
 
-  #lastOutput(): string {
-    return readFileSync(this.options.outputPath, 'utf8').trim().split('\n').slice(-5).join('\n');
+  #lastWords(): string {
+    const lines = readFileSync(this.options.outputPath, 'utf8').trim().split('\n');
+    const assertion = lines.find((line) => /FAILED ceph_assert|Caught signal/.test(line));
+    return assertion ?? lines.slice(-5).join('\n');
   }
 }
 
