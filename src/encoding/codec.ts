@@ -37,6 +37,11 @@ function primitive<T>(
 }
 
 const sampleBytes = (draw: Draw, length: number) => Uint8Array.from({ length }, () => draw(256));
+/** Mostly printable ASCII; now and then what takes two to four bytes, NUL, and the byte order mark. */
+const sampleCharacter = (draw: Draw) =>
+  draw(8) > 0
+    ? String.fromCharCode(32 + draw(95))
+    : (['ü', '€', '𝛑', '\0', '\ufeff'][draw(5)] ?? '');
 const sampleU64 = (draw: Draw) => (BigInt(draw(2 ** 32)) << 32n) | BigInt(draw(2 ** 32));
 
 export const u8 = primitive(
@@ -124,7 +129,7 @@ export const string = primitive(
   4,
   (d) => d.string(),
   (e, v: string) => e.string(v),
-  (draw) => String.fromCharCode(...Array.from({ length: draw(12) }, () => 32 + draw(95))),
+  (draw) => Array.from({ length: draw(12) }, () => sampleCharacter(draw)).join(''),
 );
 /**
  * u32 length + bytes. Decodes to a copy: control structures outlive the frame that they came in.

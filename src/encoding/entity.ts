@@ -47,6 +47,7 @@ export const ADDR_TYPE = { NONE: 0, LEGACY: 1, MSGR2: 2, ANY: 3, CIDR: 4 } as co
 
 const AF_INET = 2;
 const AF_INET6 = 10;
+const SOCKADDR_MAX_BYTES = 28;
 
 /** `entity_addr_t` in the form of peers with MSG_ADDR2. */
 export interface EntityAddr {
@@ -105,10 +106,11 @@ function decodeSockaddr(decoder: Decoder, length: number): { host: string; port:
 
 function encodeSockaddr(encoder: Encoder, addr: EntityAddr): void {
   if (addr.host === '') {
-    encoder.u32(0);
+    // Of no family: Ceph then writes the largest sockaddr that it knows, in zeros.
+    encoder.u32(SOCKADDR_MAX_BYTES).zeros(SOCKADDR_MAX_BYTES);
   } else if (addr.host.includes(':')) {
     encoder
-      .u32(28)
+      .u32(SOCKADDR_MAX_BYTES)
       .u16(AF_INET6)
       .u8(addr.port >> 8)
       .u8(addr.port & 0xff);
