@@ -22,6 +22,8 @@ export interface MonLink {
    * 40 incrementals, or a full map when the incrementals are gone. Undefined when the client is up to date.
    */
   mapMessage(fromEpoch: number): Uint8Array | undefined;
+  /** A map of the past, as long as it is kept: an OSD that was away finds out who served its PGs meanwhile. */
+  mapAt?(epoch: number): OsdMap | undefined;
   /** Resolves when a map says that this OSD is up at these addresses. */
   boot(osd: number, addrs: readonly EntityAddr[]): Promise<void>;
   /** `osd` no longer answers, says `reporter`. */

@@ -1,0 +1,62 @@
+/** A client's request on its way through the OSD, and who sent it. */
+
+import type { EntityAddr, EntityName } from '../../encoding/entity.js';
+import {
+  type DecodedOsdRequest,
+  encodeOsdReply,
+  MOSDOPREPLY_COMPAT,
+  MOSDOPREPLY_VERSION,
+  type OsdReply,
+} from '../../messages/osd-messages.js';
+import { MSG, type OutgoingMessage, outgoing } from '../../messages/types.js';
+import type { RequestId } from '../store/pg-record.js';
+
+/** A connected client. */
+export interface ClientSession {
+  /** `client.<global id>` */
+  readonly name: EntityName;
+  readonly addr: EntityAddr;
+  /** Its caps for OSDs, such as `allow *`. */
+  readonly caps: string;
+  readonly closed: boolean;
+  send(message: OutgoingMessage): void;
+}
+
+export interface ClientRequest {
+  readonly session: ClientSession;
+  readonly request: DecodedOsdRequest;
+  readonly tid: number;
+  readonly priority: number;
+  /** Bytes of the message's data segment. */
+  readonly dataBytes: number;
+  /** Called once when the request is answered or dropped: its memory counts no more. */
+  readonly release: () => void;
+}
+
+/** Who asked for what: the same for every attempt, over reconnects too. */
+export function requestId({ session, request, tid }: ClientRequest): RequestId {
+  const { reqid, clientInc } = request;
+  // Clients leave the reqid blank; daemons that forward fill it in (MOSDOp::get_reqid).
+  return reqid.num === 0n && reqid.type === 0
+    ? { name: session.name, inc: clientInc, tid }
+    : { name: { type: reqid.type, num: reqid.num }, inc: reqid.inc, tid: Number(reqid.tid) };
+}
+
+export function requestIdKey({ name, inc, tid }: RequestId): string {
+  return `${name.type}.${name.num}:${inc}:${tid}`;
+}
+
+/** Answers a request and lets go of it. */
+export function sendReply(client: ClientRequest, reply: OsdReply): void {
+  const data = reply.ops.map(({ outdata }) => outdata).filter(({ length }) => length > 0);
+  client.session.send(
+    outgoing(MSG.OSD_OPREPLY, encodeOsdReply(reply), {
+      version: MOSDOPREPLY_VERSION,
+      compat: MOSDOPREPLY_COMPAT,
+      tid: client.tid,
+      priority: client.priority,
+      data,
+    }),
+  );
+  client.release();
+}

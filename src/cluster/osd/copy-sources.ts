@@ -1,0 +1,67 @@
+/** Fetches what the COPY_FROMs of a vector copy, before the vector runs. */
+
+import { sleep } from '../../base/environment.js';
+import { ERRNO } from '../../base/errors.js';
+import { NOSNAP } from '../../encoding/types.js';
+import { objectToPg } from '../../osdmap/placement.js';
+import type { ClientRequest } from './client-request.js';
+import type { CopySource, PgView } from './op-context.js';
+import { parseCopyFrom } from './ops/copy-from.js';
+import type { CopyTarget } from './osd-peer.js';
+import type { PgHost } from './pg-host.js';
+
+const ATTEMPTS = 20;
+const RETRY_MS = 200;
+
+export class CopySources {
+  readonly #host: PgHost;
+
+  constructor(host: PgHost) {
+    this.#host = host;
+  }
+
+  /** By index of the operation. Never rejects: what cannot be had is an errno. */
+  async fetch(pg: PgView, { request }: ClientRequest): Promise<Map<number, CopySource>> {
+    const sources = new Map<number, CopySource>();
+    for (const [index, op] of request.ops.entries()) {
+      if (op.arg.kind !== 'copyFrom') continue;
+      const parsed = parseCopyFrom(op);
+      if (typeof parsed === 'number') continue;
+      const { oid, locator, snapid } = parsed;
+      const target: CopyTarget = {
+        pool: locator.pool,
+        nspace: locator.nspace,
+        oid,
+        key: locator.key,
+        snapid,
+      };
+      const self =
+        target.pool === pg.poolId &&
+        target.nspace === request.locator.nspace &&
+        target.oid === request.oid &&
+        target.key === request.locator.key &&
+        snapid === NOSNAP;
+      sources.set(index, self ? { errno: -ERRNO.EINVAL } : await this.#fetchOne(target));
+    }
+    return sources;
+  }
+
+  async #fetchOne(target: CopyTarget): Promise<CopySource> {
+    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+      const { map, placement } = this.#host.view;
+      const place = objectToPg(map, target);
+      if (!place) return { errno: -ERRNO.ENOENT };
+      const primary = placement.pgToUpActing(place.pg).actingPrimary;
+      const found = this.#host.peers.osd(primary);
+      if (found) {
+        try {
+          return await found.copySource(target);
+        } catch {
+          // Between two primaries: asked again below.
+        }
+      }
+      await sleep(this.#host.env, RETRY_MS);
+    }
+    return { errno: -ERRNO.EIO };
+  }
+}

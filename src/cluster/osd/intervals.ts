@@ -1,0 +1,75 @@
+/**
+ * Intervals: stretches of epochs in which a PG is served by the same OSDs.
+ *
+ * A new one begins with any change of who serves, of how many are needed, or with a restart of one of them. Nothing of
+ * an older interval may change the PG any more; and before a new one serves, somebody of every interval in which writes
+ * may have been acknowledged must have been asked (`PastIntervals` in `osd/osd_types.cc`).
+ */
+
+import type { PgId } from '../../encoding/types.js';
+import type { PastInterval } from '../store/pg-record.js';
+import type { MapView } from './pg-host.js';
+
+export interface PgPlace {
+  readonly acting: readonly number[];
+  readonly primary: number;
+  readonly minSize: number;
+  /** Equal texts: the same interval. */
+  readonly identity: string;
+}
+
+/** Where a map puts a PG; undefined when its pool or the PG itself does not exist. */
+export function placeOf({ map, placement }: MapView, pg: PgId): PgPlace | undefined {
+  const pool = map.pool(pg.pool);
+  if (!pool || pg.seed >= pool.pgNum) return undefined;
+  const { up, upPrimary, acting, actingPrimary } = placement.pgToUpActing(pg);
+  const starts = acting.map((osd) => map.osdInfo[osd]?.upFrom ?? 0);
+  const { size, minSize } = pool;
+  return {
+    acting,
+    primary: actingPrimary,
+    minSize,
+    identity: [up, upPrimary, acting, actingPrimary, starts, size, minSize].join('|'),
+  };
+}
+
+/** Enough members were up to acknowledge a write. */
+export function maybeWrote({ acting, primary, minSize }: PgPlace): boolean {
+  return primary >= 0 && acting.length >= Math.max(1, minSize);
+}
+
+/**
+ * The intervals of epochs `[first, last]` in which writes may have been acknowledged. A map that is no longer kept
+ * could have put the PG anywhere: every OSD that exists then counts as an interval of its own.
+ */
+export function pastIntervals(
+  pg: PgId,
+  first: number,
+  last: number,
+  viewAt: (epoch: number) => MapView | undefined,
+  allOsds: () => number[],
+): PastInterval[] {
+  const found: PastInterval[] = [];
+  let open: { place: PgPlace; first: number } | undefined;
+  const close = (end: number) => {
+    if (open && maybeWrote(open.place)) {
+      found.push({ first: open.first, last: end, acting: open.place.acting });
+    }
+    open = undefined;
+  };
+  let unknown = false;
+  for (let epoch = first; epoch <= last; epoch++) {
+    const view = viewAt(epoch);
+    if (!view) {
+      unknown = true;
+      continue;
+    }
+    const place = placeOf(view, pg);
+    if (open && place?.identity === open.place.identity) continue;
+    close(epoch - 1);
+    if (place) open = { place, first: epoch };
+  }
+  close(last);
+  const anybody = unknown ? allOsds().map((osd) => ({ first, last, acting: [osd] })) : [];
+  return [...anybody, ...found];
+}

@@ -1,0 +1,40 @@
+/** What a PG sees of the OSD that it lives on. */
+
+import type { Logger } from 'pino';
+import type { Environment } from '../../base/environment.js';
+import type { Crc32c } from '../../kernels/crc32c.js';
+import type { OsdMap } from '../../osdmap/osdmap.js';
+import type { Placement } from '../../osdmap/placement.js';
+import type { ClassRegistry } from '../classes/class-registry.js';
+import type { ObjectStore } from '../store/object-store.js';
+import type { ClientSession } from './client-request.js';
+import type { Executor } from './executor.js';
+import type { OsdLimits } from './limits.js';
+import type { PeerDirectory } from './osd-peer.js';
+
+export interface MapView {
+  readonly map: OsdMap;
+  readonly epoch: number;
+  readonly placement: Placement;
+}
+
+export interface PgHost {
+  readonly whoami: number;
+  readonly env: Environment;
+  readonly log: Logger;
+  readonly crc32c: Crc32c;
+  readonly store: ObjectStore;
+  readonly classes: ClassRegistry;
+  readonly executor: Executor;
+  readonly limits: OsdLimits;
+  readonly peers: PeerDirectory;
+  readonly view: MapView;
+  /** Resolves when this OSD's map is at least `epoch`; rejects when the OSD stops. */
+  mapReached(epoch: number): Promise<void>;
+  /** A map of the past, while the monitor keeps it. */
+  viewAt(epoch: number): MapView | undefined;
+  nextNotifyId(): bigint;
+  /** Sends the session the maps that it lacks: it must look elsewhere. */
+  shareMap(session: ClientSession): void;
+  reportFailure(osd: number): void;
+}

@@ -1,0 +1,112 @@
+/** PGNLS and PGLS: the objects of one PG, page by page (`PrimaryLogPG::do_pg_op`). */
+
+import { ERRNO } from '../../base/errors.js';
+import { DecodeError, Decoder } from '../../encoding/decoder.js';
+import { type Encoder, encode } from '../../encoding/encoder.js';
+import { type Hobject, hobject, INT64_MIN, NOSNAP } from '../../encoding/types.js';
+import { OSD_FLAG, type OsdReply } from '../../messages/osd-messages.js';
+import { OP } from '../../messages/osd-op.js';
+import { compareHobject } from '../../osdmap/hobject-order.js';
+import { type ObjectId, reverseBits } from '../store/object-id.js';
+import type { ClientRequest } from './client-request.js';
+import type { PgView } from './op-context.js';
+import { argOf, type LiveOp, liveOp } from './ops/live-op.js';
+
+/** As a namespace: the objects of all namespaces. */
+const ALL_NAMESPACES = '\x01';
+
+/** Before everything. */
+const FIRST: Hobject = { key: '', oid: '', snap: 0n, hash: 0, max: 0, nspace: '', pool: INT64_MIN };
+/** After everything: where a listing ends. */
+const MAX: Hobject = { ...FIRST, max: 1 };
+
+export function executePgOps(pg: PgView, { request }: ClientRequest): OsdReply {
+  const ops = request.ops.map(liveOp);
+  let result = 0;
+  for (const op of ops) {
+    result = runPgOp(pg, op, request.locator.nspace, request.snapid);
+    if (result < 0) break;
+  }
+  return {
+    oid: request.oid,
+    pg: request.pg,
+    flags: (request.flags & ~OSD_FLAG.ONNVRAM) | OSD_FLAG.ACK | OSD_FLAG.ONDISK,
+    result,
+    epoch: pg.epoch,
+    ops: ops.map(({ code, flags, arg, indata, rval, outdata }) => ({
+      op: { code, flags, arg, indata },
+      rval,
+      outdata,
+    })),
+    retryAttempt: request.retryAttempt,
+    replayVersion: pg.lastUpdate,
+    badReplayVersion:
+      pg.lastUserVersion === 0n ? pg.lastUpdate : { ...pg.lastUpdate, version: pg.lastUserVersion },
+    userVersion: pg.lastUserVersion,
+  };
+}
+
+function runPgOp(pg: PgView, op: LiveOp, nspace: string, snapid: bigint): number {
+  if (op.code !== OP.PGNLS && op.code !== OP.PGLS) return -ERRNO.EOPNOTSUPP;
+  if (snapid !== NOSNAP) return -ERRNO.EINVAL;
+  let cursor: Hobject;
+  try {
+    cursor = hobject.decode(new Decoder(op.indata));
+  } catch (error) {
+    if (error instanceof DecodeError) return -ERRNO.EINVAL;
+    throw error;
+  }
+  const start: Hobject = { ...FIRST, pool: BigInt(pg.poolId), hash: pg.seed };
+  const end = pgEnd(pg.poolId, pg.seed, pg.pool.pgNum);
+  if (compareHobject(cursor, FIRST) === 0) cursor = start;
+  else if (compareHobject(cursor, start) < 0 || compareHobject(cursor, end) >= 0) {
+    return -ERRNO.EINVAL;
+  }
+  const { count } = argOf(op, 'pgls');
+  const max = Math.min(count, pg.limits.maxPgls);
+  // Clones count towards the page although they are not shown.
+  const ids = pg.store.list(pg.collection, asObjectId(cursor), max + 1);
+  const next = ids.length > max ? ids.pop() : undefined;
+  const shown = ids.filter(
+    (id) => id.snap === NOSNAP && (nspace === ALL_NAMESPACES || id.nspace === nspace),
+  );
+  op.outdata = encodePage(op.code, next ? asHobject(next) : end, shown);
+  return next ? 0 : 1;
+}
+
+function encodePage(code: number, handle: Hobject, ids: readonly ObjectId[]): Uint8Array {
+  const entries = (e: Encoder, put: (id: ObjectId) => void) => {
+    hobject.encode(e, handle);
+    e.u32(ids.length);
+    for (const id of ids) put(id);
+  };
+  return encode((e) =>
+    code === OP.PGNLS
+      ? e.struct(1, 1, () => entries(e, (id) => e.string(id.nspace).string(id.oid).string(id.key)))
+      : entries(e.u8(1), (id) => e.string(id.oid).string(id.key)),
+  );
+}
+
+/** The first place of the next PG in the order of reversed bits; after the last PG, the end of everything. */
+export function pgEnd(pool: number, seed: number, pgNum: number): Hobject {
+  const bits = Math.ceil(Math.log2(pgNum));
+  // With a number of PGs that is no power of two, a seed whose high bit has no PG of its own covers both halves.
+  const upper = bits > 0 ? seed | (1 << (bits - 1)) : seed;
+  const covered = upper === seed || upper < pgNum ? bits : bits - 1;
+  const reversedEnd = reverseBits(seed) + 2 ** (32 - covered);
+  if (reversedEnd >= 2 ** 32) return MAX;
+  return {
+    ...FIRST,
+    pool: BigInt(pool),
+    hash: reverseBits(reversedEnd),
+    snap: NOSNAP,
+  };
+}
+
+function asObjectId({ pool, nspace, oid, key, hash, snap }: Hobject): ObjectId {
+  return { pool: Number(pool), nspace, oid, key, hash, snap };
+}
+
+function asHobject({ pool, nspace, oid, key, hash, snap }: ObjectId): Hobject {
+  return { pool: BigInt(pool), nspace, oid, key, hash, snap, max: 0 };
+}

@@ -1,0 +1,318 @@
+/**
+ * Watches and notifies of the objects that this OSD is primary for (`osd/Watch.cc`).
+ *
+ *   a watch      connected ──connection lost──> disconnected ──timeout──> removed (a logged write of the object)
+ *                    ^                               │
+ *                    └──────WATCH / RECONNECT────────┘        a pinging watch times out while connected too
+ *
+ *   a notify     waits for every watch of the object until each has acked or was removed, or until its timeout
+ *
+ * The registrations themselves are part of the object; what is here lives only as long as the PG's interval.
+ */
+
+import type { Environment, Timer } from '../../base/environment.js';
+import { ERRNO } from '../../base/errors.js';
+import { encode } from '../../encoding/encoder.js';
+import type { EntityName } from '../../encoding/entity.js';
+import { MSG, outgoing, PRIORITY } from '../../messages/types.js';
+import type { WatchRecord } from '../store/object-meta.js';
+import type { ClientSession } from './client-request.js';
+
+const NOTIFY_EVENT = { NOTIFY: 1, COMPLETE: 2, DISCONNECT: 3 } as const;
+
+const NO_DATA: Uint8Array = new Uint8Array(0);
+
+interface WatchNotify {
+  event: number;
+  cookie: bigint;
+  version: bigint;
+  notifyId: bigint;
+  payload: Uint8Array;
+  returnCode: number;
+  notifierGid: bigint;
+}
+
+/** MWatchNotify, version 3. */
+function sendWatchNotify(session: ClientSession, m: WatchNotify, data?: Uint8Array): void {
+  const front = encode((e) => {
+    e.u8(1).u8(m.event).u64(m.cookie).u64(m.version).u64(m.notifyId);
+    e.blob(m.payload).s32(m.returnCode).u64(m.notifierGid);
+  });
+  session.send(
+    outgoing(MSG.WATCH_NOTIFY, front, {
+      version: 3,
+      priority: PRIORITY.DEFAULT,
+      ...(data ? { data: [data] } : {}),
+    }),
+  );
+}
+
+function watchKey({ cookie, entity }: { cookie: bigint; entity: EntityName }): string {
+  return `${cookie}/${entity.type}.${entity.num}`;
+}
+
+class Notify {
+  readonly #waiting = new Set<Watch>();
+  readonly #replies: { gid: bigint; cookie: bigint; reply: Uint8Array }[] = [];
+  #timer: Timer | undefined;
+  #done = false;
+
+  constructor(
+    readonly id: bigint,
+    readonly payload: Uint8Array,
+    readonly version: bigint,
+    readonly notifier: ClientSession,
+    readonly notifierCookie: bigint,
+  ) {}
+
+  wait(watch: Watch): void {
+    this.#waiting.add(watch);
+  }
+
+  /** After all watches were told: with none, it is complete already. */
+  start(env: Environment, timeoutS: number): void {
+    this.#timer = env.timers.after(timeoutS * 1000, () => this.#finish(true), {
+      background: true,
+    });
+    if (this.#waiting.size === 0) this.#finish(false);
+  }
+
+  acked(watch: Watch, reply: Uint8Array): void {
+    if (!this.#waiting.delete(watch)) return;
+    const { entity, cookie } = watch.record;
+    this.#replies.push({ gid: entity.num, cookie, reply });
+    if (this.#waiting.size === 0) this.#finish(false);
+  }
+
+  /** A removed watch counts as neither acked nor missed. */
+  removed(watch: Watch): void {
+    if (this.#waiting.delete(watch) && this.#waiting.size === 0) this.#finish(false);
+  }
+
+  /** The PG's interval ended: nobody is told, the notifier sends it again. */
+  discard(): void {
+    this.#done = true;
+    this.#timer?.cancel();
+  }
+
+  #finish(timedOut: boolean): void {
+    if (this.#done) return;
+    this.#done = true;
+    this.#timer?.cancel();
+    const byGidAndCookie = (
+      a: { gid: bigint; cookie: bigint },
+      b: { gid: bigint; cookie: bigint },
+    ) => Number(a.gid - b.gid) || (a.cookie < b.cookie ? -1 : a.cookie > b.cookie ? 1 : 0);
+    const replies = this.#replies.sort(byGidAndCookie);
+    const missed = [...this.#waiting];
+    for (const watch of missed) watch.forget(this);
+    this.#waiting.clear();
+    const data = encode((e) => {
+      e.u32(replies.length);
+      for (const { gid, cookie, reply } of replies) e.u64(gid).u64(cookie).blob(reply);
+      e.u32(missed.length);
+      for (const { record } of missed) e.u64(record.entity.num).u64(record.cookie);
+    });
+    const event: WatchNotify = {
+      event: NOTIFY_EVENT.COMPLETE,
+      cookie: this.notifierCookie,
+      version: this.version,
+      notifyId: this.id,
+      payload: NO_DATA,
+      returnCode: timedOut ? -ERRNO.ETIMEDOUT : 0,
+      notifierGid: this.notifier.name.num,
+    };
+    if (!this.notifier.closed) sendWatchNotify(this.notifier, event, data);
+  }
+}
+
+export class Watch {
+  readonly #env: Environment;
+  readonly #onTimeout: (watch: Watch) => void;
+  readonly #notifies = new Map<bigint, Notify>();
+  #session: ClientSession | undefined;
+  #willPing = true;
+  #timer: Timer | undefined;
+
+  constructor(
+    env: Environment,
+    readonly record: WatchRecord,
+    onTimeout: (watch: Watch) => void,
+  ) {
+    this.#env = env;
+    this.#onTimeout = onTimeout;
+  }
+
+  get connected(): boolean {
+    return this.#session !== undefined && !this.#session.closed;
+  }
+
+  connect(session: ClientSession, willPing: boolean): void {
+    if (this.#session === session && this.connected) return;
+    this.#session = session;
+    this.#willPing = willPing;
+    if (willPing) this.#armTimer();
+    else this.#timer?.cancel();
+    for (const notify of this.#notifies.values()) this.#send(notify);
+  }
+
+  gotPing(): void {
+    this.#armTimer();
+  }
+
+  /** The connection is gone. A pinging watch keeps the timer of its last ping. */
+  disconnect(session: ClientSession): void {
+    if (this.#session !== session) return;
+    this.#session = undefined;
+    if (!this.#willPing) this.#armTimer();
+  }
+
+  /** Loaded from the object by a new primary: disconnected, with its full timeout to come back. */
+  startDisconnected(): void {
+    this.#armTimer();
+  }
+
+  startNotify(notify: Notify): void {
+    this.#notifies.set(notify.id, notify);
+    notify.wait(this);
+    if (this.connected) this.#send(notify);
+  }
+
+  ack(notifyId: bigint, reply: Uint8Array): void {
+    const notify = this.#notifies.get(notifyId);
+    if (!notify) return;
+    this.#notifies.delete(notifyId);
+    notify.acked(this, reply);
+  }
+
+  forget(notify: Notify): void {
+    this.#notifies.delete(notify.id);
+  }
+
+  /** Completions go out before the DISCONNECT. */
+  remove(sendDisconnect: boolean): void {
+    this.#timer?.cancel();
+    const notifies = [...this.#notifies.values()];
+    this.#notifies.clear();
+    for (const notify of notifies) notify.removed(this);
+    const session = this.#session;
+    this.#session = undefined;
+    if (!sendDisconnect || !session || session.closed) return;
+    sendWatchNotify(session, {
+      event: NOTIFY_EVENT.DISCONNECT,
+      cookie: this.record.cookie,
+      version: 0n,
+      notifyId: 0n,
+      payload: NO_DATA,
+      returnCode: 0,
+      notifierGid: 0n,
+    });
+  }
+
+  /** The PG's interval ended. */
+  discard(): void {
+    this.#timer?.cancel();
+    for (const notify of this.#notifies.values()) notify.discard();
+    this.#notifies.clear();
+    this.#session = undefined;
+  }
+
+  #armTimer(): void {
+    this.#timer?.cancel();
+    this.#timer = this.#env.timers.after(this.record.timeoutS * 1000, () => this.#onTimeout(this), {
+      background: true,
+    });
+  }
+
+  #send(notify: Notify): void {
+    if (!this.#session) return;
+    sendWatchNotify(this.#session, {
+      event: NOTIFY_EVENT.NOTIFY,
+      cookie: this.record.cookie,
+      version: notify.version,
+      notifyId: notify.id,
+      payload: notify.payload,
+      returnCode: 0,
+      notifierGid: notify.notifier.name.num,
+    });
+  }
+}
+
+/** The live watches of one object. */
+export class ObjectWatches {
+  readonly #env: Environment;
+  readonly #onTimeout: (watch: Watch) => void;
+  readonly #watches = new Map<string, Watch>();
+
+  constructor(env: Environment, onTimeout: (watch: Watch) => void) {
+    this.#env = env;
+    this.#onTimeout = onTimeout;
+  }
+
+  get size(): number {
+    return this.#watches.size;
+  }
+
+  get(record: { cookie: bigint; entity: EntityName }): Watch | undefined {
+    return this.#watches.get(watchKey(record));
+  }
+
+  all(): Watch[] {
+    return [...this.#watches.values()];
+  }
+
+  ensure(record: WatchRecord): Watch {
+    const key = watchKey(record);
+    let watch = this.#watches.get(key);
+    if (!watch) {
+      watch = new Watch(this.#env, record, this.#onTimeout);
+      this.#watches.set(key, watch);
+    }
+    return watch;
+  }
+
+  remove(record: WatchRecord, sendDisconnect: boolean): void {
+    const key = watchKey(record);
+    const watch = this.#watches.get(key);
+    this.#watches.delete(key);
+    watch?.remove(sendDisconnect);
+  }
+
+  notify(
+    event: { id: bigint; cookie: bigint; timeoutS: number; payload: Uint8Array },
+    notifier: ClientSession,
+    version: bigint,
+  ): void {
+    startNotify(this.#env, this.all(), event, notifier, version);
+  }
+
+  ack(
+    entity: EntityName,
+    event: { notifyId: bigint; cookie: bigint | undefined; reply: Uint8Array },
+  ): void {
+    for (const watch of this.all()) {
+      const { record } = watch;
+      if (record.entity.type !== entity.type || record.entity.num !== entity.num) continue;
+      if (event.cookie !== undefined && event.cookie !== record.cookie) continue;
+      watch.ack(event.notifyId, event.reply);
+    }
+  }
+
+  discard(): void {
+    for (const watch of this.#watches.values()) watch.discard();
+    this.#watches.clear();
+  }
+}
+
+/** Tells every watch, then waits; with none, the notifier gets its completion at once. */
+export function startNotify(
+  env: Environment,
+  watches: readonly Watch[],
+  event: { id: bigint; cookie: bigint; timeoutS: number; payload: Uint8Array },
+  notifier: ClientSession,
+  version: bigint,
+): void {
+  const notify = new Notify(event.id, event.payload, version, notifier, event.cookie);
+  for (const watch of watches) watch.startNotify(notify);
+  notify.start(env, event.timeoutS);
+}

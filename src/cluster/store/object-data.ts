@@ -1,0 +1,183 @@
+/**
+ * An object's bytes: chunks of 64 KiB that exist where something was written, and the exact written ranges.
+ *
+ *   size 4 MiB   | chunk 0 | hole    | chunk 2 | hole ...
+ *   written        [4096, 8192)        [131072, 196608)
+ *
+ * An overwrite of 4 KiB touches one chunk; a clone shares all chunks and copies one only when it is next written.
+ * The written ranges are byte exact because that is what a bluestore OSD reports to SPARSE_READ and MAPEXT.
+ */
+
+export const CHUNK_BYTES = 64 * 1024;
+
+/** `[offset, length]` */
+export type Extent = readonly [offset: number, length: number];
+
+interface Chunk {
+  readonly bytes: Uint8Array;
+  /** Others see the same bytes (a clone, a replica, the message they came in): copy before writing. */
+  shared: boolean;
+}
+
+export class ObjectData {
+  #size = 0;
+  readonly #chunks = new Map<number, Chunk>();
+  #written = new RangeSet();
+
+  get size(): number {
+    return this.#size;
+  }
+
+  /** The bytes in the range, holes as zeros, short at the end of the object. Always a copy. */
+  read(offset: number, length: number): Uint8Array {
+    const end = Math.min(offset + length, this.#size);
+    if (offset >= end) return new Uint8Array(0);
+    const out = Buffer.allocUnsafe(end - offset);
+    for (let at = offset; at < end; ) {
+      const index = Math.floor(at / CHUNK_BYTES);
+      const within = at - index * CHUNK_BYTES;
+      const part = Math.min(CHUNK_BYTES - within, end - at);
+      const chunk = this.#chunks.get(index);
+      if (chunk) out.set(chunk.bytes.subarray(within, within + part), at - offset);
+      else out.fill(0, at - offset, at - offset + part);
+      at += part;
+    }
+    return out;
+  }
+
+  /** Whole chunks are kept as views of `data`: the caller gives it up. */
+  write(offset: number, data: Uint8Array): void {
+    if (data.length === 0) return;
+    const end = offset + data.length;
+    for (let at = offset; at < end; ) {
+      const index = Math.floor(at / CHUNK_BYTES);
+      const within = at - index * CHUNK_BYTES;
+      const part = Math.min(CHUNK_BYTES - within, end - at);
+      const source = data.subarray(at - offset, at - offset + part);
+      if (part === CHUNK_BYTES) this.#chunks.set(index, { bytes: source, shared: true });
+      else this.#ownChunk(index).set(source, within);
+      at += part;
+    }
+    this.#written.add(offset, end);
+    if (end > this.#size) this.#size = end;
+  }
+
+  /** Punches a hole; the size stays. */
+  zero(offset: number, length: number): void {
+    const end = Math.min(offset + length, this.#size);
+    if (offset >= end) return;
+    for (let at = offset; at < end; ) {
+      const index = Math.floor(at / CHUNK_BYTES);
+      const within = at - index * CHUNK_BYTES;
+      const part = Math.min(CHUNK_BYTES - within, end - at);
+      if (part === CHUNK_BYTES) this.#chunks.delete(index);
+      else if (this.#chunks.has(index)) this.#ownChunk(index).fill(0, within, within + part);
+      at += part;
+    }
+    this.#written.remove(offset, end);
+  }
+
+  /** Cuts, or grows with a hole. */
+  truncate(size: number): void {
+    if (size < this.#size) {
+      this.zero(size, this.#size - size);
+      const firstGone = Math.ceil(size / CHUNK_BYTES);
+      for (const index of this.#chunks.keys()) if (index >= firstGone) this.#chunks.delete(index);
+    }
+    this.#size = size;
+  }
+
+  /** Shares the chunks: costs what the number of chunks costs, not their bytes. */
+  clone(): ObjectData {
+    const copy = new ObjectData();
+    copy.#size = this.#size;
+    copy.#written = this.#written.clone();
+    for (const [index, chunk] of this.#chunks) {
+      chunk.shared = true;
+      copy.#chunks.set(index, { bytes: chunk.bytes, shared: true });
+    }
+    return copy;
+  }
+
+  /** The written ranges within `[offset, offset + length)`, ascending, merged where they touch. */
+  extents(offset: number, length: number): Extent[] {
+    return this.#written.within(offset, Math.min(offset + length, this.#size));
+  }
+
+  #ownChunk(index: number): Uint8Array {
+    const chunk = this.#chunks.get(index);
+    if (chunk && !chunk.shared) return chunk.bytes;
+    const bytes = new Uint8Array(CHUNK_BYTES);
+    if (chunk) bytes.set(chunk.bytes);
+    this.#chunks.set(index, { bytes, shared: false });
+    return bytes;
+  }
+}
+
+/** Disjoint, non-touching ranges `[start, end)` in order. */
+class RangeSet {
+  #starts: number[] = [];
+  #ends: number[] = [];
+
+  add(start: number, end: number): void {
+    // All ranges that overlap or touch [start, end) become one with it.
+    const first = firstAtLeast(this.#ends, start);
+    const past = firstAtLeast(this.#starts, end + 1);
+    if (first < past) {
+      start = Math.min(start, this.#starts[first] as number);
+      end = Math.max(end, this.#ends[past - 1] as number);
+    }
+    this.#starts.splice(first, past - first, start);
+    this.#ends.splice(first, past - first, end);
+  }
+
+  remove(start: number, end: number): void {
+    const first = firstAtLeast(this.#ends, start + 1);
+    const past = firstAtLeast(this.#starts, end);
+    if (first >= past) return;
+    const starts: number[] = [];
+    const ends: number[] = [];
+    const leftStart = this.#starts[first] as number;
+    const rightEnd = this.#ends[past - 1] as number;
+    if (leftStart < start) {
+      starts.push(leftStart);
+      ends.push(start);
+    }
+    if (rightEnd > end) {
+      starts.push(end);
+      ends.push(rightEnd);
+    }
+    this.#starts.splice(first, past - first, ...starts);
+    this.#ends.splice(first, past - first, ...ends);
+  }
+
+  within(start: number, end: number): Extent[] {
+    const found: Extent[] = [];
+    for (let i = firstAtLeast(this.#ends, start + 1); i < this.#starts.length; i++) {
+      const from = Math.max(this.#starts[i] as number, start);
+      const to = Math.min(this.#ends[i] as number, end);
+      if (from >= end) break;
+      found.push([from, to - from]);
+    }
+    return found;
+  }
+
+  clone(): RangeSet {
+    const copy = new RangeSet();
+    copy.#starts = this.#starts.slice();
+    copy.#ends = this.#ends.slice();
+    return copy;
+  }
+}
+
+/** Index of the first element that is at least `value`. */
+function firstAtLeast(sorted: readonly number[], value: number): number {
+  let low = 0;
+  let high = sorted.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if ((sorted[middle] as number) < value) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}

@@ -1,0 +1,47 @@
+/**
+ * Where an OSD keeps its objects.
+ *
+ * Reads are synchronous and see every applied transaction at once; `apply` resolves when the change is durable. An OSD
+ * answers a write only after that, and keeps readers of the object waiting meanwhile.
+ */
+
+import type { Extent } from './object-data.js';
+import type { ObjectId } from './object-id.js';
+import type { ObjectMeta } from './object-meta.js';
+import type { LogEntry, PgInfo } from './pg-record.js';
+import type { ObjectDump, Transaction } from './transaction.js';
+
+export interface StoredObject {
+  readonly id: ObjectId;
+  readonly meta: ObjectMeta;
+  readonly size: number;
+  /** Holes read as zeros; short at the end of the object. The bytes are the caller's. */
+  read(offset: number, length: number): Uint8Array;
+  /** Written ranges within the given one. */
+  extents(offset: number, length: number): Extent[];
+  xattr(name: string): Uint8Array | undefined;
+  /** In bytewise order of the names. */
+  xattrs(): [string, Uint8Array][];
+  readonly omapHeader: Uint8Array;
+  readonly omapSize: number;
+  omapGet(key: string): Uint8Array | undefined;
+  /** Keys from `from` on (inclusive), in bytewise order; stop iterating when enough. */
+  omapFrom(from: string): Iterable<[string, Uint8Array]>;
+}
+
+export interface ObjectStore {
+  /** PGs that have a collection. */
+  collections(): string[];
+  pgInfo(collection: string): PgInfo | undefined;
+  /** Oldest first. */
+  log(collection: string): readonly LogEntry[];
+  get(collection: string, id: ObjectId): StoredObject | undefined;
+  /** Ids from `from` on (inclusive) in the PG's order, heads and clones; undefined starts at the beginning. */
+  list(collection: string, from: ObjectId | undefined, max: number): ObjectId[];
+  dump(collection: string, id: ObjectId): ObjectDump | undefined;
+  /** Objects and bytes, for statistics. */
+  usage(collection: string): { objects: number; bytes: number };
+  /** Visible at once, durable when it resolves. Creates the collection when it is new. */
+  apply(transaction: Transaction): Promise<void>;
+  removeCollection(collection: string): Promise<void>;
+}

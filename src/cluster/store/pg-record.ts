@@ -1,0 +1,61 @@
+/** What an OSD remembers of a PG: how far it got, its log, and which intervals others may have written in. */
+
+import type { EntityName } from '../../encoding/entity.js';
+import { type Eversion, type IntervalSet, ZERO_EVERSION } from '../../encoding/types.js';
+import type { ObjectId } from './object-id.js';
+
+/** Identity of a request across resends: name, incarnation and tid (`osd_reqid_t`). */
+export interface RequestId {
+  readonly name: EntityName;
+  readonly inc: number;
+  readonly tid: number;
+}
+
+/** One change of the PG, or one failed write that must fail the same way again. */
+export interface LogEntry {
+  readonly version: Eversion;
+  /** Heads and clones that the change touched; none for a failed write. */
+  readonly objects: readonly ObjectId[];
+  /** Absent for the PG's own changes (snap trimming, watch expiry). */
+  readonly reqid?: RequestId;
+  readonly result: number;
+  readonly userVersion: bigint;
+  /** What a resent request gets with RETURNVEC. */
+  readonly returns?: readonly { rval: number; outdata: Uint8Array }[];
+}
+
+/** A stretch of epochs with the same up and acting sets in which writes may have been acknowledged. */
+export interface PastInterval {
+  readonly first: number;
+  readonly last: number;
+  readonly acting: readonly number[];
+}
+
+export interface PgInfo {
+  /** Position of the newest log entry. */
+  readonly lastUpdate: Eversion;
+  readonly lastUserVersion: bigint;
+  /** Epoch of the last activation that this OSD took part in: all members then had the same content. */
+  readonly lastEpochStarted: number;
+  /** The acting set of that activation. */
+  readonly lastActing: readonly number[];
+  /** Intervals after that activation, oldest first. */
+  readonly pastIntervals: readonly PastInterval[];
+  /** Newest map that was taken into account; a later start must account for the maps after it. */
+  readonly mapEpoch: number;
+  /** False while this copy is being brought up to date: its content is then a mix and must not serve as a source. */
+  readonly complete: boolean;
+  /** Removed snapshots whose clones are already gone. */
+  readonly purgedSnaps: IntervalSet;
+}
+
+export const NEW_PG_INFO: PgInfo = {
+  lastUpdate: ZERO_EVERSION,
+  lastUserVersion: 0n,
+  lastEpochStarted: 0,
+  lastActing: [],
+  pastIntervals: [],
+  mapEpoch: 0,
+  complete: true,
+  purgedSnaps: [],
+};
