@@ -1,0 +1,70 @@
+/** What commands print: JSON and XML-free plain text in `rbd`'s shapes. */
+
+import type { Command } from 'commander';
+import { CommandError, EXIT_USAGE } from './errors.js';
+
+export interface FormatOptions {
+  format: 'plain' | 'json';
+  prettyFormat?: boolean;
+}
+
+export function addFormatOptions(command: Command): Command {
+  return command
+    .option('--format <format>', 'output format: plain or json', parseFormat, 'plain')
+    .option('--pretty-format', 'pretty formatting (json)');
+}
+
+function parseFormat(text: string): FormatOptions['format'] {
+  if (text !== 'plain' && text !== 'json')
+    throw new CommandError(EXIT_USAGE, `unknown format '${text}'`);
+  return text;
+}
+
+/** One line, as Ceph's JSONFormatter; with `--pretty-format` indented by four. */
+export function formatJson(value: unknown, options: FormatOptions): string {
+  return `${JSON.stringify(value, null, options.prettyFormat ? 4 : undefined)}\n`;
+}
+
+export interface Column {
+  title: string;
+  align: 'left' | 'right';
+}
+
+/** A table as Ceph's TextTable: columns two spaces apart, each as wide as its widest cell, the last one padded too. */
+export function formatTable(
+  columns: readonly Column[],
+  rows: readonly (readonly string[])[],
+): string {
+  const widths = columns.map((column, i) =>
+    Math.max(column.title.length, ...rows.map((row) => (row[i] ?? '').length)),
+  );
+  const line = (cells: readonly string[], heading: boolean) =>
+    cells
+      .map((cell, i) => {
+        const width = widths[i] as number;
+        return columns[i]?.align === 'right' && !heading
+          ? cell.padStart(width)
+          : cell.padEnd(width);
+      })
+      .join('  ');
+  return [
+    line(
+      columns.map(({ title }) => title),
+      true,
+    ),
+    ...rows.map((row) => line(row, false)),
+  ]
+    .map((text) => `${text}\n`)
+    .join('');
+}
+
+const DAYS = ['Sun', 'Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat'];
+const MONTHS = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec'];
+
+/** C's `ctime`, in local time: `Fri Nov 20 16:22:35 2026`. */
+export function formatTime(date: Date): string {
+  const two = (value: number) => String(value).padStart(2, '0');
+  const day = String(date.getDate()).padStart(2, ' ');
+  const time = [date.getHours(), date.getMinutes(), date.getSeconds()].map(two).join(':');
+  return `${DAYS[date.getDay()]} ${MONTHS[date.getMonth()]} ${day} ${time} ${date.getFullYear()}`;
+}
