@@ -14,7 +14,7 @@ import {
   RULE_OP,
 } from './crush-map.js';
 import { emptyOsdMapFields, OSD_IN, OSD_STATE, OSDMAP_FLAG, OsdMap } from './osdmap.js';
-import { POOL_TYPE, type PgPool } from './pool.js';
+import { type PgPool, POOL_TYPE } from './pool.js';
 
 /** The bucket types of every Ceph cluster, from the device up. */
 const BUCKET_TYPES = [

@@ -5,9 +5,8 @@
  * JavaScript maps compare object keys by identity, so PGs and addresses are keyed by their text.
  */
 
-import { type Codec, map, s32, string, u32 } from '../encoding/codec.js';
+import { type Codec, encodeWith, map, s32, string, u32 } from '../encoding/codec.js';
 import { ADDR_TYPE, type EntityAddr, entityAddr, formatAddr } from '../encoding/entity.js';
-import { encodeWith } from '../encoding/codec.js';
 import { formatPgId, type PgId, pgId, type Utime, utime } from '../encoding/types.js';
 
 export type Compare<T> = (a: T, b: T) => number;

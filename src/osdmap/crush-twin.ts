@@ -36,9 +36,14 @@ const UNDEFINED_ITEM = 0x7fff_fffe;
 /** 16.16 fixed point. */
 const WEIGHT_ONE = 0x10000;
 
-export const twinMappers: CrushMappers = (crush) => createTwin(crush);
+export const twinMappers: CrushMappers = limitedTwinMappers(CRUSH_WORK_LIMIT);
 
-function createTwin(crush: CrushMap): CrushMapper {
+/** With another work limit than `CRUSH_WORK_LIMIT`. */
+export function limitedTwinMappers(workLimit: number): CrushMappers {
+  return (crush) => createTwin(crush, workLimit);
+}
+
+function createTwin(crush: CrushMap, workLimit: number): CrushMapper {
   const argsByBucket = new Map(
     Array.from(crush.chooseArgs, ([index, args]) => [
       index,
@@ -48,7 +53,7 @@ function createTwin(crush: CrushMap): CrushMapper {
   return {
     doRule: (input) => {
       const args = input.chooseArgs === undefined ? undefined : argsByBucket.get(input.chooseArgs);
-      return new RuleRun(crush, input, args).run();
+      return new RuleRun(crush, input, args, workLimit).run();
     },
   };
 }
@@ -74,9 +79,16 @@ class RuleRun {
   readonly #weights: Uint32Array;
   readonly #args: Map<number, ChooseArg> | undefined;
   readonly #input: DoRuleInput;
-  #workLeft = CRUSH_WORK_LIMIT;
+  readonly #logs = straw2LogTable();
+  #workLeft: number;
 
-  constructor(crush: CrushMap, input: DoRuleInput, args: Map<number, ChooseArg> | undefined) {
+  constructor(
+    crush: CrushMap,
+    input: DoRuleInput,
+    args: Map<number, ChooseArg> | undefined,
+    workLimit: number,
+  ) {
+    this.#workLeft = workLimit;
     this.#crush = crush;
     this.#input = input;
     this.#x = input.x;
@@ -367,7 +379,7 @@ class RuleRun {
       const u = crushHash3(this.#x, ids[i] as number, r) & 0xffff;
       // Exact, like Ceph's 64-bit division: the dividend is below 2^49, so a quotient that is not whole is further
       // from the next whole number than a double's rounding can carry it.
-      return Math.trunc((LOGS[u] as number) / weight);
+      return Math.trunc((this.#logs[u] as number) / weight);
     });
   }
 
@@ -452,5 +464,3 @@ function highest(items: readonly number[], draw: (index: number) => number): num
   }
   return items[best] as number;
 }
-
-const LOGS = straw2LogTable();

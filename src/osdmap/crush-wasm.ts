@@ -12,10 +12,10 @@ import {
   crushWorkError,
   type DoRuleInput,
 } from './crush-mapper.js';
-import { twinMappers } from './crush-twin.js';
+import { limitedTwinMappers } from './crush-twin.js';
 
 /** One set of mappers per kernels: maps that share a CRUSH map share its image. */
-export function wasmMappers(kernels: Kernels): CrushMappers {
+export function wasmMappers(kernels: Kernels, workLimit = CRUSH_WORK_LIMIT): CrushMappers {
   const kernel = createCrushKernel(kernels, straw2LogTable());
   const mappers = new WeakMap<CrushMap, CrushMapper>();
 
@@ -36,12 +36,12 @@ export function wasmMappers(kernels: Kernels): CrushMappers {
             resultMax: input.resultMax,
             weights: input.weights,
             argSet: argSet ?? -1,
-            workLimit: CRUSH_WORK_LIMIT,
+            workLimit,
           });
         } catch (error) {
           // No room for a map of this size: the twin is slower and needs none.
           if (!(error instanceof RangeError)) throw error;
-          twin = twinMappers(crush);
+          twin = limitedTwinMappers(workLimit)(crush);
           return twin.doRule(input);
         }
         if (!result) throw crushWorkError(input.rule);

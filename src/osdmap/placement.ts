@@ -10,7 +10,7 @@ import { CRUSH_ITEM_NONE } from './crush-map.js';
 import type { CrushMapper } from './crush-mapper.js';
 import { crushHash2, objectHash, stableMod } from './object-hash.js';
 import { MAX_PRIMARY_AFFINITY, type OsdMap } from './osdmap.js';
-import { canShiftOsds, POOL_FLAG, type PgPool } from './pool.js';
+import { canShiftOsds, type PgPool, POOL_FLAG } from './pool.js';
 
 export interface ObjectName {
   pool: number;

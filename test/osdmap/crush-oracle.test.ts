@@ -5,33 +5,16 @@
 import { describe, expect, it } from 'vitest';
 
 import { loadKernels } from '../../src/kernels/load.js';
-import {
-  BUCKET_ALG,
-  CrushMap,
-  type CrushFields,
-  encodeCrushFields,
-} from '../../src/osdmap/crush-map.js';
-import type { CrushMapper } from '../../src/osdmap/crush-mapper.js';
+import { BUCKET_ALG, CrushMap, encodeCrushFields } from '../../src/osdmap/crush-map.js';
 import { twinMappers } from '../../src/osdmap/crush-twin.js';
 import { wasmMappers } from '../../src/osdmap/crush-wasm.js';
+import { recapture } from './support/captured.js';
 import { crushtoolMappings, haveCephTools } from './support/ceph-tools.js';
-import { randomCrush, randomWeights, seeded, weightVector } from './support/random-crush.js';
+import { ourCrushMappings } from './support/our-mappings.js';
+import { randomCrush, randomWeights, seeded } from './support/random-crush.js';
 
 const MAX_X = 127;
 const wasm = wasmMappers(loadKernels());
-
-function ourMappings(
-  mapper: CrushMapper,
-  fields: CrushFields,
-  test: { rule: number; numRep: number; weights: ReadonlyMap<number, number> },
-): number[][] {
-  const weights = weightVector(fields, test.weights);
-  // crushtool maps as for pool 0.
-  const chooseArgs = [0, -1].find((index) => fields.chooseArgs.has(index));
-  return Array.from({ length: MAX_X + 1 }, (_, x) => [
-    ...mapper.doRule({ rule: test.rule, x, resultMax: test.numRep, weights, chooseArgs }),
-  ]);
-}
 
 function compare(seed: number, options: Parameters<typeof randomCrush>[1]): void {
   const draw = seeded(seed);
@@ -41,11 +24,12 @@ function compare(seed: number, options: Parameters<typeof randomCrush>[1]): void
   fields.rules.forEach((_, rule) => {
     const numRep = 1 + draw(6);
     const weights = randomWeights(draw, fields.maxDevices);
-    const expected = crushtoolMappings(bytes, { rule, numRep, maxX: MAX_X, weights });
+    const test = { rule, numRep, maxX: MAX_X, weights };
+    const expected = crushtoolMappings(bytes, test);
     expect(expected).toHaveLength(MAX_X + 1);
-    const test = { rule, numRep, weights };
-    expect(ourMappings(twinMappers(map), fields, test), `seed ${seed} twin`).toEqual(expected);
-    expect(ourMappings(wasm(map), fields, test), `seed ${seed} wasm`).toEqual(expected);
+
+    expect(ourCrushMappings(twinMappers(map), fields, test), `seed ${seed} twin`).toEqual(expected);
+    expect(ourCrushMappings(wasm(map), fields, test), `seed ${seed} wasm`).toEqual(expected);
   });
 }
 
@@ -58,6 +42,32 @@ describe.skipIf(!haveCephTools())('CRUSH against crushtool', { timeout: 120_000 
       }
     });
   }
+
+  it('gets the captured answers of crushtool again', () => {
+    const captured = recapture('crush', () =>
+      Array.from({ length: 15 }, (_, seed) => {
+        const draw = seeded(500 + seed);
+        // Each kind alone, then all kinds mixed.
+        const alg = Object.values(BUCKET_ALG)[seed >> 1];
+        const fields = randomCrush(draw, alg === undefined ? {} : { alg });
+        const crush = encodeCrushFields(fields);
+        const tests = fields.rules.map((_, rule) => {
+          const weights = [...randomWeights(draw, fields.maxDevices)];
+          const test = { rule, numRep: 1 + draw(6), maxX: 63 };
+          const mappings = crushtoolMappings(crush, { ...test, weights: new Map(weights) });
+          return { ...test, weights, mappings };
+        });
+        return { crush: Buffer.from(crush).toString('base64'), tests };
+      }),
+    );
+    for (const { crush, tests } of captured) {
+      for (const { weights, mappings, ...test } of tests) {
+        const bytes = Buffer.from(crush, 'base64');
+        const again = crushtoolMappings(bytes, { ...test, weights: new Map(weights) });
+        expect(again).toEqual(mappings);
+      }
+    }
+  });
 
   it('maps trees of mixed bucket kinds alike', () => {
     for (let seed = 1000; seed < 1010; seed++) compare(seed, {});

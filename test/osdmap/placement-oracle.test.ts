@@ -10,18 +10,14 @@ import { createCrc32c } from '../../src/kernels/crc32c.js';
 import { loadKernels } from '../../src/kernels/load.js';
 import { buildSimpleCrushMap, createOsdMap } from '../../src/osdmap/build.js';
 import { CrushMap, encodeCrushFields } from '../../src/osdmap/crush-map.js';
-import type { CrushMappers } from '../../src/osdmap/crush-mapper.js';
 import { twinMappers } from '../../src/osdmap/crush-twin.js';
 import { wasmMappers } from '../../src/osdmap/crush-wasm.js';
 import { decodeOsdMap, encodeOsdMap, OsdMap } from '../../src/osdmap/osdmap.js';
-import { objectToPg, Placement } from '../../src/osdmap/placement.js';
+import { objectToPg } from '../../src/osdmap/placement.js';
 import { createPool } from '../../src/osdmap/pool.js';
-import {
-  haveCephTools,
-  osdmaptoolMappings,
-  runTool,
-  type ToolMapping,
-} from './support/ceph-tools.js';
+import { recapture } from './support/captured.js';
+import { haveCephTools, osdmaptoolMappings, runTool } from './support/ceph-tools.js';
+import { ourPlacements } from './support/our-mappings.js';
 import { randomCrush, seeded } from './support/random-crush.js';
 import { FSID, randomOsdMap } from './support/random-osdmap.js';
 
@@ -29,33 +25,13 @@ const kernels = loadKernels();
 const crc32c = createCrc32c(kernels);
 const wasm = wasmMappers(kernels);
 
-function ourMappings(map: OsdMap, mappers: CrushMappers): Map<string, ToolMapping> {
-  const placement = new Placement(map, mappers(map.crush));
-  const mappings = new Map<string, ToolMapping>();
-  for (const [poolId, { pgNum }] of map.pools) {
-    for (let seed = 0; seed < pgNum; seed++) {
-      const pg = { pool: poolId, seed };
-      const { up, upPrimary, acting, actingPrimary } = placement.pgToUpActing(pg);
-      const raw = placement.pgToRaw(pg);
-      mappings.set(formatPgId(pg), {
-        raw,
-        up: [...up],
-        upPrimary,
-        acting: [...acting],
-        actingPrimary,
-      });
-    }
-  }
-  return mappings;
-}
-
 /** Every PG of every pool, in both implementations of CRUSH. */
 function expectSamePlacement(map: OsdMap): void {
   const expected = osdmaptoolMappings(encodeOsdMap(map, crc32c));
   const pgCount = [...map.pools.values()].reduce((sum, pool) => sum + pool.pgNum, 0);
   expect(expected.size).toBe(pgCount);
-  expect(ourMappings(map, wasm)).toEqual(expected);
-  expect(ourMappings(map, twinMappers)).toEqual(expected);
+  expect(ourPlacements(map, wasm)).toEqual(expected);
+  expect(ourPlacements(map, twinMappers)).toEqual(expected);
 }
 
 /** A map as the tools make it: `--createsimple`, then a CRUSH map of racks and hosts from `crushtool --build`. */
@@ -82,6 +58,21 @@ describe.skipIf(!haveCephTools())('placement against osdmaptool', { timeout: 120
       const draw = seeded(seed);
       const crush = new CrushMap(randomCrush(draw));
       expectSamePlacement(randomOsdMap(draw, crush, 120));
+    }
+  });
+
+  it('gets the captured answers of osdmaptool again', () => {
+    const captured = recapture('placements', () =>
+      Array.from({ length: 8 }, (_, seed) => {
+        const draw = seeded(100 + seed);
+        const map = encodeOsdMap(randomOsdMap(draw, new CrushMap(randomCrush(draw)), 60), crc32c);
+        const mappings = Object.fromEntries(osdmaptoolMappings(map));
+        return { map: Buffer.from(map).toString('base64'), mappings };
+      }),
+    );
+    for (const { map, mappings } of captured) {
+      const again = osdmaptoolMappings(Buffer.from(map, 'base64'));
+      expect(Object.fromEntries(again)).toEqual(mappings);
     }
   });
 
@@ -126,7 +117,7 @@ describe.skipIf(!haveCephTools())('placement against osdmaptool', { timeout: 120
     });
     const map = randomOsdMap(seeded(12), withClassRule, 200);
     expectSamePlacement(map);
-    const all = ourMappings(
+    const all = ourPlacements(
       new OsdMap({ ...map, pgUpmap: new Map(), pgUpmapItems: new Map() }),
       wasm,
     );
