@@ -91,7 +91,7 @@ export function encodePreamble(out: Buffer, at: number, preamble: Preamble, crc3
     const length = preamble.lengths[i] as number;
     out.writeUInt32LE(length, at + 2 + 6 * i);
     // Receivers take the alignment as a hint; Ceph asks for pages for data and words for the rest.
-    out.writeUInt16LE(length === 0 ? 0 : i === 3 ? 4096 : 8, at + 6 + 6 * i);
+    out.writeUInt16LE(i >= preamble.segments ? 0 : i === 3 ? 4096 : 8, at + 6 + 6 * i);
   }
   out[at + 26] = 0;
   out[at + 27] = 0;

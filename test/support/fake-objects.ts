@@ -1,13 +1,25 @@
 /**
- * RADOS in a Map: enough for what `src/rbd` does to data objects, with scripted class methods and scripted failures.
- * Answers come in a shuffled order, as they do from several OSDs. Snapshots are not kept: tests look at the requests.
+ * RADOS in a Map: what `src/rbd` does to objects, with the embedded cluster's object classes, and with failures as a
+ * test wants them. Answers come in a shuffled order, as they do from several OSDs. Snapshots are not kept: tests look
+ * at the requests instead.
  */
 
 import { RadosError } from '../../src/base/errors.js';
 import { nodeEnvironment } from '../../src/base/node-environment.js';
+import {
+  CLS_METHOD,
+  ClassError,
+  type ClassObject,
+  runMethod,
+} from '../../src/cluster/classes/class-registry.js';
+import { createClasses } from '../../src/cluster/classes/index.js';
+import { encodeWith } from '../../src/encoding/codec.js';
+import { ADDR_TYPE, ENTITY_TYPE } from '../../src/encoding/entity.js';
+import { utimeFromMs } from '../../src/encoding/types.js';
 import { OP, OP_FLAG, type OsdOp } from '../../src/messages/osd-op.js';
 import type { ObjectTarget, OperateOptions, OperateResult } from '../../src/osd-client/request.js';
 import { describeOps, IoContext, type ObjectOperator } from '../../src/rados/io-context.js';
+import { listWatchersReply, type Watcher } from '../../src/rados/watchers.js';
 import type { RbdContext } from '../../src/rbd/context.js';
 
 export interface FakeRequest {
@@ -16,20 +28,34 @@ export interface FakeRequest {
   oid: string;
   ops: readonly OsdOp[];
   options: OperateOptions;
-  /** `set-alloc-hint, write`. */
+  /** `setallochint, write`. */
   text: string;
 }
 
-export type ClassMethod = (input: Uint8Array, request: FakeRequest) => Uint8Array;
+export interface FakeObject {
+  data: Buffer;
+  xattrs: Map<string, Uint8Array>;
+  /** Keys are byte strings. */
+  omap: Map<string, Uint8Array>;
+}
+
+export type ScriptedMethod = (input: Uint8Array, request: FakeRequest) => Uint8Array;
 
 const NOTHING = new Uint8Array(0);
+const CLIENT = {
+  name: { type: ENTITY_TYPE.CLIENT, num: 4118n },
+  addr: { type: ADDR_TYPE.ANY, nonce: 1, host: '127.0.0.1', port: 0 },
+};
 
 export class FakeObjects implements ObjectOperator {
   /** By `pool/namespace/oid`. */
-  readonly objects = new Map<string, Buffer>();
+  readonly objects = new Map<string, FakeObject>();
   readonly requests: FakeRequest[] = [];
-  /** By `rbd.get_size`. */
-  readonly methods = new Map<string, ClassMethod>();
+  /** Answers in place of the class's, by `rbd.get_size`. */
+  readonly methods = new Map<string, ScriptedMethod>();
+  /** By oid. */
+  readonly watchers = new Map<string, Watcher[]>();
+  readonly #classes = createClasses();
   /** Runs before a request is carried out: throw to fail it, wait to hold it. */
   onRequest: (request: FakeRequest) => void | Promise<void> = () => {};
   inFlight = 0;
@@ -62,92 +88,138 @@ export class FakeObjects implements ObjectOperator {
 
   async removeSelfManagedSnap(): Promise<void> {}
 
+  put(key: string, data: Uint8Array | string): void {
+    this.objects.set(key, { data: Buffer.from(data), xattrs: new Map(), omap: new Map() });
+  }
+
   /** What the requests were, as `oid: ops`. */
   log(): string[] {
     return this.requests.map(({ oid, text }) => `${oid}: ${text}`);
   }
 
-  #execute(request: FakeRequest): OperateResult {
-    const key = `${request.pool}/${request.nspace}/${request.oid}`;
-    const state = { bytes: this.objects.get(key) };
-    const outputs = request.ops.map((op) => ({ rval: 0, outdata: this.#step(op, state, request) }));
-    if (state.bytes) this.objects.set(key, state.bytes);
-    else this.objects.delete(key);
-    return { result: 0, ops: outputs, userVersion: 1n };
+  /** Everything there is, to compare states. */
+  dump(): Record<string, unknown> {
+    const hex = (map: Map<string, Uint8Array>) =>
+      [...map].map(([key, value]) => `${key}=${Buffer.from(value).toString('hex')}`).sort();
+    return Object.fromEntries(
+      [...this.objects]
+        .map(([key, { data, xattrs, omap }]) => [
+          key,
+          [data.toString('hex'), hex(xattrs), hex(omap)],
+        ])
+        .sort() as [string, unknown][],
+    );
   }
 
-  #step(op: OsdOp, object: { bytes: Buffer | undefined }, request: FakeRequest): Uint8Array {
+  #execute(request: FakeRequest): OperateResult {
+    const key = `${request.pool}/${request.nspace}/${request.oid}`;
+    const before = this.objects.get(key);
+    // A copy: a vector that fails changes nothing.
+    const state: State = {
+      object: before && {
+        data: Buffer.from(before.data),
+        xattrs: new Map(before.xattrs),
+        omap: new Map(before.omap),
+      },
+    };
+    const ops = request.ops.map((op) => ({ rval: 0, outdata: this.#step(op, state, request) }));
+    if (state.object) this.objects.set(key, state.object);
+    else this.objects.delete(key);
+    return { result: 0, ops, userVersion: 1n };
+  }
+
+  #call(method: string, input: Uint8Array, state: State, request: FakeRequest): Uint8Array {
+    const fail = (errno: number) =>
+      RadosError.fromErrno(errno, { op: request.text, target: request.oid });
+    const scripted = this.methods.get(method);
+    if (scripted) return scripted(input, request);
+    const [className = '', methodName = ''] = method.split('.');
+    const found = this.#classes.find(className, methodName);
+    if (!found) throw fail(-95);
+    const writes = (found.flags & CLS_METHOD.WR) !== 0;
+    if (!writes && !state.object) throw fail(-2);
+    if (writes && !request.options.write) {
+      throw new Error(`${method} writes, but was not sent as a write`);
+    }
+    const result = runMethod(found, classObject(state), input);
+    if (typeof result === 'number' && result < 0) throw fail(result);
+    return typeof result === 'number' ? NOTHING : result;
+  }
+
+  #step(op: OsdOp, state: State, request: FakeRequest): Uint8Array {
     const { arg } = op;
-    const size = object.bytes?.length ?? 0;
+    const size = state.object?.data.length ?? 0;
     const fail = (errno: number) =>
       RadosError.fromErrno(errno, { op: request.text, target: request.oid });
     if (arg.kind === 'cls') {
       const name = Buffer.from(op.indata).toString('latin1', 0, arg.classLength + arg.methodLength);
       const method = `${name.slice(0, arg.classLength)}.${name.slice(arg.classLength)}`;
-      const run = this.methods.get(method);
-      if (!run) throw fail(-95);
-      return run(op.indata.subarray(arg.classLength + arg.methodLength), request);
+      return this.#call(
+        method,
+        op.indata.subarray(arg.classLength + arg.methodLength),
+        state,
+        request,
+      );
     }
     switch (op.code) {
       case OP.SETALLOCHINT:
-        object.bytes ??= Buffer.alloc(0);
+        create(state);
         return NOTHING;
       case OP.CREATE:
-        if (object.bytes && op.flags & OP_FLAG.EXCL) throw fail(-17);
-        object.bytes ??= Buffer.alloc(0);
+        if (state.object && op.flags & OP_FLAG.EXCL) throw fail(-17);
+        create(state);
         return NOTHING;
       case OP.DELETE:
-        if (!object.bytes) throw fail(-2);
-        object.bytes = undefined;
-        return NOTHING;
-      case OP.WRITEFULL:
-        object.bytes = Buffer.from(op.indata);
+        if (!state.object) throw fail(-2);
+        state.object = undefined;
         return NOTHING;
       case OP.STAT:
-        if (!object.bytes) throw fail(-2);
+        if (!state.object) throw fail(-2);
         return new Uint8Array(16);
       case OP.NOTIFY:
         return new Uint8Array(8);
+      case OP.LIST_WATCHERS:
+        if (!state.object) throw fail(-2);
+        return encodeWith(listWatchersReply, { watchers: this.watchers.get(request.oid) ?? [] });
       default:
         break;
     }
     if (arg.kind === 'writesame') {
       if (arg.length % arg.dataLength !== 0) throw fail(-22);
-      object.bytes = grown(object.bytes, arg.offset + arg.length);
-      object.bytes.fill(op.indata, arg.offset, arg.offset + arg.length);
+      grow(state, arg.offset + arg.length).fill(op.indata, arg.offset, arg.offset + arg.length);
       return NOTHING;
     }
     if (arg.kind !== 'extent') throw fail(-95);
     const end = arg.offset + arg.length;
     switch (op.code) {
       case OP.READ: {
-        if (!object.bytes) throw fail(-2);
-        const part = object.bytes.subarray(arg.offset, arg.length === 0 ? size : end);
+        if (!state.object) throw fail(-2);
+        const part = state.object.data.subarray(arg.offset, arg.length === 0 ? size : end);
         const { into } = request.options;
-        if (!into) return Buffer.from(part);
+        if (!into) return part;
         into.set(part);
         return into.subarray(0, part.length);
       }
       case OP.CMPEXT: {
-        const there = grown(object.bytes, end).subarray(arg.offset, end);
-        const differs = op.indata.findIndex((byte, i) => byte !== there[i]);
+        const there = Buffer.concat([state.object?.data ?? NOTHING, Buffer.alloc(end)]);
+        const differs = op.indata.findIndex((byte, i) => byte !== there[arg.offset + i]);
         if (differs >= 0) throw fail(-4095 - differs);
         return NOTHING;
       }
+      case OP.WRITEFULL:
+        create(state).data = Buffer.from(op.indata);
+        return NOTHING;
       case OP.WRITE:
-        object.bytes = grown(object.bytes, end);
-        object.bytes.set(op.indata, arg.offset);
+        grow(state, end).set(op.indata, arg.offset);
         return NOTHING;
       case OP.TRUNCATE:
-        if (object.bytes)
-          object.bytes = Buffer.from(grown(object.bytes, arg.offset).subarray(0, arg.offset));
+        if (state.object) state.object.data = grow(state, arg.offset).subarray(0, arg.offset);
         return NOTHING;
       case OP.ZERO:
         if (arg.length === 0) throw new Error('a real OSD aborts on this');
-        if (object.bytes && arg.offset < size) {
-          if (end >= size) object.bytes = Buffer.from(object.bytes.subarray(0, arg.offset));
-          else object.bytes.fill(0, arg.offset, end);
-        }
+        if (!state.object || arg.offset >= size) return NOTHING;
+        if (end >= size) state.object.data = state.object.data.subarray(0, arg.offset);
+        else state.object.data.fill(0, arg.offset, end);
         return NOTHING;
       default:
         throw fail(-95);
@@ -155,9 +227,72 @@ export class FakeObjects implements ObjectOperator {
   }
 }
 
-function grown(bytes: Buffer | undefined, size: number): Buffer {
-  const old = bytes ?? Buffer.alloc(0);
-  return old.length >= size ? old : Buffer.concat([old, Buffer.alloc(size - old.length)]);
+interface State {
+  object: FakeObject | undefined;
+}
+
+function create(state: State): FakeObject {
+  state.object ??= { data: Buffer.alloc(0), xattrs: new Map(), omap: new Map() };
+  return state.object;
+}
+
+function grow(state: State, size: number): Buffer {
+  const object = create(state);
+  if (object.data.length < size) {
+    object.data = Buffer.concat([object.data, Buffer.alloc(size - object.data.length)]);
+  }
+  return object.data;
+}
+
+/** The object as class methods see it. */
+function classObject(state: State): ClassObject {
+  const there = () => {
+    if (!state.object) throw new ClassError('ENOENT');
+    return state.object;
+  };
+  const inOrder = (omap: Map<string, Uint8Array>) =>
+    [...omap].sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0));
+  return {
+    get exists() {
+      return state.object !== undefined;
+    },
+    get size() {
+      return there().data.length;
+    },
+    read: (offset, length) => there().data.subarray(offset, offset + length),
+    readAll: () => there().data,
+    write: (offset, data) => void grow(state, offset + data.length).set(data, offset),
+    writeFull: (data) => {
+      create(state).data = Buffer.from(data);
+    },
+    truncate: (size) => {
+      create(state).data = grow(state, size).subarray(0, size);
+    },
+    create: (exclusive) => {
+      if (exclusive && state.object) throw new ClassError('EEXIST');
+      create(state);
+    },
+    remove: () => {
+      state.object = undefined;
+    },
+    xattr: (name) => there().xattrs.get(name),
+    xattrNames: () => [...there().xattrs.keys()],
+    setXattr: (name, value) => void create(state).xattrs.set(name, value),
+    omapGet: (key) => state.object?.omap.get(key),
+    omapEntries: (startAfter, prefix) =>
+      inOrder(there().omap).filter(([key]) => key > startAfter && key.startsWith(prefix)),
+    omapSet: (...entries) => {
+      for (const [key, value] of entries) create(state).omap.set(key, Uint8Array.from(value));
+    },
+    omapRemove: (...keys) => {
+      for (const key of keys) there().omap.delete(key);
+    },
+    snapSeq: undefined,
+    origin: CLIENT,
+    crc32c: (() => 0) as unknown as ClassObject['crc32c'],
+    now: () => utimeFromMs(1_700_000_000_000),
+    randomBytes: (length) => new Uint8Array(length),
+  };
 }
 
 /** A client of pools `rbd` (1) and `data` (2). */

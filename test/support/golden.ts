@@ -26,11 +26,13 @@ export function goldenTypes(release: string): string[] {
   return readdirSync(join(ROOT, release)).sort();
 }
 
+/** In 16.2 this file holds the text of a hex dump of the encoding: a mishap of the corpus. Later releases have it right. */
+const HEX_DUMP = 'b2649e1e95b4e3aa075363b31846e62e';
+
 export function goldenFiles(release: string, type: string): { name: string; bytes: Uint8Array }[] {
   const folder = join(ROOT, release, type);
   if (!existsSync(folder)) return [];
-  return readdirSync(folder).map((name) => ({
-    name,
-    bytes: new Uint8Array(readFileSync(join(folder, name))),
-  }));
+  return readdirSync(folder)
+    .filter((name) => !(isWritten(release) && name === HEX_DUMP))
+    .map((name) => ({ name, bytes: new Uint8Array(readFileSync(join(folder, name))) }));
 }

@@ -400,4 +400,5 @@ const NO_FILES: Files = {
   writeFile: noFile,
   mkdir: async () => {},
   remove: async () => {},
+  makeTempDir: noFile,
 };
