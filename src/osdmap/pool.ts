@@ -89,7 +89,7 @@ const opaqueStruct: Codec<Uint8Array> = {
     const start = decoder.offset;
     decoder.take(2);
     decoder.take(decoder.u32());
-    return decoder.bytes.slice(start, decoder.offset);
+    return new Uint8Array(decoder.bytes.subarray(start, decoder.offset));
   },
   encode: (encoder, bytes) => void encoder.raw(bytes),
   sample: () => NO_HIT_SET.slice(),

@@ -81,7 +81,7 @@ describe('applyIncremental', () => {
 
   it('leaves the old map alone and shares what did not change', () => {
     const map = smallMap();
-    const before = encodeOsdMap(map, crc32cTwin).slice();
+    const before = Uint8Array.from(encodeOsdMap(map, crc32cTwin));
     const next = apply(map, { newWeight: new Map([[1, 0]]) });
     expect([...next.osdWeight]).toEqual([0x10000, 0, 0x10000]);
     expect(Buffer.from(encodeOsdMap(map, crc32cTwin)).equals(before)).toBe(true);
@@ -186,7 +186,7 @@ describe('decodeIncremental', () => {
       crc32cTwin,
     );
     for (let at = 0; at < bytes.length; at++) {
-      const broken = bytes.slice();
+      const broken = Uint8Array.from(bytes);
       broken[at]! ^= 0x10;
       expect(() => decodeIncremental(broken, crc32cTwin), `byte ${at}`).toThrow(
         expect.objectContaining({ code: 'EPROTO' }),

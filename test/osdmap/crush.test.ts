@@ -270,7 +270,7 @@ describe('a CRUSH map from the wire', () => {
     fc.assert(
       fc.property(fc.integer(), (seed) => {
         const draw = seeded(seed);
-        const bytes = encodeCrushFields(randomCrush(draw)).slice();
+        const bytes = Uint8Array.from(encodeCrushFields(randomCrush(draw)));
         for (let i = draw(4); i >= 0; i--) bytes[draw(bytes.length)] = draw(256);
         const cut = draw(3) === 0 ? bytes.subarray(0, draw(bytes.length)) : bytes;
         let map: CrushMap;
