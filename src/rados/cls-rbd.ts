@@ -87,6 +87,9 @@ const parentImageSpec = struct(
 );
 export type ParentImageSpec = Infer<typeof parentImageSpec>;
 
+/** Pool -1: in no group. */
+const groupSpec = struct('GroupSpec', { version: 1, compat: 1 }, { poolId: s64n, groupId: string });
+
 /** Why an image is in the trash. REMOVING: `rbd rm` passes through it. */
 export const TRASH_SOURCE = {
   USER: 0,
@@ -155,6 +158,8 @@ export const getParent = () => reads('parent_get', parentImageSpec);
 export const getParentOverlap = (snapId = NOSNAP) =>
   reads('parent_overlap_get', optional(u64n), (e) => e.u64(snapId));
 
+export const getImageGroup = () => reads('image_group_get', groupSpec);
+
 // ---- rbd_header.ID: writes ----
 
 export interface HeaderFields {
@@ -199,6 +204,7 @@ export const setId = (id: string) => writes('set_id', (e) => e.string(id));
 export const DIRECTORY_STATE = { READY: 0, ADD_DISABLED: 1 } as const;
 
 export const dirGetId = (name: string) => reads('dir_get_id', string, (e) => e.string(name));
+/** Also of a group, in `rbd_group_directory`. */
 export const dirGetName = (id: string) => reads('dir_get_name', string, (e) => e.string(id));
 /** Name to id, up to `max` after the name `startAfter`, in name order. */
 export const dirList = (startAfter: string, max: number) =>

@@ -17,6 +17,13 @@ export const FEATURE = {
   DIRTY_CACHE: 1n << 11n,
 } as const;
 
+export const OP_FEATURE = {
+  CLONE_PARENT: 1n << 0n,
+  CLONE_CHILD: 1n << 1n,
+  GROUP: 1n << 2n,
+  SNAP_TRASH: 1n << 3n,
+} as const;
+
 /** In bit order, under the names that `rbd info` shows. */
 const FEATURE_NAMES = [
   'layering',

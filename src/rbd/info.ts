@@ -1,13 +1,13 @@
-/** Everything that `rbd info` shows of an image. */
+/** Everything that `rbd info` shows of an image, but for mirroring and the journal. */
 
 import { type Utime, utimeToMs } from '../encoding/types.js';
 import { executeOne } from '../rados/class-call.js';
-import { getSnapshot, getSnapshotLimit } from '../rados/cls-rbd.js';
+import { dirGetName, getImageGroup, getSnapshot, getSnapshotLimit } from '../rados/cls-rbd.js';
 import type { RbdContext } from './context.js';
 import { imageError } from './errors.js';
-import { FEATURE, featureNames, flagNames, opFeatureNames } from './features.js';
+import { FEATURE, featureNames, flagNames, OP_FEATURE, opFeatureNames } from './features.js';
 import type { Parent } from './header.js';
-import { headerObject } from './names.js';
+import { headerObject, RBD_GROUP_DIRECTORY } from './names.js';
 import { type ImageHandle, imageNameOf, openHeader } from './open.js';
 import { formatImageSpec, type ImageSpec } from './spec.js';
 
@@ -27,6 +27,8 @@ export interface ImageInfo {
   readonly features: readonly string[];
   readonly opFeatures: readonly string[];
   readonly flags: readonly string[];
+  /** `pool/group`, of an image in a group. */
+  readonly group: string | undefined;
   readonly createTimestamp: Date;
   readonly accessTimestamp: Date;
   readonly modifyTimestamp: Date;
@@ -80,6 +82,7 @@ export async function infoOf(image: ImageHandle): Promise<ImageInfo> {
     features: featureNames(header.features),
     opFeatures: opFeatureNames(header.opFeatures),
     flags: flagNames(snapshot ? snapshot.flags : header.flags),
+    group: header.opFeatures & OP_FEATURE.GROUP ? await groupOf(image) : undefined,
     createTimestamp: date(header.createTimestamp),
     accessTimestamp: date(header.accessTimestamp),
     modifyTimestamp: date(header.modifyTimestamp),
@@ -90,6 +93,13 @@ export async function infoOf(image: ImageHandle): Promise<ImageInfo> {
     stripeUnit: striped ? layout.stripeUnit : undefined,
     stripeCount: striped ? layout.stripeCount : undefined,
   };
+}
+
+async function groupOf({ context, ioctx, id }: ImageHandle): Promise<string | undefined> {
+  const { poolId, groupId } = await executeOne(ioctx, headerObject(id), getImageGroup());
+  if (poolId < 0) return undefined;
+  const groups = await context.ioctx(poolId, ioctx.nspace);
+  return groups.describe(await executeOne(groups, RBD_GROUP_DIRECTORY, dirGetName(groupId)));
 }
 
 async function parentInfo(

@@ -85,6 +85,7 @@ describeCeph('the images of a real cluster', () => {
     features: info.features,
     op_features: info.opFeatures,
     flags: info.flags,
+    ...(info.group === undefined ? {} : { group: info.group }),
     create_timestamp: ctime(info.createTimestamp),
     access_timestamp: ctime(info.accessTimestamp),
     modify_timestamp: ctime(info.modifyTimestamp),

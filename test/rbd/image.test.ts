@@ -65,7 +65,7 @@ describe('Image.open', () => {
   });
 
   it('recognises an image of format 1 and refuses it', async () => {
-    objects.objects.set('1//old.rbd', Buffer.from('<<< Rados Block Device Image >>>'));
+    objects.put('1//old.rbd', '<<< Rados Block Device Image >>>');
     await expect(open({ name: 'old' })).rejects.toMatchObject({ code: 'EOPNOTSUPP' });
   });
 

@@ -29,7 +29,7 @@ function imageData(layout: Layout, options: Partial<ImageDataOptions> = {}): Ima
 }
 
 const name = (objectNo: number) => `p.${objectNo.toString(16).padStart(16, '0')}`;
-const bytesOf = (objectNo: number) => objects.objects.get(`1//${name(objectNo)}`);
+const bytesOf = (objectNo: number) => objects.objects.get(`1//${name(objectNo)}`)?.data;
 
 describe('image data against a model', () => {
   const SIZE = 60_000;

@@ -26,20 +26,20 @@ const missing = () => {
 
 const imageGroupAdd = writeMethod((object, input) => {
   const group = groupSpec.decode(input);
-  const current = findKey(object, 'group', groupSpec);
+  const current = findKey(object, 'rbd_group_ref', groupSpec);
   if (current) {
     const same = current.pool === group.pool && current.id === group.id;
     throw new ClassError(same ? 'EEXIST' : 'EBUSY');
   }
   setOpFeatures(object, OP_FEATURE.GROUP, OP_FEATURE.GROUP);
-  writeKey(object, 'group', groupSpec, group);
+  writeKey(object, 'rbd_group_ref', groupSpec, group);
 });
 
 const imageGroupRemove = writeMethod((object, input) => {
   const group = groupSpec.decode(input);
-  const current = readKey(object, 'group', groupSpec);
+  const current = readKey(object, 'rbd_group_ref', groupSpec);
   if (current.pool !== group.pool || current.id !== group.id) throw new ClassError('EBADF');
-  object.omapRemove('group');
+  object.omapRemove('rbd_group_ref');
   setOpFeatures(object, 0n, OP_FEATURE.GROUP);
 });
 
@@ -53,7 +53,7 @@ const migrationGet = readMethod((object) => {
 
 export const groupAndMirroringMethods = {
   image_group_get: readMethod((object) =>
-    encode((e) => groupSpec.encode(e, findKey(object, 'group', groupSpec) ?? NO_GROUP)),
+    encode((e) => groupSpec.encode(e, findKey(object, 'rbd_group_ref', groupSpec) ?? NO_GROUP)),
   ),
   image_group_add: imageGroupAdd,
   image_group_remove: imageGroupRemove,
