@@ -98,6 +98,8 @@ export interface Files {
   writeFile(path: string, data: Uint8Array | string, options?: { mode?: number }): Promise<void>;
   mkdir(path: string): Promise<void>;
   remove(path: string): Promise<void>;
+  /** A new, empty directory that only its owner may read, for what goes when the process goes. */
+  makeTempDir(prefix: string): Promise<string>;
 }
 
 export interface Environment {

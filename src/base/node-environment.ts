@@ -2,9 +2,10 @@
 
 import { randomBytes } from 'node:crypto';
 import { lookup } from 'node:dns/promises';
-import { access, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { access, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import net from 'node:net';
-import { hostname } from 'node:os';
+import { hostname, tmpdir } from 'node:os';
+import { join } from 'node:path';
 import type {
   Clock,
   Environment,
@@ -58,6 +59,7 @@ const files: Files = {
   async remove(path) {
     await rm(path, { recursive: true, force: true });
   },
+  makeTempDir: (prefix) => mkdtemp(join(tmpdir(), prefix)),
 };
 
 /** A `net.Socket` as a `Stream`. */
