@@ -10,7 +10,9 @@ const MAX_NONCE = 0xffff_ffff;
  */
 export function parseAddr(text: string): EntityAddr | undefined {
   const match =
-    /^(?:(v1|v2|any):)?(?:\[([0-9a-fA-F:.]+)\]|([0-9.]+))(?::(\d{1,5}))?(?:\/(\d{1,10}))?$/.exec(text);
+    /^(?:(v1|v2|any):)?(?:\[([0-9a-fA-F:.]+)\]|([0-9.]+))(?::(\d{1,5}))?(?:\/(\d{1,10}))?$/.exec(
+      text,
+    );
   if (!match) return undefined;
   const [, prefix, v6, v4, portText = '0', nonceText = '0'] = match;
   const host = v6 ?? v4 ?? '';

@@ -59,7 +59,7 @@ const ESCAPES: Record<string, string> = { '"': '\\"', '\\': '\\\\', '\n': '\\n',
 function quote(text: string): string {
   const escaped = text.replace(
     // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is escaped.
-    /["\\\u0000-\u001f\u007f]/g, // eslint-disable-line no-control-regex
+    /["\\\u0000-\u001f\u007f]/g,
     (char) => ESCAPES[char] ?? `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`,
   );
   return `"${escaped}"`;

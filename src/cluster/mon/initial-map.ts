@@ -51,6 +51,10 @@ export function createInitialMap(
     osdState: new Uint32Array(osds).fill(OSD_STATE.EXISTS | OSD_STATE.NEW),
     osdWeight: new Uint32Array(osds).fill(OSD_IN),
     lastInChange: now,
+    // As they travel: 32-bit floats.
+    nearfullRatio: Math.fround(map.nearfullRatio),
+    backfillfullRatio: Math.fround(map.backfillfullRatio),
+    fullRatio: Math.fround(map.fullRatio),
   });
 }
 

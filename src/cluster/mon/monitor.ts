@@ -9,7 +9,7 @@ import { CephxKeyServer } from '../../auth/cephx-server.js';
 import { AUTH_METHOD, type AuthServer, CON_MODE } from '../../auth/method.js';
 import { NoneServer } from '../../auth/none.js';
 import type { Environment } from '../../base/environment.js';
-import { isRadosError } from '../../base/errors.js';
+import { isRadosError, toRadosError } from '../../base/errors.js';
 import { ADDR_TYPE, ENTITY_TYPE, type EntityAddr } from '../../encoding/entity.js';
 import type { Crc32c } from '../../kernels/crc32c.js';
 import type { MonMap } from '../../messages/mon-messages.js';
@@ -48,8 +48,8 @@ export interface MonitorOptions {
 
 export interface InitialPool {
   name: string;
-  pgNum?: number;
-  size?: number;
+  pgNum?: number | undefined;
+  size?: number | undefined;
   applications?: readonly string[];
 }
 
@@ -68,10 +68,12 @@ export class Monitor {
   #closed = false;
 
   static async start(options: MonitorOptions): Promise<Monitor> {
-    let monitor: Monitor | undefined;
-    let addrs: EntityAddr[] = [];
+    // The address is known only after listening, and connections may come before the monitor is complete.
+    const self: { monitor?: Monitor; addrs: EntityAddr[] } = { addrs: [] };
     const keys = new CephxKeyServer(options.env, {
-      ...(options.ticketTtlMs?.mon === undefined ? {} : { monTicketTtlMs: options.ticketTtlMs.mon }),
+      ...(options.ticketTtlMs?.mon === undefined
+        ? {}
+        : { monTicketTtlMs: options.ticketTtlMs.mon }),
       ...(options.ticketTtlMs?.service === undefined
         ? {}
         : { serviceTicketTtlMs: options.ticketTtlMs.service }),
@@ -82,7 +84,7 @@ export class Monitor {
       windows: options.windows,
       at: { host: options.host, port: options.port },
       entityType: ENTITY_TYPE.MON,
-      addrs: () => addrs,
+      addrs: () => self.addrs,
       gid: 0n,
       methods: [options.auth === 'cephx' ? AUTH_METHOD.CEPHX : AUTH_METHOD.NONE],
       modes: options.auth === 'cephx' ? [CON_MODE.SECURE, CON_MODE.CRC] : [CON_MODE.CRC],
@@ -90,12 +92,16 @@ export class Monitor {
         options.auth === 'cephx'
           ? keys.monAuthServer()
           : NoneServer.mon(() => keys.allocateGlobalId()),
-      accept: (connection) => (monitor ? monitor.#accept(connection) : refuse(connection)),
+      accept: (connection) =>
+        self.monitor ? self.monitor.#accept(connection) : refuse(connection),
+    }).catch((error: unknown) => {
+      const target = `${options.host}:${options.port}`;
+      throw toRadosError(error, { op: 'listen', target });
     });
     const { host, port } = server.address;
-    addrs = [{ type: ADDR_TYPE.MSGR2, nonce: 0, host, port }];
-    monitor = new Monitor(options, { keys, server, addrs });
-    return monitor;
+    self.addrs = [{ type: ADDR_TYPE.MSGR2, nonce: 0, host, port }];
+    self.monitor = new Monitor(options, { keys, server, addrs: self.addrs });
+    return self.monitor;
   }
 
   private constructor(
@@ -164,6 +170,7 @@ export class Monitor {
         listener({ map: osdMaps.map, epoch: osdMaps.epoch });
         return osdMaps.subscribe((map) => listener({ map, epoch: map.epoch }));
       },
+      mapAt: (epoch) => osdMaps.mapAt(epoch),
       mapMessage: (fromEpoch) => osdMaps.updateFrom(fromEpoch)?.front,
       boot: (osd, addrs) => osds.boot(osd, addrs),
       reportFailure: (osd, reporter) => osds.reportFailure(osd, reporter),

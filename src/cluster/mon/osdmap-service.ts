@@ -43,6 +43,8 @@ export class OsdMapService {
   #map: OsdMap;
   #oldest: number;
   #full: { epoch: number; bytes: Uint8Array } | undefined;
+  /** Epochs that listeners have not heard of yet; undefined when nobody is telling them. */
+  #untold: OsdMap[] | undefined;
 
   constructor(options: OsdMapServiceOptions) {
     this.#env = options.env;
@@ -82,7 +84,8 @@ export class OsdMapService {
 
   /**
    * Makes the next epoch: `change` fills in an incremental that changes nothing yet. Listeners hear of it before this
-   * returns, so whatever is answered afterwards reaches a client after the map did.
+   * returns, so whatever is answered afterwards reaches a client after the map did. What a listener itself commits is
+   * told when all have heard of the epoch before.
    */
   commit(change: (incremental: Incremental, map: OsdMap) => void): number {
     const incremental = emptyIncremental(this.#map);
@@ -99,8 +102,24 @@ export class OsdMapService {
     this.#map = next;
     while (this.#epochs.size > this.#kept) this.#epochs.delete(this.#oldest++);
     this.#env.log.mon.debug({ epoch: next.epoch }, 'osdmap committed');
-    for (const listener of [...this.#listeners]) listener(next);
+    this.#tell(next);
     return next.epoch;
+  }
+
+  /** Every listener hears of every epoch, in order. */
+  #tell(map: OsdMap): void {
+    if (this.#untold) {
+      this.#untold.push(map);
+      return;
+    }
+    this.#untold = [map];
+    try {
+      for (let next = this.#untold.shift(); next; next = this.#untold.shift()) {
+        for (const listener of [...this.#listeners]) listener(next);
+      }
+    } finally {
+      this.#untold = undefined;
+    }
   }
 
   /** Calls on every new epoch. */

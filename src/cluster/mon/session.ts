@@ -56,10 +56,7 @@ const OSD_MAP_VERSION = 4;
 const OSD_MAP_COMPAT = 3;
 
 /** MMonSubscribe of any version: what follows in newer ones (the client's host name) is for logs. */
-const subscribeItems = map(
-  string,
-  record('ceph_mon_subscribe_item', { start: u64n, flags: u8 }),
-);
+const subscribeItems = map(string, record('ceph_mon_subscribe_item', { start: u64n, flags: u8 }));
 
 /** MGetPoolStatsReply without a pool: its `pool_stat_t` would come from a manager. */
 const poolStatsReply = record('MGetPoolStatsReply', {

@@ -73,7 +73,10 @@ function setKey({ state, args }: CommandCall) {
   checkLength('key', key);
   checkLength('value', value);
   if (!keys.has(key) && keys.size >= MAX_KEYS) {
-    throw new CommandError('EINVAL', `too many keys set for application '${app}' on pool '${name}'`);
+    throw new CommandError(
+      'EINVAL',
+      `too many keys set for application '${app}' on pool '${name}'`,
+    );
   }
   changePool(state, id, (edited) => edited.applicationMetadata.get(app)?.set(key, value));
   return done(`set application '${app}' key '${key}' to '${value}' on pool '${name}'`);

@@ -3,10 +3,7 @@
 import { formatTable, leftColumn, rightColumn } from '../formatter.js';
 import { type Command, CommandError } from './command.js';
 
-const COLUMNS = [
-  ...['WHO', 'MASK', 'LEVEL', 'OPTION', 'VALUE'].map(leftColumn),
-  rightColumn('RO'),
-];
+const COLUMNS = [...['WHO', 'MASK', 'LEVEL', 'OPTION', 'VALUE'].map(leftColumn), rightColumn('RO')];
 
 export const configCommands: readonly Command[] = [
   {

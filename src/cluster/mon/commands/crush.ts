@@ -148,9 +148,7 @@ export const crushCommands: readonly Command[] = [
   },
   {
     prefix: 'osd crush rule dump',
-    args: [
-      { name: 'name', type: 'CephString', optional: true, goodchars: '[A-Za-z0-9-_.]' },
-    ],
+    args: [{ name: 'name', type: 'CephString', optional: true, goodchars: '[A-Za-z0-9-_.]' }],
     help: 'dump crush rule <name> (default all)',
     module: 'osd',
     perm: 'r',

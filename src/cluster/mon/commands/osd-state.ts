@@ -1,11 +1,6 @@
 /** What an operator does to OSDs: in, out, down, weights, and the map's flags. */
 
-import {
-  MAX_PRIMARY_AFFINITY,
-  OSD_IN,
-  OSD_STATE,
-  type OsdMap,
-} from '../../../osdmap/osdmap.js';
+import { MAX_PRIMARY_AFFINITY, OSD_IN, OSD_STATE, type OsdMap } from '../../../osdmap/osdmap.js';
 import { mapFlagNames, settableFlag, SETTABLE_FLAGS } from '../flags.js';
 import { formatShort } from '../formatter.js';
 import type { MonState } from '../mon-state.js';

@@ -270,10 +270,7 @@ function pgNumChange(
 
 function pgpNumChange(pool: PgPool, pgpNum: number): Change {
   if (pgpNum < 1 || pgpNum > pool.pgNum) {
-    throw new CommandError(
-      'EINVAL',
-      `specified pgp_num ${pgpNum} > pg_num ${pool.pgNum}`,
-    );
+    throw new CommandError('EINVAL', `specified pgp_num ${pgpNum} > pg_num ${pool.pgNum}`);
   }
   return (edited) => {
     edited.pgpNum = pgpNum;

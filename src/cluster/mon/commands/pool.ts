@@ -118,9 +118,7 @@ function rename({ state, args }: CommandCall) {
   if (id === undefined) {
     // A client that asks again after losing the answer must not see an error.
     if (taken) {
-      return done(
-        `pool '${from}' does not exist; pool '${to}' does -- assuming successful rename`,
-      );
+      return done(`pool '${from}' does not exist; pool '${to}' does -- assuming successful rename`);
     }
     throw new CommandError('ENOENT', `unrecognized pool '${from}'`);
   }

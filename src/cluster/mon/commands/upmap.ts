@@ -94,10 +94,10 @@ export const upmapCommands: readonly Command[] = [
       if (osds.length % 2 !== 0) {
         throw new CommandError('EINVAL', 'you must specify pairs of osd ids to be remapped');
       }
-      const pairs = Array.from(
-        { length: osds.length / 2 },
-        (_, i): [number, number] => [osds[2 * i] as number, osds[2 * i + 1] as number],
-      );
+      const pairs = Array.from({ length: osds.length / 2 }, (_, i): [number, number] => [
+        osds[2 * i] as number,
+        osds[2 * i + 1] as number,
+      ]);
       if (pairs.length > pool.size) {
         throw new CommandError(
           'EINVAL',

@@ -1,0 +1,173 @@
+/**
+ * A cluster in a thread of its own: requests and answers over its port, as plain data.
+ *
+ * Errors keep `code` and `errno`. When the thread ends, for whatever reason, every call rejects.
+ */
+
+import type { MessagePort, Worker } from 'node:worker_threads';
+import { isRadosError, RadosError } from '../base/errors.js';
+import type { ClusterDescription, ClusterHost, ClusterStatus } from './cluster-host.js';
+
+interface Request {
+  id: number;
+  method: Method;
+  args: unknown[];
+}
+
+type Answer =
+  | { id: number; ok: true; value: unknown }
+  | { id: number; ok: false; error: PlainError };
+
+interface PlainError {
+  name: string;
+  message: string;
+  errno?: number;
+  retryable?: boolean;
+}
+
+const METHODS = ['describe', 'status', 'killOsd', 'startOsd', 'stop'] as const;
+type Method = (typeof METHODS)[number];
+
+/** What both a `ClusterHost` and its proxy offer. */
+export interface ClusterControl {
+  describe(): Promise<ClusterDescription>;
+  status(): Promise<ClusterStatus>;
+  killOsd(id: number): Promise<void>;
+  startOsd(id: number, options?: { lost?: boolean }): Promise<void>;
+  stop(): Promise<void>;
+}
+
+/** The thread's side. `starting` may still fail: then every call does. */
+export function serveCluster(port: MessagePort, starting: Promise<ClusterHost>): void {
+  // Answered by the calls; without any, the failure is the first call's to report.
+  starting.catch(() => {});
+  port.on('message', (request: Request) => {
+    void perform(starting, request).then((answer) => {
+      port.postMessage(answer);
+      // The last answer: nothing keeps the thread alive after it.
+      if (request.method === 'stop') port.close();
+    });
+  });
+}
+
+async function perform(starting: Promise<ClusterHost>, request: Request): Promise<Answer> {
+  const { id, method, args } = request;
+  try {
+    const host = await starting;
+    if (!METHODS.includes(method)) throw new TypeError(`no method '${String(method)}'`);
+    const call = host[method] as (...values: unknown[]) => unknown;
+    return { id, ok: true, value: await call.apply(host, args) };
+  } catch (error) {
+    return { id, ok: false, error: toPlain(error) };
+  }
+}
+
+function toPlain(error: unknown): PlainError {
+  if (isRadosError(error)) {
+    const { name, message, errno, retryable } = error;
+    return { name, message, errno, retryable };
+  }
+  if (error instanceof Error) {
+    const { name, message } = error;
+    return { name, message };
+  }
+  return { name: 'Error', message: String(error) };
+}
+
+function fromPlain({ name, message, errno, retryable }: PlainError): Error {
+  if (errno !== undefined) return new RadosError(errno, message, { retryable });
+  if (name === 'RangeError') return new RangeError(message);
+  if (name === 'TypeError') return new TypeError(message);
+  return new RadosError('EIO', message, { op: 'embedded cluster' });
+}
+
+/** The caller's side. */
+export class ClusterThread implements ClusterControl {
+  readonly #worker: Worker;
+  readonly #pending = new Map<
+    number,
+    { resolve: (value: unknown) => void; reject: (error: Error) => void }
+  >();
+  readonly #exited: Promise<void>;
+  #nextId = 1;
+  #failure: Error | undefined;
+  #end: Error | undefined;
+
+  constructor(worker: Worker) {
+    this.#worker = worker;
+    worker.on('message', (answer: Answer) => this.#onAnswer(answer));
+    worker.on('error', (error) => {
+      this.#failure = error;
+    });
+    this.#exited = new Promise((resolve) => {
+      worker.once('exit', (code) => {
+        this.#onExit(code);
+        resolve();
+      });
+    });
+  }
+
+  describe(): Promise<ClusterDescription> {
+    return this.#call('describe') as Promise<ClusterDescription>;
+  }
+
+  status(): Promise<ClusterStatus> {
+    return this.#call('status') as Promise<ClusterStatus>;
+  }
+
+  async killOsd(id: number): Promise<void> {
+    await this.#call('killOsd', id);
+  }
+
+  async startOsd(id: number, options: { lost?: boolean } = {}): Promise<void> {
+    await this.#call('startOsd', id, options);
+  }
+
+  /** Resolves when the thread is gone, also when it had died before. */
+  async stop(): Promise<void> {
+    try {
+      if (!this.#end) await this.#call('stop');
+    } catch (error) {
+      // A cluster that never started has nothing to stop but its thread.
+      this.#failure ??= error as Error;
+    }
+    if (!this.#end) await this.#worker.terminate();
+    await this.#exited;
+  }
+
+  #call(method: Method, ...args: unknown[]): Promise<unknown> {
+    if (this.#end) return Promise.reject(this.#end);
+    return new Promise((resolve, reject) => {
+      const id = this.#nextId++;
+      this.#pending.set(id, { resolve, reject });
+      this.#worker.postMessage({ id, method, args } satisfies Request);
+    });
+  }
+
+  #onAnswer(answer: Answer): void {
+    const call = this.#pending.get(answer.id);
+    this.#pending.delete(answer.id);
+    if (answer.ok) call?.resolve(answer.value);
+    else call?.reject(fromPlain(answer.error));
+  }
+
+  #onExit(code: number): void {
+    const why = this.#failure ? `: ${this.#failure.message}` : ` with code ${code}`;
+    this.#end = new RadosError('ENOTCONN', `the embedded cluster's thread ended${why}`, {
+      cause: this.#failure,
+    });
+    for (const { reject } of this.#pending.values()) reject(this.#end);
+    this.#pending.clear();
+  }
+}
+
+/** The same calls on a cluster in this thread. */
+export function controlOf(host: ClusterHost): ClusterControl {
+  return {
+    describe: async () => host.describe(),
+    status: async () => host.status(),
+    killOsd: async (id) => host.killOsd(id),
+    startOsd: (id, options) => host.startOsd(id, options),
+    stop: () => host.stop(),
+  };
+}

@@ -1,0 +1,110 @@
+/** What an embedded cluster is made of, decided once: plain data that goes to its thread. */
+
+import type { LogOptions } from '../base/log.js';
+
+export interface PoolOptions {
+  name: string;
+  /** Placement groups. Default 32. */
+  pgNum?: number;
+  /** Copies. Default: the cluster's `size`. */
+  size?: number;
+  /** What the pool is for. Default `rbd`. */
+  application?: string;
+}
+
+export interface ClusterSettings {
+  osds: number;
+  /** Copies of new pools. */
+  size: number;
+  pools: readonly PoolOptions[];
+  auth: 'cephx' | 'none';
+  host: string;
+  port: number;
+  fsid: string;
+  watchTimeoutS: number;
+  downOutIntervalS: number;
+  log: LogOptions;
+}
+
+/** Numbers that keep a cluster within one thread's means. */
+export const LIMITS = { osds: 64, size: 10, pools: 1000 } as const;
+
+export interface ClusterSettingsInput {
+  /** How many OSDs. Default 3. */
+  osds?: number;
+  /**
+   * Copies of every object. Default 2 (1 with a single OSD), so that an OSD may fail; for benchmarks take 1, which
+   * writes everything once.
+   */
+  size?: number;
+  /** Pools that are there from the start, by name or with options. Default none. */
+  pools?: readonly (string | PoolOptions)[];
+  /** Default `cephx`: as on real clusters. */
+  auth?: 'cephx' | 'none';
+  /** Address to listen on. Default 127.0.0.1. */
+  host?: string;
+  /** The monitor's port. Default 0: any free one. OSDs always take free ones. */
+  port?: number;
+  /** Default: a new one. */
+  fsid?: string;
+  /** `osd_client_watch_timeout`: how long a silent watcher is kept. Default 30. */
+  watchTimeoutS?: number;
+  /** `mon_osd_down_out_interval`: when an OSD that is down loses its data's places to others. Default 600. */
+  downOutIntervalS?: number;
+  /** Logs of the cluster, to stderr. Default: silent. */
+  log?: LogOptions;
+}
+
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
+
+/** Checks the options and fills in defaults. RangeError and TypeError name what is wrong. */
+export function resolveSettings(
+  input: ClusterSettingsInput,
+  generateFsid: () => string,
+): ClusterSettings {
+  const osds = integer('osds', input.osds ?? 3, 1, LIMITS.osds);
+  const size = integer('size', input.size ?? Math.min(osds, 2), 1, Math.min(osds, LIMITS.size));
+  const pools = (input.pools ?? []).map((pool) => resolvePool(pool, osds));
+  if (pools.length > LIMITS.pools) throw new RangeError(`more than ${LIMITS.pools} pools`);
+  if (new Set(pools.map(({ name }) => name)).size !== pools.length) {
+    throw new RangeError('two pools have the same name');
+  }
+  const auth = input.auth ?? 'cephx';
+  if (auth !== 'cephx' && auth !== 'none') throw new TypeError(`auth '${String(auth)}' is unknown`);
+  const fsid = input.fsid ?? generateFsid();
+  if (!UUID.test(fsid)) throw new TypeError(`fsid '${fsid}' is not a uuid`);
+  return Object.freeze({
+    osds,
+    size,
+    pools,
+    auth,
+    host: input.host ?? '127.0.0.1',
+    port: integer('port', input.port ?? 0, 0, 65535),
+    fsid,
+    watchTimeoutS: seconds('watchTimeoutS', input.watchTimeoutS ?? 30),
+    downOutIntervalS: seconds('downOutIntervalS', input.downOutIntervalS ?? 600),
+    log: input.log ?? {},
+  });
+}
+
+function resolvePool(pool: string | PoolOptions, osds: number): PoolOptions {
+  const options = typeof pool === 'string' ? { name: pool } : { ...pool };
+  if (options.name === '') throw new TypeError('a pool needs a name');
+  if (options.pgNum !== undefined) integer('pgNum', options.pgNum, 1, 65536);
+  if (options.size !== undefined) integer('size', options.size, 1, Math.min(osds, LIMITS.size));
+  return options;
+}
+
+function integer(name: string, value: number, min: number, max: number): number {
+  if (!Number.isInteger(value) || value < min || value > max) {
+    throw new RangeError(`${name} must be a whole number from ${min} to ${max}, not ${value}`);
+  }
+  return value;
+}
+
+function seconds(name: string, value: number): number {
+  if (!(value > 0 && value <= 86400 * 365)) {
+    throw new RangeError(`${name} must be a number of seconds, not ${value}`);
+  }
+  return value;
+}
