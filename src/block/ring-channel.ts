@@ -60,9 +60,10 @@ export class RingChannel implements Channel {
     this.#target = target;
     this.arena = new Arena(region.buffer, region.arenaAddress, region.arenaBytes);
     this.#memory = new ChannelMemory(region.buffer, region.ringAddress, region.capacity);
-    this.#requests = new RingWriter(this.#memory.requests, () =>
-      ports.doorbell.postMessage(DOORBELL),
-    );
+    this.#requests = new RingWriter(this.#memory.requests, {
+      doorbell: () => ports.doorbell.postMessage(DOORBELL),
+      eager: true,
+    });
     this.#completions = new RingReader(this.#memory.completions, {
       visit: (slot) => this.#complete(slot),
       maxPerTurn: Math.max(region.capacity, 128),
@@ -85,6 +86,7 @@ export class RingChannel implements Channel {
   }
 
   block(): void {
+    this.#requests.wake();
     this.#completions.block(BLOCK_SLICE_MS);
     if (!this.#completions.empty) return;
     const now = this.#env.clock.monotonic();

@@ -19,6 +19,11 @@ export interface BlockServerOptions {
 }
 
 const BEAT_INTERVAL_MS = 1000;
+/**
+ * Main rings at the first request of a batch and at its end. When it blocks in between, the rest of the batch
+ * has no bell, and is found by looking so long after the last request that was served.
+ */
+const LOOK_AGAIN_MS = 10;
 const NO_PAYLOAD = new Uint8Array(0);
 
 export class BlockServer {
@@ -35,6 +40,7 @@ export class BlockServer {
   readonly #request: BlockRequest = newRequest();
   #backend: BlockBackend | undefined;
   #inFlight = 0;
+  #lookDue = false;
   #closed = false;
   #onIdle: (() => void) | undefined;
 
@@ -49,9 +55,10 @@ export class BlockServer {
       this.#succeeded.push(() => this.#complete(tag, 0, 0));
       this.#failed.push((error) => this.#completeFailed(tag, error));
     }
-    this.#completions = new RingWriter(this.#memory.completions, () =>
-      ports.doorbell.postMessage(DOORBELL),
-    );
+    this.#completions = new RingWriter(this.#memory.completions, {
+      doorbell: () => ports.doorbell.postMessage(DOORBELL),
+      eager: false,
+    });
     this.#requests = new RingReader(this.#memory.requests, {
       visit: (slot) => this.#serve(slot),
       // Sockets get their turn between two batches.
@@ -107,6 +114,7 @@ export class BlockServer {
     const { tag } = request;
     this.#inFlight++;
     this.#memory.beat();
+    if (!this.#lookDue) this.#lookAgain();
     const start = request.address - this.#region.arenaAddress;
     const end = start + request.bytes;
     const needed =
@@ -147,6 +155,15 @@ export class BlockServer {
     words[slot + 1] = result;
     words[slot + 2] = detail;
     this.#completions.publish();
+  }
+
+  #lookAgain(): void {
+    this.#lookDue = true;
+    const look = () => {
+      this.#lookDue = false;
+      this.poll();
+    };
+    this.#env.timers.after(LOOK_AGAIN_MS, look, { background: true });
   }
 
   #beat(): void {

@@ -121,18 +121,19 @@ describe('the death of the worker', () => {
 
 describe('a main thread that is blocked', () => {
   it('does not stop the requests that it submitted before', async () => {
-    await withFake(1, { size: 2048 * KIB, maxDelayTurns: 3 }, async ({ device, host }) => {
-      // More than the worker takes in one turn, fewer than the queue depth; no await in between.
-      const writes = Array.from({ length: 100 }, (_, i) =>
-        device.write(i * 4096, pattern(4096, i)),
-      );
-      const until = performance.now() + 1500;
-      while (performance.now() < until) {
-        // Blocked.
-      }
-      const blocked = host.status() as Promise<FakeStatus>;
-      // The worker answers in order: this was asked before any completion was seen here.
-      expect((await blocked).writes).toHaveLength(100);
+    const options = { size: 2048 * KIB, maxDelayTurns: 3, map: { queueDepth: 512 } };
+    await withFake(1, options, async ({ device, host }) => {
+      // No await in between, and pauses in which the worker falls asleep.
+      const writes = Array.from({ length: 400 }, (_, i) => {
+        block(0.1);
+        return device.write(i * 4096, pattern(4096, i));
+      });
+      block(1500);
+      // Asked before any completion is seen here; the worker could not have done all of them since.
+      const asked = performance.now();
+      const { writes: done } = (await host.status()) as FakeStatus;
+      expect(performance.now() - asked).toBeLessThan(500);
+      expect(done).toHaveLength(400);
       await Promise.all(writes);
     });
   });
@@ -269,3 +270,11 @@ describe('closing by force', () => {
     },
   );
 });
+
+/** Keeps the thread busy. */
+function block(ms: number): void {
+  const until = performance.now() + ms;
+  while (performance.now() < until) {
+    // Nothing else runs here.
+  }
+}

@@ -19,38 +19,55 @@ function newMemory(capacity: number): ChannelMemory {
 }
 
 describe('a ring within one thread', () => {
-  it('rings once for a batch, and again after the reader slept', () => {
-    const memory = newMemory(8);
-    let bells = 0;
-    const seen: number[] = [];
-    const writer = new RingWriter(memory.requests, () => bells++);
-    const reader = new RingReader(memory.requests, {
-      visit: (slot) => seen.push(memory.words[slot]!),
-      maxPerTurn: 100,
-      nextTurn: () => {},
-    });
-    const put = (value: number) => {
-      memory.words[writer.slot()] = value;
-      writer.publish();
-    };
-    put(1);
-    put(2);
-    expect(bells).toBe(1);
-    reader.turn();
-    expect(seen).toEqual([1, 2]);
-    put(3);
-    expect(bells).toBe(2);
-    reader.poll();
-    expect(seen).toEqual([1, 2, 3]);
-    put(4);
-    expect(bells).toBe(3);
-  });
+  it.each([true, false])(
+    'rings once for a batch, and again after the reader slept (eager: %s)',
+    async (eager) => {
+      const memory = newMemory(8);
+      let bells = 0;
+      const seen: number[] = [];
+      const writer = new RingWriter(memory.requests, { doorbell: () => bells++, eager });
+      const reader = new RingReader(memory.requests, {
+        visit: (slot) => seen.push(memory.words[slot]!),
+        maxPerTurn: 100,
+        nextTurn: () => {},
+      });
+      const put = (value: number) => {
+        memory.words[writer.slot()] = value;
+        writer.publish();
+      };
+      put(1);
+      put(2);
+      expect(bells).toBe(eager ? 1 : 0);
+      await Promise.resolve();
+      expect(bells).toBe(1);
+      reader.turn();
+      expect(seen).toEqual([1, 2]);
+      put(3);
+      await Promise.resolve();
+      expect(bells).toBe(2);
+      // The reader is awake: no bell.
+      put(4);
+      await Promise.resolve();
+      expect(bells).toBe(2);
+      reader.poll();
+      expect(seen).toEqual([1, 2, 3, 4]);
+      // Looked at before the reader slept, published before, rung at the end of the batch.
+      put(5);
+      reader.turn();
+      put(6);
+      await Promise.resolve();
+      expect(bells).toBe(eager ? 4 : 3);
+      put(7);
+      writer.wake();
+      expect(bells).toBe(eager ? 4 : 3);
+    },
+  );
 
   it('reads at most so many slots in a turn, and the rest in the next', () => {
     const memory = newMemory(16);
     const turns: (() => void)[] = [];
     let seen = 0;
-    const writer = new RingWriter(memory.requests, () => {});
+    const writer = new RingWriter(memory.requests, { doorbell: () => {}, eager: true });
     const reader = new RingReader(memory.requests, {
       visit: () => seen++,
       maxPerTurn: 5,
@@ -98,22 +115,22 @@ describe('a ring within one thread', () => {
  */
 describe('a ring between two threads', () => {
   it.each([
-    { seed: 1, capacity: 1, maxPerTurn: 1, requests: 20_000, blocking: 0 },
-    { seed: 2, capacity: 16, maxPerTurn: 3, requests: 100_000, blocking: 0 },
-    { seed: 3, capacity: 128, maxPerTurn: 128, requests: 200_000, blocking: 0 },
-    { seed: 4, capacity: 16, maxPerTurn: 16, requests: 50_000, blocking: 0.3 },
-    { seed: 5, capacity: 128, maxPerTurn: 7, requests: 100_000, blocking: 0.02 },
+    { seed: 1, capacity: 1, maxPerTurn: 1, requests: 20_000, blocking: 0, eager: true },
+    { seed: 2, capacity: 16, maxPerTurn: 3, requests: 100_000, blocking: 0, eager: true },
+    { seed: 3, capacity: 128, maxPerTurn: 128, requests: 200_000, blocking: 0, eager: false },
+    { seed: 4, capacity: 16, maxPerTurn: 16, requests: 50_000, blocking: 0.3, eager: true },
+    { seed: 5, capacity: 128, maxPerTurn: 7, requests: 100_000, blocking: 0.02, eager: false },
   ])(
     'loses nothing: %o',
     async (parameters) => {
-      const { capacity, maxPerTurn, requests, seed, blocking } = parameters;
+      const { capacity, maxPerTurn, requests, seed, eager } = parameters;
       const memory = newMemory(capacity);
       const worker = new Worker(new URL(buildSupport('ring-echo')), {
-        workerData: { buffer: memory.words.buffer, capacity, maxPerTurn, seed },
+        workerData: { buffer: memory.words.buffer, capacity, maxPerTurn, seed, eager },
       });
       try {
         await new Promise((resolve) => worker.once('message', resolve));
-        const result = await exchange(memory, worker, { requests, maxPerTurn, seed, blocking });
+        const result = await exchange(memory, worker, parameters);
         expect(result).toEqual({ answered: requests, wrong: 0, stalled: false });
       } finally {
         await worker.terminate();
@@ -126,7 +143,7 @@ describe('a ring between two threads', () => {
 function exchange(
   memory: ChannelMemory,
   worker: Worker,
-  options: { requests: number; maxPerTurn: number; seed: number; blocking: number },
+  options: { requests: number; maxPerTurn: number; seed: number; blocking: number; eager: boolean },
 ): Promise<{ answered: number; wrong: number; stalled: boolean }> {
   let state = options.seed * 7919;
   const random = () => {
@@ -140,7 +157,10 @@ function exchange(
     let answered = 0;
     let wrong = 0;
     let submitting = false;
-    const writer = new RingWriter(memory.requests, () => worker.postMessage(0));
+    const writer = new RingWriter(memory.requests, {
+      doorbell: () => worker.postMessage(0),
+      eager: options.eager,
+    });
     const reader = new RingReader(memory.completions, {
       visit(slot) {
         const tag = memory.words[slot]!;
@@ -177,6 +197,7 @@ function exchange(
       }
       if (random() < options.blocking) {
         // As a synchronous call does: wait for something to arrive, then go back to events.
+        writer.wake();
         reader.block(1000);
         reader.drain(memory.capacity);
         reader.turn();

@@ -10,12 +10,16 @@ interface Setup {
   capacity: number;
   maxPerTurn: number;
   seed: number;
+  eager: boolean;
 }
 
-const { buffer, capacity, maxPerTurn, seed } = workerData as Setup;
+const { buffer, capacity, maxPerTurn, seed, eager } = workerData as Setup;
 const port = parentPort!;
 const memory = new ChannelMemory(buffer, 0, capacity);
-const completions = new RingWriter(memory.completions, () => port.postMessage(0));
+const completions = new RingWriter(memory.completions, {
+  doorbell: () => port.postMessage(0),
+  eager,
+});
 const request: BlockRequest = {
   tag: 0,
   op: OP.READ,
