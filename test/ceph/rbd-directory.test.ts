@@ -1,7 +1,9 @@
-// Creating, listing, describing, renaming and removing images on real Ceph, next to rbd and in its eyes.
+// Creating, listing, describing, renaming and removing images on real Ceph and on the embedded cluster, next
+// to rbd and in its eyes.
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { deleteOp } from '../../src/messages/osd-op.js';
 import { mutate } from '../../src/rados/class-call.js';
@@ -22,17 +24,22 @@ import { createNamespace, listNamespaces, removeNamespace } from '../../src/rbd/
 import { validatePool } from '../../src/rbd/pool.js';
 import { removeImage } from '../../src/rbd/remove.js';
 import { parseImageSpec } from '../../src/rbd/spec.js';
-import { CephCluster, describeCeph } from './support/ceph-cluster.js';
+import { describeCeph } from './support/ceph-cluster.js';
 import { connectTo } from './support/rbd-client.js';
+import { SERVERS, type Server, type ServerKind } from './support/servers.js';
 
 const MIB = 1 << 20;
 
-describeCeph('the images of a real cluster', () => {
-  let cluster: CephCluster;
+for (const server of SERVERS) {
+  describeCeph(`the images of ${server.name}`, () => directory(server));
+}
+
+function directory(server: ServerKind): void {
+  let cluster: Server;
   let client: RadosClient;
 
   beforeAll(async () => {
-    cluster = await CephCluster.start({
+    cluster = await server.start({
       osds: 1,
       pools: [
         { name: 'rbd', pgNum: 4 },
@@ -577,10 +584,11 @@ describeCeph('the images of a real cluster', () => {
   });
 
   it('opens no image for a user whose caps do not allow it, and says which', async () => {
-    const keyring = await cluster.createUser('client.reader', {
-      mon: 'profile rbd',
-      osd: 'profile rbd-read-only pool=rbd',
-    });
+    const keyring = join(cluster.dir, 'client.reader.keyring');
+    await cluster.ceph(
+      ...['auth', 'get-or-create', 'client.reader', 'mon', 'profile rbd'],
+      ...['osd', 'profile rbd-read-only pool=rbd', '-o', keyring],
+    );
     await create('rbd/caps');
     using reader = await connectTo(cluster, { name: 'client.reader', keyring });
     await using image = await Image.open(reader, spec('rbd/caps'), { readOnly: true });
@@ -596,4 +604,4 @@ describeCeph('the images of a real cluster', () => {
     });
     await sameInfo('rbd/caps');
   });
-});
+}

@@ -1,4 +1,4 @@
-// Images on real Ceph: what we write, rbd reads, and the other way round.
+// Images on real Ceph and on the embedded cluster: what we write, rbd reads, and the other way round.
 
 import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -8,18 +8,21 @@ import { type CreateOptions, createImage } from '../../src/rbd/create.js';
 import { Image } from '../../src/rbd/image.js';
 import { createNamespace } from '../../src/rbd/namespaces.js';
 import { parseImageSpec } from '../../src/rbd/spec.js';
-import { CephCluster, describeCeph } from './support/ceph-cluster.js';
+import { describeCeph } from './support/ceph-cluster.js';
 import { connectTo, patternBytes } from './support/rbd-client.js';
+import { SERVERS, type Server, type ServerKind } from './support/servers.js';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
 
-describeCeph('images on a real cluster', () => {
-  let cluster: CephCluster;
+for (const server of SERVERS) describeCeph(`images on ${server.name}`, () => images(server));
+
+function images(server: ServerKind): void {
+  let cluster: Server;
   let client: RadosClient;
 
   beforeAll(async () => {
-    cluster = await CephCluster.start({
+    cluster = await server.start({
       osds: 3,
       pools: [
         { name: 'rbd' },
@@ -323,4 +326,4 @@ describeCeph('images on a real cluster', () => {
     await image.resize(12 * MIB);
     expect((await watcher).stdout).toBe(`${11 * MIB}\n${12 * MIB}\n`);
   });
-});
+}
