@@ -43,7 +43,7 @@ export interface StreamHandler {
   readInto(): Uint8Array;
   /** `length` bytes were placed at the start of the last `readInto()` answer. */
   onRead(length: number): void;
-  /** Everything written so far was handed to the kernel. */
+  /** The peer had fallen behind, and now everything written so far was handed to the kernel. */
   onDrain(): void;
   /** The stream ended; nothing comes after. `error` is absent for an orderly end by the peer. */
   onClose(error?: Error): void;
@@ -51,7 +51,10 @@ export interface StreamHandler {
 
 /** A duplex byte stream: TCP or in-process. */
 export interface Stream {
-  /** Hands over the buffers in order; they are borrowed until `onDrain`, or for ever if the stream closes first. */
+  /**
+   * Hands over the buffers in order. They are borrowed until `pendingBytes` is 0, or for ever if the stream closes
+   * before.
+   */
   write(buffers: Uint8Array[]): void;
   /** Bytes accepted by `write` and not yet handed to the kernel. */
   readonly pendingBytes: number;

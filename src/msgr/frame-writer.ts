@@ -30,8 +30,37 @@ const PASS_THROUGH_BYTES = 16 * 1024;
 const EMPTY: Uint8Array = new Uint8Array(0);
 const NO_DATA: readonly Uint8Array[] = [];
 
+/** Room for the small frames of several turns. */
+const PACK_BYTES = 64 * 1024;
+
+/**
+ * Memory that small frames are packed into. It is used again as soon as the socket has taken everything, which a socket
+ * that keeps up does at once: the data path then allocates nothing here.
+ */
+class PackBuffer {
+  #bytes = Buffer.allocUnsafeSlow(PACK_BYTES);
+  #at = 0;
+
+  reserve(length: number): Buffer {
+    if (length > PACK_BYTES) return Buffer.allocUnsafeSlow(length);
+    if (this.#at + length > PACK_BYTES) {
+      // What is in there has not been written yet: it keeps that memory, we take other.
+      this.#bytes = Buffer.allocUnsafeSlow(PACK_BYTES);
+      this.#at = 0;
+    }
+    const start = this.#at;
+    this.#at += length;
+    return this.#bytes.subarray(start, this.#at);
+  }
+
+  recycle(): void {
+    this.#at = 0;
+  }
+}
+
 export class FrameWriter {
   readonly #crc32c: Crc32c;
+  readonly #packBuffer = new PackBuffer();
   #cipher: FrameCipher | undefined;
   #seq = 0;
   /** The last sequence number received: acknowledged in every header we send. */
@@ -50,13 +79,18 @@ export class FrameWriter {
     return this.#cipher ? this.#seal(frames, this.#cipher) : this.#pack(frames);
   }
 
+  /** Everything that `assemble` returned was written: its memory may be used again. */
+  recycle(): void {
+    this.#packBuffer.recycle();
+  }
+
   // ---- crc mode ----
 
   #pack(frames: readonly OutgoingFrame[]): Uint8Array[] {
     const out: Uint8Array[] = [];
     let room = 0;
     for (const frame of frames) room += packedBytes(frame);
-    const packed = Buffer.allocUnsafe(room);
+    const packed = this.#packBuffer.reserve(room);
     let start = 0;
     let at = 0;
     for (const frame of frames) {
