@@ -15,7 +15,7 @@ import { decodeAll, encodeWith } from '../encoding/codec.js';
 import { ADDR_TYPE, type EntityAddr } from '../encoding/entity.js';
 import { utimeFromMs } from '../encoding/types.js';
 import type { Crc32c } from '../kernels/crc32c.js';
-import { type IncomingMessage, messageName, type OutgoingMessage } from '../messages/types.js';
+import type { IncomingMessage, OutgoingMessage } from '../messages/types.js';
 import { keepalive, TAG, tagName } from './control-frames.js';
 import { encodeBanner, type MessageHeader } from './frame.js';
 import { FrameReader, type FrameSink, type ReceivedMessage } from './frame-reader.js';
@@ -226,6 +226,7 @@ export class Connection {
     const frames = this.#queue;
     this.#queue = [];
     this.#stream?.write(this.#writer.assemble(frames));
+    if (this.pendingBytes === 0) this.#writer.recycle();
   }
 
   /** During the handshake frames go out as they come, and are kept for the signature. */
@@ -254,6 +255,7 @@ export class Connection {
       onReady: (peer) => {
         this.#deadline?.cancel();
         this.#peer = peer;
+        this.#reader.allowMessages();
         this.#log.debug({ peer: this.name, secure: peer.secure }, 'session established');
         this.flush();
         this.#handler.onReady(this);
@@ -287,12 +289,12 @@ export class Connection {
   #fault(error: unknown): void {
     // Anything thrown here was caused by what the peer sent, or is a bug that must not take the thread down.
     const wrapped = isRadosError(error) ? error : toRadosError(error, { op: 'receive' });
-    const Kind = wrapped.code === 'EPROTO' ? ProtocolError : undefined;
     const message = `${this.name}: ${wrapped.message}`;
+    const options = { target: this.name, retryable: wrapped.retryable, cause: error };
     this.close(
-      Kind
-        ? new Kind(message, { target: this.name, cause: error })
-        : new RadosError(wrapped.errno, message, { target: this.name, cause: error }),
+      wrapped.code === 'EPROTO'
+        ? new ProtocolError(message, options)
+        : new RadosError(wrapped.errno, message, options),
     );
   }
 
@@ -347,8 +349,6 @@ export class Connection {
   }
 
   #onMessage({ header, front, middle, data }: ReceivedMessage): void {
-    if (!this.#peer)
-      throw new ProtocolError(`${messageName(header.type)} before the session is established`);
     if (header.seq <= this.#lastSeq) return;
     this.#lastSeq = header.seq;
     this.#writer.ackSeq = header.seq;

@@ -128,6 +128,7 @@ export class FrameReader {
   #end = 0;
   #state: State = { kind: 'banner-head' };
   #decipher: FrameDecipher | undefined;
+  #messagesAllowed = false;
   /** Raw bytes of the frames so far, while the signature of the handshake still needs them. */
   #transcript: Uint8Array[] | undefined = [];
   #stopped = false;
@@ -172,6 +173,11 @@ export class FrameReader {
   /** From the next frame on, frames are encrypted. */
   enableSecureMode(decipher: FrameDecipher): void {
     this.#decipher = decipher;
+  }
+
+  /** The session is established. Before that a message is refused at its preamble: strangers get no buffers. */
+  allowMessages(): void {
+    this.#messagesAllowed = true;
   }
 
   /** Everything received so far, banner and current frame included; keeps no more from here on. */
@@ -243,6 +249,8 @@ export class FrameReader {
     if (!block) return false;
     const plain = decipher ? decipher.open(block) : block;
     const preamble = decodePreamble(plain, this.#crc32c);
+    if (preamble.tag === TAG.MESSAGE && !this.#messagesAllowed)
+      throw new ProtocolError('MESSAGE frame before the session is established');
     const inline = decipher ? plain.subarray(PREAMBLE_BYTES) : EMPTY;
     const length = decipher
       ? secureFirstSegmentBytes(preamble) + secureRestBytes(preamble)

@@ -59,6 +59,8 @@ export async function serve(options: ServeOptions): Promise<Server> {
         return {
           onReady: (c) => handler.onReady(c),
           onMessage: (c, message) => handler.onMessage(c, message),
+          onKeepaliveAck: (c) => handler.onKeepaliveAck?.(c),
+          placeData: (message, front, length) => handler.placeData?.(message, front, length),
           onClose: (c, error) => {
             connections.delete(c);
             handler.onClose(c, error);

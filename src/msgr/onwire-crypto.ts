@@ -43,7 +43,7 @@ export function secureRestBytes(preamble: Preamble): number {
 }
 
 /** {u32 fixed, u64 counter}: the counter goes up by one with every GCM message. */
-class Nonce {
+export class Nonce {
   readonly bytes: Buffer;
   readonly #initial: bigint;
   #used = false;

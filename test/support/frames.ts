@@ -36,16 +36,16 @@ export class TestReader {
     const sink: FrameSink = {
       onBanner: () => this.delivered.push({ kind: 'banner' }),
       onControl: (tag, payload) =>
-        this.delivered.push({ kind: 'control', tag, payload: payload.slice() }),
+        this.delivered.push({ kind: 'control', tag, payload: new Uint8Array(payload) }),
       onMessage: (message) =>
         this.delivered.push({
           kind: 'message',
           header: message.header,
-          front: message.front.slice(),
-          middle: message.middle.slice(),
+          front: new Uint8Array(message.front),
+          middle: new Uint8Array(message.middle),
           data: message.data,
         }),
-      placeData: (header, front, length) => options.placeData?.(header, front.slice(), length),
+      placeData: (header, front, length) => options.placeData?.(header, new Uint8Array(front), length),
     };
     this.reader = new FrameReader({
       crc32c,
