@@ -276,10 +276,13 @@ export class CephxKeyServer {
   }
 }
 
-/** A refusal on its way to the client. */
+/** A refusal on its way to the client, which learns the errno; the reason is for our log. */
 class Refusal extends Error {
-  constructor(readonly errno: ErrnoCode) {
-    super(errno);
+  readonly errno: ErrnoCode;
+
+  constructor(errno: ErrnoCode, reason: string) {
+    super(reason);
+    this.errno = errno;
   }
 }
 
@@ -331,13 +334,13 @@ class CephxMonServer implements MonAuthServer {
         caps: this.#keys.caps(this.#entity, 'mon'),
       });
     } catch (error) {
-      return badMethod(refusal(error), ALLOWED_METHODS);
+      return badMethod(this.#refusal(error), ALLOWED_METHODS);
     }
   }
 
   renew(payload: Uint8Array): { result: number; payload: Uint8Array } {
     try {
-      if (this.#state !== 'done') throw new Refusal('EACCES');
+      if (this.#state !== 'done') throw new Refusal('EACCES', 'not authenticated');
       const decoder = new Decoder(payload);
       const { requestType } = requestHeader.decode(decoder);
       switch (requestType) {
@@ -350,10 +353,10 @@ class CephxMonServer implements MonAuthServer {
         case CEPHX_REQUEST.GET_PRINCIPAL_SESSION_KEY:
           return { result: 0, payload: this.#renewServiceTickets(decoder) };
         default:
-          throw new Refusal('EINVAL');
+          throw new Refusal('EINVAL', `unknown request ${requestType}`);
       }
     } catch (error) {
-      return { result: new RadosError(refusal(error), '').errno, payload: new Uint8Array(0) };
+      return { result: new RadosError(this.#refusal(error), '').errno, payload: new Uint8Array(0) };
     }
   }
 
@@ -361,15 +364,19 @@ class CephxMonServer implements MonAuthServer {
   #openSession(payload: Uint8Array, reclaim: boolean, { renewal = false } = {}) {
     const decoder = new Decoder(payload);
     const { requestType } = requestHeader.decode(decoder);
-    if (requestType !== CEPHX_REQUEST.GET_AUTH_SESSION_KEY) throw new Refusal('EACCES');
+    if (requestType !== CEPHX_REQUEST.GET_AUTH_SESSION_KEY) {
+      throw new Refusal('EACCES', `request ${requestType} instead of a proof`);
+    }
     const req = authenticate.decode(decoder);
     const known = this.#keys.checkProof(this.#entity, this.#challenge, req);
-    if (!known) throw new Refusal('EACCES');
+    if (!known) throw new Refusal('EACCES', 'unknown entity or wrong key');
     const previousKey = this.#checkClaim(req, reclaim);
     // Who may do nothing at the monitor may not even connect.
-    if (this.#keys.caps(this.#entity, 'mon') === '') throw new Refusal('EACCES');
+    if (this.#keys.caps(this.#entity, 'mon') === '') throw new Refusal('EACCES', 'no mon caps');
     const conMode = renewal ? CON_MODE.CRC : this.#conMode;
-    if (conMode === CON_MODE.SECURE && req.otherKeys === 0) throw new Refusal('EINVAL');
+    if (conMode === CON_MODE.SECURE && req.otherKeys === 0) {
+      throw new Refusal('EINVAL', 'secure mode without a connection secret');
+    }
 
     if (this.#globalId === 0n) this.#globalId = this.#keys.allocateGlobalId();
     const holder = { entity: this.#entity, globalId: this.#globalId };
@@ -403,11 +410,11 @@ class CephxMonServer implements MonAuthServer {
   /** The rules of global ids. Returns the key that the new ticket's blob must be hidden under, for a reclaimed id. */
   #checkClaim(req: Authenticate, reclaim: boolean): CryptoKey | undefined {
     if (!reclaim) {
-      if (req.oldTicket.blob.length > 0) throw new Refusal('EINVAL');
+      if (req.oldTicket.blob.length > 0) throw new Refusal('EINVAL', 'superfluous ticket');
       return undefined;
     }
     const old = this.#keys.checkOldTicket(this.#entity, this.#globalId, req);
-    if (!old) throw new Refusal('EACCES');
+    if (!old) throw new Refusal('EACCES', `no valid ticket for global id ${this.#globalId}`);
     return old.sessionKey;
   }
 
@@ -420,21 +427,24 @@ class CephxMonServer implements MonAuthServer {
       secrets: this.#keys.rotatingSecrets(ENTITY_TYPE.AUTH),
       now: this.#env.clock.now(),
     });
-    if (!verified) throw new Refusal('EACCES');
+    if (!verified) throw new Refusal('EACCES', 'bad authorizer');
     const { name: entity, globalId } = verified.ticket.ticket;
     // Deleted since: its tickets run out.
-    if (!this.#keys.knows(entity)) throw new Refusal('EACCES');
+    if (!this.#keys.knows(entity)) throw new Refusal('EACCES', 'the entity was removed');
     const requestType = CEPHX_REQUEST.GET_PRINCIPAL_SESSION_KEY;
     return concat(
       encodeWith(responseHeader, { requestType, status: 0 }),
       this.#keys.issueServiceTickets(services, { entity, globalId }, verified.ticket.sessionKey),
     );
   }
-}
-
-/** What does not decode is refused like what does not prove; our own mistakes are not hidden. */
-function refusal(error: unknown): ErrnoCode {
-  if (error instanceof Refusal) return error.errno;
-  if (error instanceof ProtocolError) return 'EACCES';
-  throw error;
+  /** What does not decode is refused like what does not prove; our own mistakes are not hidden. */
+  #refusal(error: unknown): ErrnoCode {
+    if (!(error instanceof Refusal || error instanceof ProtocolError)) throw error;
+    const code = error instanceof Refusal ? error.errno : 'EACCES';
+    this.#env.log.mon.debug(
+      { entity: formatAuthEntity(this.#entity), code, reason: error.message },
+      'cephx: refused',
+    );
+    return code;
+  }
 }
