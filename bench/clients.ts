@@ -80,6 +80,21 @@ export async function librbdClient(): Promise<BenchClient | undefined> {
   };
 }
 
+/** A copy of the configuration with the client's settings: fio passes none of its own on to librados. */
+async function clientConf({ conf, msMode }: Target): Promise<string> {
+  const path = `${conf}.bench`;
+  const settings = `
+[client]
+admin socket =
+rbd cache = false
+rbd skip partial discard = false
+ms client mode = ${msMode}
+ms mon client mode = ${msMode}
+`;
+  await writeFile(path, (await readFile(conf, 'utf8')) + settings);
+  return path;
+}
+
 async function fio(
   target: Target,
   io: Case,
@@ -104,8 +119,7 @@ async function fio(
     'bash',
     ['-c', 'TIMEFORMAT="%U %S"; time "$@"', 'bash', 'fio', ...args],
     {
-      CEPH_CONF: target.conf,
-      CEPH_ARGS: `--rbd_cache=false --rbd_skip_partial_discard=false --ms_client_mode=${target.msMode} --ms_mon_client_mode=${target.msMode}`,
+      CEPH_CONF: await clientConf(target),
     },
   );
   const times = stderr.trim().split('\n').at(-1)?.split(' ').map(Number) ?? [];

@@ -6,7 +6,8 @@
  *
  * "rule" is one run of a rule, as fast as it can be repeated. "whole map" is the wall time for every PG of a pool,
  * object by object, as a client would compute it if it touched all; the tools' start-up (the same map with one PG or
- * one input) is subtracted. Rounds are interleaved, medians are given. A ratio below 1 means: faster than Ceph's.
+ * one input) is subtracted. Rounds are interleaved, medians are given. Ratios are of CPU time, which other work on the
+ * machine disturbs least; below 1 means less than Ceph's.
  */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -123,57 +124,60 @@ function measureRule(map: OsdMap, mappers: CrushMappers) {
   };
 }
 
+interface Times {
+  wall: number;
+  cpu: number;
+}
+
 function compareWholeMap(map: OsdMap, size: Record<string, number>): void {
   const folder = mkdtempSync(join(tmpdir(), 'linger-bench-'));
   try {
     writeFileSync(join(folder, 'map'), encodeOsdMap(map, crc32c));
     writeFileSync(join(folder, 'one'), encodeOsdMap(mapWithPgs(map.crush, 1), crc32c));
     writeFileSync(join(folder, 'crush'), map.crush.bytes);
-    const run = (tool: string, ...args: string[]) => toolSeconds(folder, tool, args);
+    const run = (tool: string, ...args: string[]) => toolTimes(folder, tool, args);
     const crushTest = (maxX: number) =>
       run(
         'crushtool',
         ...`-i crush --test --num-rep ${REPLICAS} --min-x 0 --max-x ${maxX}`.split(' '),
       );
-    const contestants: Record<string, () => number | undefined> = {
-      'wasm placement': () => placementSeconds(map, 'wasm'),
-      'twin placement': () => placementSeconds(map, 'twin'),
+    const contestants: Record<string, () => Times | undefined> = {
+      'wasm placement': () => placementTimes(map, 'wasm'),
+      'twin placement': () => placementTimes(map, 'twin'),
       'osdmaptool --test-map-pgs': () =>
         minus(
           run('osdmaptool', 'map', '--test-map-pgs'),
           run('osdmaptool', 'one', '--test-map-pgs'),
         ),
-      'wasm rules': () => rulesSeconds(map, 'wasm'),
+      'wasm rules': () => rulesTimes(map, 'wasm'),
       'crushtool --test': () => minus(crushTest(PGS - 1), crushTest(0)),
     };
-    const seconds = new Map<string, number>();
+    const cpu = new Map<string, number>();
     const rounds = Array.from({ length: ROUNDS }, () =>
       Object.entries(contestants).map(([name, measure]) => [name, measure()] as const),
     ).flat();
-    for (const name of Object.keys(contestants)) {
-      const times = rounds.flatMap(([n, time]) => (n === name && time !== undefined ? [time] : []));
+    for (const implementation of Object.keys(contestants)) {
+      const times = rounds.flatMap(([name, time]) =>
+        name === implementation && time !== undefined ? [time] : [],
+      );
       if (times.length === 0) continue;
-      const middle = median(times);
-      seconds.set(name, middle);
-      const milliseconds = Number((middle * 1e3).toPrecision(4));
-      const usPerPg = Number(((middle * 1e6) / PGS).toPrecision(3));
+      const middle = median(times.map((time) => time.cpu));
+      cpu.set(implementation, middle);
       report({
-        bench: 'whole map',
-        implementation: name,
-        ...size,
-        pgs: PGS,
-        milliseconds,
-        usPerPg,
+        ...{ bench: 'whole map', implementation, ...size, pgs: PGS },
+        wallMs: Number((median(times.map((time) => time.wall)) * 1e3).toPrecision(4)),
+        cpuMs: Number((middle * 1e3).toPrecision(4)),
+        cpuUsPerPg: Number(((middle * 1e6) / PGS).toPrecision(3)),
       });
     }
     for (const [ours, theirs] of [
       ['wasm placement', 'osdmaptool --test-map-pgs'],
       ['wasm rules', 'crushtool --test'],
     ] as const) {
-      const a = seconds.get(ours);
-      const b = seconds.get(theirs);
+      const a = cpu.get(ours);
+      const b = cpu.get(theirs);
       if (a === undefined || b === undefined) continue;
-      report({ bench: 'ratio', ours, theirs, ...size, ratio: Number((a / b).toFixed(2)) });
+      report({ bench: 'ratio', ours, theirs, ...size, cpuRatio: Number((a / b).toFixed(2)) });
     }
   } finally {
     rmSync(folder, { recursive: true, force: true });
@@ -181,36 +185,50 @@ function compareWholeMap(map: OsdMap, size: Record<string, number>): void {
 }
 
 /** Every PG of the pool once, with a fresh cache. */
-function placementSeconds(map: OsdMap, implementation: string): number {
-  const placement = new Placement(
-    map,
-    (IMPLEMENTATIONS[implementation] as CrushMappers)(map.crush),
-  );
-  const start = performance.now();
-  for (let seed = 0; seed < PGS; seed++) placement.pgToUpActing({ pool: POOL, seed });
-  return (performance.now() - start) / 1e3;
+function placementTimes(map: OsdMap, implementation: string): Times {
+  const mappers = IMPLEMENTATIONS[implementation] as CrushMappers;
+  const placement = new Placement(map, mappers(map.crush));
+  return timed(() => {
+    for (let seed = 0; seed < PGS; seed++) placement.pgToUpActing({ pool: POOL, seed });
+  });
 }
 
-function rulesSeconds(map: OsdMap, implementation: string): number {
+function rulesTimes(map: OsdMap, implementation: string): Times {
   const mapper = (IMPLEMENTATIONS[implementation] as CrushMappers)(map.crush);
   const weights = map.osdWeight;
-  const start = performance.now();
-  for (let x = 0; x < PGS; x++) {
-    mapper.doRule({ rule: 0, x, resultMax: REPLICAS, weights, chooseArgs: undefined });
-  }
-  return (performance.now() - start) / 1e3;
+  return timed(() => {
+    for (let x = 0; x < PGS; x++) {
+      mapper.doRule({ rule: 0, x, resultMax: REPLICAS, weights, chooseArgs: undefined });
+    }
+  });
 }
 
-function toolSeconds(folder: string, tool: string, args: string[]): number | undefined {
+function timed(work: () => void): Times {
+  const cpuBefore = process.cpuUsage();
   const start = performance.now();
-  const result = spawnSync(tool, args, { cwd: folder, stdio: 'ignore' });
-  if ((result.error as NodeJS.ErrnoException | undefined)?.code === 'ENOENT') return undefined;
+  work();
+  const wall = (performance.now() - start) / 1e3;
+  const { user, system } = process.cpuUsage(cpuBefore);
+  return { wall, cpu: (user + system) / 1e6 };
+}
+
+/** Node does not tell a child's CPU time; bash does. */
+function toolTimes(folder: string, tool: string, args: string[]): Times | undefined {
+  const script = 'TIMEFORMAT="%R %U %S"; time "$@" >/dev/null 2>&1';
+  const result = spawnSync('bash', ['-c', script, 'bash', tool, ...args], {
+    cwd: folder,
+    encoding: 'utf8',
+    env: { ...process.env, LC_ALL: 'C' },
+  });
+  const NOT_FOUND = 127;
+  if (result.status === NOT_FOUND) return undefined;
   if (result.status !== 0) throw new Error(`${tool} ${args.join(' ')} failed: ${result.status}`);
-  return (performance.now() - start) / 1e3;
+  const [wall = 0, user = 0, system = 0] = result.stderr.trim().split(' ').map(Number);
+  return { wall, cpu: user + system };
 }
 
-function minus(a: number | undefined, b: number | undefined): number | undefined {
-  return a === undefined || b === undefined ? undefined : a - b;
+function minus(a: Times | undefined, b: Times | undefined): Times | undefined {
+  return a && b && { wall: a.wall - b.wall, cpu: a.cpu - b.cpu };
 }
 
 function median(values: number[]): number {
