@@ -46,6 +46,7 @@ export function createCrushKernel(kernels: Kernels, logs: Float64Array): CrushKe
   new Float64Array(buffer, logsAt, logs.length).set(logs);
   const scratch = kernels.alloc(kernels.exports.crushScratchBytes());
   const resultAt = kernels.alloc(RESULT_BYTES);
+  const result = new Int32Array(buffer, resultAt, RESULT_BYTES / 4);
   const regions = createRegionPool(kernels);
   /** Least recently used first. */
   const residents: Resident[] = [];
@@ -105,7 +106,7 @@ export function createCrushKernel(kernels: Kernels, logs: Float64Array): CrushKe
           scratch,
           resultAt,
         );
-        return count < 0 ? undefined : new Int32Array(buffer, resultAt, count).slice();
+        return count < 0 ? undefined : result.slice(0, count);
       },
     }),
   };

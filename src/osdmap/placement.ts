@@ -59,23 +59,45 @@ export function objectToPg(map: OsdMap, object: ObjectName): ObjectPlace | undef
 export class Placement {
   readonly #map: OsdMap;
   readonly #crush: CrushMapper;
-  readonly #cache = new Map<string, PgMapping>();
+  /** Pool → seed → mapping: this is asked for every operation, and numbers are cheaper keys than texts. */
+  readonly #cache = new Map<number, Map<number, PgMapping>>();
+  #cached = 0;
+  readonly #hasExceptions: boolean;
 
   constructor(map: OsdMap, crush: CrushMapper) {
     this.#map = map;
     this.#crush = crush;
+    const exceptions = [
+      map.pgTemp,
+      map.primaryTemp,
+      map.pgUpmap,
+      map.pgUpmapItems,
+      map.pgUpmapPrimaries,
+    ];
+    this.#hasExceptions = exceptions.some((entries) => entries.size > 0);
   }
 
   /** Of a PG that does not exist, all is empty. */
   pgToUpActing(pg: PgId): PgMapping {
-    const key = formatPgId(pg);
-    let mapping = this.#cache.get(key);
-    if (!mapping) {
-      if (this.#cache.size >= CACHE_LIMIT) this.#cache.clear();
-      mapping = this.#compute(pg);
-      this.#cache.set(key, mapping);
-    }
+    const known = this.#cache.get(pg.pool)?.get(pg.seed);
+    if (known) return known;
+    const mapping = this.#compute(pg);
+    this.#remember(pg, mapping);
     return mapping;
+  }
+
+  #remember(pg: PgId, mapping: PgMapping): void {
+    if (this.#cached >= CACHE_LIMIT) {
+      this.#cache.clear();
+      this.#cached = 0;
+    }
+    let pool = this.#cache.get(pg.pool);
+    if (!pool) {
+      pool = new Map();
+      this.#cache.set(pg.pool, pool);
+    }
+    pool.set(pg.seed, mapping);
+    this.#cached++;
   }
 
   /** Where CRUSH puts a PG, without any exception and whether or not the OSDs are up. */
@@ -92,12 +114,17 @@ export class Placement {
   #compute(pg: PgId): PgMapping {
     const pool = this.#pool(pg);
     if (!pool) return UNMAPPED;
-    const key = formatPgId(pg);
     const pps = placementSeed(pg, pool);
-    const raw = this.#applyUpmap(key, this.#raw(pg, pool, pps));
-    const alive = this.#keep(pool, raw, (osd) => this.#map.isUp(osd));
+    const isUp = (osd: number) => this.#map.isUp(osd);
+    const raw = this.#raw(pg, pool, pps);
+    if (!this.#hasExceptions) {
+      const { up, upPrimary } = this.#applyPrimaryAffinity(pool, pps, this.#keep(pool, raw, isUp));
+      return { up, upPrimary, acting: up, actingPrimary: upPrimary };
+    }
+    const key = formatPgId(pg);
+    const alive = this.#keep(pool, this.#applyUpmap(key, raw), isUp);
     const { up, upPrimary } = this.#applyPrimaryAffinity(pool, pps, alive);
-    const temp = this.#keep(pool, this.#map.pgTemp.get(key) ?? [], (osd) => this.#map.isUp(osd));
+    const temp = this.#keep(pool, this.#map.pgTemp.get(key) ?? [], isUp);
     const acting = temp.length > 0 ? temp : up;
     const tempPrimary = this.#map.primaryTemp.get(key) ?? firstOsd(temp);
     const actingPrimary = tempPrimary === -1 && temp.length === 0 ? upPrimary : tempPrimary;
@@ -165,6 +192,7 @@ export class Placement {
     pps: number,
     alive: number[],
   ): { up: number[]; upPrimary: number } {
+    if (this.#map.primaryAffinity.length === 0) return { up: alive, upPrimary: firstOsd(alive) };
     const affinityOf = (osd: number) => this.#map.primaryAffinity[osd] ?? MAX_PRIMARY_AFFINITY;
     const isHole = (osd: number) => osd === CRUSH_ITEM_NONE;
     if (alive.every((osd) => isHole(osd) || affinityOf(osd) === MAX_PRIMARY_AFFINITY)) {
