@@ -162,6 +162,8 @@ export const getImageGroup = () => reads('image_group_get', groupSpec);
 
 // ---- rbd_header.ID: writes ----
 
+const NO_POOL = -1;
+
 export interface HeaderFields {
   size: number;
   order: number;
@@ -175,7 +177,7 @@ export interface HeaderFields {
 export const createHeader = (fields: HeaderFields) =>
   writes('create', (e) => {
     e.u64n(fields.size).u8(fields.order).u64(fields.features).string(fields.objectPrefix);
-    if (fields.dataPoolId !== undefined) e.s64n(fields.dataPoolId);
+    e.s64n(fields.dataPoolId ?? NO_POOL);
   });
 export const setSize = (size: number) => writes('set_size', (e) => e.u64n(size));
 export const setStripeUnitCount = (stripeUnit: number, stripeCount: number) =>

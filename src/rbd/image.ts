@@ -69,6 +69,9 @@ export class Image implements ImageHandle, AsyncDisposable {
   readonly #data: ImageData;
   readonly #writes = new WriteTracker();
   #header: ImageHeader;
+  /** Refreshes begun so far, and which of them `#header` is from. */
+  #refreshes = 0;
+  #headerOf = 0;
   /** While a shrink runs: nothing is written beyond. */
   #writeLimit = Number.POSITIVE_INFINITY;
   #resizing = false;
@@ -253,11 +256,16 @@ export class Image implements ImageHandle, AsyncDisposable {
   /** Reads the header again: size, snapshots, features as other clients left them. */
   async refresh(options: RequestOptions = {}): Promise<void> {
     this.#assertOpen('refresh');
+    const turn = ++this.#refreshes;
     try {
-      this.#header = await refreshHeader(this.ioctx, this.#header, {
+      const header = await refreshHeader(this.ioctx, this.#header, {
         readOnly: this.readOnly,
         signal: options.signal,
       });
+      // Of refreshes that overlap, the one that began last has the newest.
+      if (turn < this.#headerOf) return;
+      this.#headerOf = turn;
+      this.#header = header;
     } catch (error) {
       throw imageError(error, 'refresh', this.target);
     }
@@ -281,6 +289,8 @@ export class Image implements ImageHandle, AsyncDisposable {
       await this.refresh();
       await notifyHeaderUpdate(this.ioctx, this.id, this.context.environment);
     } catch (error) {
+      // The size may have changed all the same, if it is only the answer that is missing.
+      await this.refresh().catch(() => undefined);
       throw imageError(error, 'resize', this.target);
     } finally {
       this.#writeLimit = Number.POSITIVE_INFINITY;

@@ -447,7 +447,7 @@ function directory(server: ServerKind): void {
         '--object-size',
         '4K',
         '--size',
-        '128M',
+        '48M',
         'rbd/d-killed',
       );
       const rm = spawn('rbd', ['-c', cluster.confPath, 'rm', 'rbd/d-killed'], { stdio: 'pipe' });

@@ -235,6 +235,30 @@ describe('a write', () => {
   });
 });
 
+describe('Image.refresh', () => {
+  it('keeps the newest header of refreshes that overlap', async () => {
+    const image = await open();
+    let release = () => {};
+    const held = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    let first = true;
+    fake.snapshots = [{ id: 4n, name: 's1', size: 1 }];
+    objects.onRequest = ({ text }) => {
+      if (!text.includes('snapshot_get') || !first) return undefined;
+      first = false;
+      return held;
+    };
+    const slow = image.refresh();
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    fake.size = 123;
+    await image.refresh();
+    release();
+    await slow;
+    expect(image.size).toBe(123);
+  });
+});
+
 describe('Image.flush and close', () => {
   it('wait for the writes in flight', async () => {
     const image = await open();
@@ -356,6 +380,17 @@ describe('Image.resize', () => {
     ).rejects.toMatchObject({ code: 'ECANCELED', target: 'rbd/vm1' });
     expect([image.size, fake.size]).toEqual([10 << 20, 10 << 20]);
     expect(await image.write(image.size - 1, Buffer.from('x'))).toBe(1);
+  });
+
+  it('knows the new size when only the answer to the change is lost', async () => {
+    const image = await open();
+    objects.onRequest = ({ text }) => {
+      if (text !== 'rbd.set_size') return;
+      fake.size = 20 << 20;
+      throw new RadosError('ETIMEDOUT', 'no answer', { outcome: 'unknown' });
+    };
+    await expect(image.resize(20 << 20)).rejects.toMatchObject({ code: 'ETIMEDOUT' });
+    expect(image.size).toBe(20 << 20);
   });
 
   it('succeeds when nobody can be told', async () => {
