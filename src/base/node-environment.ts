@@ -118,6 +118,8 @@ function watchSocket(socket: net.Socket, handler: () => StreamHandler | undefine
   socket.on('error', (error) => {
     failure = error;
   });
+  // A peer that stopped sending is gone: waiting until it has read what is left to write could take for ever.
+  socket.on('end', () => socket.destroy());
   socket.on('drain', () => handler()?.onDrain());
   socket.on('close', () => handler()?.onClose(failure));
 }
@@ -162,6 +164,8 @@ const network: Network = {
       server.once('error', reject);
       server.listen({ host: at.host, port: at.port }, () => {
         server.off('error', reject);
+        // Failing to accept one connection (out of descriptors, say) is that connection's loss alone.
+        server.on('error', () => {});
         const bound = server.address() as net.AddressInfo;
         resolve({
           address: {

@@ -45,7 +45,8 @@ export class TestReader {
           middle: new Uint8Array(message.middle),
           data: message.data,
         }),
-      placeData: (header, front, length) => options.placeData?.(header, new Uint8Array(front), length),
+      placeData: (header, front, length) =>
+        options.placeData?.(header, new Uint8Array(front), length),
     };
     this.reader = new FrameReader({
       crc32c,
