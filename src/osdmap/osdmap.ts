@@ -286,6 +286,14 @@ export function decodeOsdMap(bytes: Uint8Array, crc32c: Crc32c): OsdMap {
     refuseOlder(decoder, OLDEST_OSD_SECTION, 'OSDMap osd data');
     const osd = osdSection.decode(decoder);
     checkCrc('OSDMap', decoder, crc32c);
+    const { maxOsd, osdState, osdWeight } = client;
+    // What is sized by max_osd later is thereby bounded by bytes that were there.
+    if (osdState.length !== maxOsd || osdWeight.length !== maxOsd) {
+      throw new DecodeError(
+        `max_osd ${maxOsd} with ${osdState.length} states and ${osdWeight.length} weights`,
+        0,
+      );
+    }
     return new OsdMap({ ...client, ...osd });
   });
   decoder.finish('OSDMap');

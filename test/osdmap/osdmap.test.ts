@@ -106,6 +106,11 @@ describe('OsdMap', () => {
     expect(() => decodeOsdMap(bytes, crc32cTwin)).toThrow(/version 7 is older than Nautilus/);
   });
 
+  it('refuses a max_osd that is not the number of OSDs that it describes', () => {
+    const bytes = encodeOsdMap(mapWith({ maxOsd: 0x7fff_ffff }), crc32cTwin);
+    expect(() => decodeOsdMap(bytes, crc32cTwin)).toThrow(/max_osd 2147483647 with 0 states/);
+  });
+
   it('writes its collections in key order, however they were built', () => {
     const pool = createPool({ size: 1, pgNum: 1 });
     const forward = mapWith({

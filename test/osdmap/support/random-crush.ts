@@ -11,8 +11,8 @@ import {
   LEGACY_TUNABLES,
   MODERN_TUNABLES,
   RULE_OP,
-  treeNodes,
 } from '../../../src/osdmap/crush-map.js';
+import { treeNodes } from '../../../src/osdmap/crush-validate.js';
 
 export type Draw = (bound: number) => number;
 
