@@ -117,7 +117,9 @@ export class Executor {
     const userVersionBefore = ctx.info.userVersion;
     let result = this.#run(ctx, ops);
 
-    const changes = ctx.dirty && result >= 0;
+    // What was created and deleted within the vector never was.
+    const nothing = !ctx.before && !ctx.exists;
+    const changes = ctx.dirty && !nothing && result >= 0;
     if (changes && isFull(ctx)) {
       if (!(request.flags & OSD_FLAG.FULL_TRY)) return { kind: 'drop' };
       const quota = (pg.pool.flags & POOL_FLAG.FULL_QUOTA) !== 0;
