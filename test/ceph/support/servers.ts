@@ -21,8 +21,6 @@ export interface Server {
 export interface ServerOptions {
   readonly osds: number;
   readonly pools: NonNullable<CephClusterOptions['pools']>;
-  /** How long a client that died still counts as watching. */
-  readonly watchTimeoutS?: number;
 }
 
 export interface ServerKind {
@@ -35,16 +33,14 @@ export const SERVERS: readonly ServerKind[] = [
   {
     name: 'a real cluster',
     embedded: false,
-    start: ({ osds, pools, watchTimeoutS = 30 }) =>
-      CephCluster.start({ osds, pools, osdConf: `osd client watch timeout = ${watchTimeoutS}` }),
+    start: ({ osds, pools }) => CephCluster.start({ osds, pools }),
   },
   {
     name: 'the embedded cluster',
     embedded: true,
-    start: async ({ osds, pools, watchTimeoutS = 30 }) => {
+    start: async ({ osds, pools }) => {
       const cluster = await EmbeddedCluster.start({
         osds,
-        watchTimeoutS,
         inThread: true,
         // No erasure-coded pools there: an image's data pool is then one that is replicated.
         pools: pools.map(({ name, pgNum = 8 }) => ({ name, pgNum })),
