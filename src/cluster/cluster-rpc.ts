@@ -35,6 +35,8 @@ export interface ClusterControl {
   killOsd(id: number): Promise<void>;
   startOsd(id: number, options?: { lost?: boolean }): Promise<void>;
   stop(): Promise<void>;
+  /** Resolves when the cluster is gone: after `stop` with nothing, else with what ended it. Never rejects. */
+  readonly ended: Promise<Error | undefined>;
 }
 
 /** The thread's side. `starting` may still fail: then every call does. */
@@ -88,8 +90,9 @@ export class ClusterThread implements ClusterControl {
     number,
     { resolve: (value: unknown) => void; reject: (error: Error) => void }
   >();
-  readonly #exited: Promise<void>;
+  readonly ended: Promise<Error | undefined>;
   #nextId = 1;
+  #stopping = false;
   #failure: Error | undefined;
   #end: Error | undefined;
 
@@ -99,10 +102,10 @@ export class ClusterThread implements ClusterControl {
     worker.on('error', (error) => {
       this.#failure = error;
     });
-    this.#exited = new Promise((resolve) => {
+    this.ended = new Promise((resolve) => {
       worker.once('exit', (code) => {
         this.#onExit(code);
-        resolve();
+        resolve(this.#stopping ? undefined : this.#end);
       });
     });
   }
@@ -125,6 +128,7 @@ export class ClusterThread implements ClusterControl {
 
   /** Resolves when the thread is gone, also when it had died before. */
   async stop(): Promise<void> {
+    this.#stopping = true;
     try {
       if (!this.#end) await this.#call('stop');
     } catch (error) {
@@ -132,7 +136,7 @@ export class ClusterThread implements ClusterControl {
       this.#failure ??= error as Error;
     }
     if (!this.#end) await this.#worker.terminate();
-    await this.#exited;
+    await this.ended;
   }
 
   #call(method: Method, ...args: unknown[]): Promise<unknown> {
@@ -163,11 +167,16 @@ export class ClusterThread implements ClusterControl {
 
 /** The same calls on a cluster in this thread. */
 export function controlOf(host: ClusterHost): ClusterControl {
+  let onEnd: () => void = () => {};
+  const ended = new Promise<undefined>((resolve) => {
+    onEnd = () => resolve(undefined);
+  });
   return {
+    ended,
     describe: async () => host.describe(),
     status: async () => host.status(),
     killOsd: async (id) => host.killOsd(id),
     startOsd: (id, options) => host.startOsd(id, options),
-    stop: () => host.stop(),
+    stop: () => host.stop().finally(onEnd),
   };
 }

@@ -143,6 +143,14 @@ export class EmbeddedCluster implements AsyncDisposable {
     return this.#control.startOsd(id, options);
   }
 
+  /**
+   * Resolves when the cluster is gone: after `stop` with nothing, else with the error that ended its thread. Never
+   * rejects.
+   */
+  get ended(): Promise<Error | undefined> {
+    return this.#control.ended;
+  }
+
   /** Ends the cluster with all of its data, and removes what it wrote to a temporary directory. Safe to call twice. */
   stop(): Promise<void> {
     this.#stopping ??= this.#control.stop().finally(this.#cleanUp);

@@ -91,6 +91,9 @@ export function removePool(state: MonState, id: number): number {
     for (const pg of ofPool(map.primaryTemp)) incremental.newPrimaryTemp.set(key(pg), -1);
     incremental.oldPgUpmap.push(...ofPool(map.pgUpmap));
     incremental.oldPgUpmapItems.push(...ofPool(map.pgUpmapItems));
+    // Its snapshots need no trimming any more.
+    const queued = map.removedSnapsQueue.get(id);
+    if (queued) incremental.newPurgedSnaps.set(id, queued);
   });
 }
 

@@ -206,7 +206,7 @@ export const crushCommands: readonly Command[] = [
       return output({
         plain: () => names.map((name) => `${name}\n`).join(''),
         json: () => names,
-        newline: 'ensured',
+        newline: 'added',
       });
     },
   },

@@ -102,8 +102,7 @@ export const mapCommands: readonly Command[] = [
     run: ({ state, output }) => {
       const pools = [...state.osdMaps.map.poolName];
       return output({
-        plain: () =>
-          pools.length > 0 ? pools.map(([id, name]) => `${id} ${name}\n`).join('') : '\n',
+        plain: () => pools.map(([id, name]) => `${id} ${name}\n`).join(''),
         json: () => pools.map(([poolnum, poolname]) => ({ poolnum, poolname })),
         newline: 'ensured',
       });

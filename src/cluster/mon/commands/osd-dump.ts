@@ -83,7 +83,8 @@ function poolText(map: OsdMap, id: number, pool: PgPool): string {
 }
 
 function poolOptionEntries(pool: PgPool): [name: string, value: string | number][] {
-  return [...pool.opts.options].map(([key, value]) => [
+  const byKey = [...pool.opts.options].sort(([a], [b]) => a - b);
+  return byKey.map(([key, value]) => [
     POOL_OPTIONS.find((option) => option.key === key)?.name ?? `option_${key}`,
     typeof value === 'bigint' ? Number(value) : value,
   ]);

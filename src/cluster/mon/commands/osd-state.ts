@@ -1,5 +1,6 @@
 /** What an operator does to OSDs: in, out, down, weights, and the map's flags. */
 
+import { NEW_OSD_XINFO } from '../../../osdmap/apply-incremental.js';
 import { MAX_PRIMARY_AFFINITY, OSD_IN, OSD_STATE, type OsdMap } from '../../../osdmap/osdmap.js';
 import { mapFlagNames, settableFlag, SETTABLE_FLAGS } from '../flags.js';
 import { formatShort } from '../formatter.js';
@@ -71,7 +72,11 @@ function applyChange(state: MonState, verb: Change['verb'], osds: readonly numbe
   }
   state.osdMaps.commit((incremental, map) => {
     for (const osd of osds) {
-      incremental.newWeight.set(osd, verb === 'in' ? OSD_IN : 0);
+      const xinfo = map.osdXinfo[osd] ?? NEW_OSD_XINFO;
+      // The weight that an OSD had comes back with it.
+      incremental.newWeight.set(osd, verb === 'in' ? xinfo.oldWeight || OSD_IN : 0);
+      const oldWeight = verb === 'in' ? 0 : (map.osdWeight[osd] ?? 0);
+      incremental.newXinfo.set(osd, { ...xinfo, oldWeight });
       // Whoever was put out by hand stays out when it boots.
       if (verb === 'out' && (map.osdState[osd] ?? 0) & OSD_STATE.AUTOOUT) {
         incremental.newState.set(osd, OSD_STATE.AUTOOUT);

@@ -20,7 +20,7 @@ function affinityOf(map: OsdMap, osd: number): number {
 
 type State = 'up' | 'down' | 'in' | 'out' | 'destroyed';
 
-/** The states asked for: of each pair of opposites at most one. */
+/** The states asked for: of those that exclude each other at most one. */
 function parseStates(words: readonly string[]): Set<State> {
   for (const word of words) {
     if (!['up', 'down', 'in', 'out', 'destroyed'].includes(word)) {
@@ -31,8 +31,9 @@ function parseStates(words: readonly string[]): Set<State> {
   if (states.has('in') && states.has('out')) {
     throw new CommandError('EINVAL', "cannot specify both 'in' and 'out'");
   }
-  if (states.has('up') && states.has('down')) {
-    throw new CommandError('EINVAL', "cannot specify both 'up' and 'down'");
+  const alive = [...states].filter((state) => state !== 'in' && state !== 'out');
+  if (alive.length > 1) {
+    throw new CommandError('EINVAL', "can specify only one of 'up', 'down' and 'destroyed'");
   }
   return states;
 }
@@ -63,7 +64,9 @@ function filterTree(map: OsdMap, items: readonly TreeItem[], states: ReadonlySet
     if (id < 0 || !map.exists(id) || !isInStates(map, id, states)) continue;
     for (let at: number | undefined = id; at !== undefined; at = parents.get(at)) kept.add(at);
   }
-  return items.filter(({ id }) => kept.has(id));
+  return items
+    .filter(({ id }) => kept.has(id))
+    .map((item) => ({ ...item, children: item.children.filter((child) => kept.has(child)) }));
 }
 
 function typeAndName(map: OsdMap, { id, depth }: TreeItem): string {

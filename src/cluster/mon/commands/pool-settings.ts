@@ -31,11 +31,17 @@ const TIER_SETTINGS = [
 
 const ERASURE_SETTINGS = ['erasure_code_profile', 'allow_ec_overwrites'];
 
-/** In the order in which `get … all` lists them: before the optional ones. */
+/** The order in which `get … all` lists them. */
 const ALL = [
   ...['size', 'min_size', 'pg_num', 'pgp_num', 'crush_rule'],
   ...['hashpspool', 'nodelete', 'nopgchange', 'nosizechange', 'write_fadvise_dontneed'],
-  ...['noscrub', 'nodeep-scrub', 'use_gmt_hitset', 'fast_read', 'pg_autoscale_mode'],
+  ...['noscrub', 'nodeep-scrub', 'use_gmt_hitset', 'fast_read'],
+  ...['scrub_min_interval', 'scrub_max_interval', 'deep_scrub_interval'],
+  ...['recovery_priority', 'recovery_op_priority', 'scrub_priority'],
+  ...['compression_mode', 'compression_algorithm', 'compression_required_ratio'],
+  ...['compression_max_blob_size', 'compression_min_blob_size'],
+  ...['csum_max_block', 'csum_min_block', 'pg_autoscale_mode', 'pg_autoscale_bias'],
+  ...['pg_num_min', 'pg_num_max', 'target_size_bytes', 'target_size_ratio', 'bulk'],
 ];
 
 function value(state: MonState, pool: PgPool, name: string): Json | undefined {
@@ -75,9 +81,7 @@ function get({ state, args, output }: CommandCall) {
   const variable = args.string('var');
   const names =
     variable === 'all'
-      ? [...ALL, ...POOL_OPTIONS.map((option) => option.name), 'bulk'].filter(
-          (setting) => value(state, pool, setting) !== undefined,
-        )
+      ? ALL.filter((setting) => value(state, pool, setting) !== undefined)
       : [variable];
   if (variable !== 'all') checkApplies(pool, name, variable);
   const settings = names.map((setting) => [setting, value(state, pool, setting)] as const);
