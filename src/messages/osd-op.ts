@@ -94,7 +94,14 @@ export type OsdOpArg =
   | { kind: 'none' }
   | { kind: 'extent'; offset: number; length: number; truncateSize: number; truncateSeq: number }
   | { kind: 'xattr'; nameLength: number; valueLength: number; cmpOp: number; cmpMode: number }
-  | { kind: 'cls'; classLength: number; methodLength: number; indataLength: number }
+  | {
+      kind: 'cls';
+      classLength: number;
+      methodLength: number;
+      indataLength: number;
+      /** In replies only: an OSD writes it where other operations have their extent's length. */
+      outputLength?: number;
+    }
   | { kind: 'pgls'; count: number; startEpoch: number }
   | { kind: 'snap'; snapid: bigint }
   | { kind: 'watch'; cookie: bigint; version: bigint; op: number; gen: number; timeout: number }
@@ -162,6 +169,7 @@ export function encodeOsdOp(encoder: Encoder, op: OsdOp): void {
       break;
     case 'cls':
       encoder.u8(arg.classLength).u8(arg.methodLength).u8(0).u32(arg.indataLength);
+      if (arg.outputLength !== undefined) encoder.u8(0).u64n(arg.outputLength);
       break;
     case 'pgls':
       encoder.u64n(arg.count).u32(arg.startEpoch);

@@ -248,6 +248,6 @@ export const lockClass = {
         .map((name) => name.slice(XATTR_PREFIX.length)),
     }),
   ),
-  assert_locked: writeMethod((object, input) => void requireHeld(object, assertOp.decode(input))),
+  assert_locked: readMethod((object, input) => void requireHeld(object, assertOp.decode(input))),
   set_cookie: writeMethod((object, input) => setCookie(object, setCookieOp.decode(input))),
 };

@@ -1,7 +1,7 @@
 /** Clones of an object: which one a snapshot reads, when a write makes one, and how one goes away. */
 
 import { ERRNO } from '../../base/errors.js';
-import { NOSNAP, type SnapContext } from '../../encoding/types.js';
+import { MAXSNAP, NOSNAP, type SnapContext } from '../../encoding/types.js';
 import { atSnap, type ObjectId } from '../store/object-id.js';
 import { type CloneInfo, EMPTY_SNAPSET, type SnapSet } from '../store/object-meta.js';
 import type { ObjectStore } from '../store/object-store.js';
@@ -15,8 +15,8 @@ export function snapSetOf(store: ObjectStore, collection: string, head: ObjectId
 }
 
 /**
- * What a read at `snap` sees: the head when it was not written since, else the oldest clone that covers the
- * snapshot (`find_object_context`). An errno when there is neither.
+ * What a read at `snap` sees: the head when it was not written since, else the clone that was made for the snapshot
+ * (`find_object_context`). An errno when there is neither.
  */
 export function resolveSnap(pg: PgView, head: ObjectId, snap: bigint): ObjectId | number {
   if (snap === NOSNAP) return head;
@@ -26,20 +26,16 @@ export function resolveSnap(pg: PgView, head: ObjectId, snap: bigint): ObjectId 
   const { snapSet, info } = object.meta;
   if (snap > snapSet.seq) return info.whiteout ? -ERRNO.ENOENT : head;
   const clone = snapSet.clones.find(({ id }) => id >= snap);
-  const first = clone?.snaps.at(-1);
-  if (!clone || first === undefined || first > snap) return -ERRNO.ENOENT;
-  return atSnap(head, clone.id);
+  return clone?.snaps.includes(snap) ? atSnap(head, clone.id) : -ERRNO.ENOENT;
 }
 
-/** Strictly descending, none 0, none above `seq` (`SnapContext::is_valid`). */
+/** Strictly descending, none above `seq`; 0 may only stand alone (`SnapContext::is_valid`). */
 export function isValidSnapContext({ seq, snaps }: SnapContext): boolean {
-  if (seq > NOSNAP - 1n) return false;
-  let above = seq + 1n;
-  for (const snap of snaps) {
-    if (snap === 0n || snap >= above) return false;
-    above = snap;
-  }
-  return true;
+  if (seq > MAXSNAP) return false;
+  return snaps.every((snap, i) => {
+    const above = snaps[i - 1];
+    return above === undefined ? snap <= seq : snap < above && above !== 0n;
+  });
 }
 
 /**

@@ -273,7 +273,8 @@ export const omapSteps: Step[] = [
   step('o1', 'rmkeys', omapRmKeysOp(['a', 'nothing'])),
   step('o1', 'rmkeyrange', omapRmKeyRangeOp('p', 'p_2')),
   step('o1', 'all values', omapGetValsOp('', 100)),
-  step('o1', 'rmkeyrange of an empty range', omapRmKeyRangeOp('z', 'a')),
+  // Not a backward range: a real OSD on memstore aborts.
+  step('o1', 'rmkeyrange of an empty range', omapRmKeyRangeOp('z', 'z')),
   step(
     'o1',
     'binary keys',

@@ -59,7 +59,7 @@ export const snapSteps: Step[] = [
   step('s1', 'a context with a snap above its sequence', writeOp(0, bytes('x')), {
     snapContext: { seq: 5n, snaps: [10n] },
   }),
-  step('s1', 'a context with snap 0', writeOp(0, bytes('x')), {
+  step('s0', 'a context with snap 0', writeOp(0, bytes('x')), {
     snapContext: { seq: 20n, snaps: [0n] },
   }),
   step('s1', 'a context with a snap twice', writeOp(0, bytes('x')), {

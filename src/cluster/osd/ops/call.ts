@@ -48,7 +48,7 @@ export function call(classes: ClassRegistry, ctx: OpContext, op: LiveOp): number
   if (resolved.method.flags & CLS_METHOD.WR) ctx.userModify = true;
   const output = runMethod(resolved.method, new ObjectOfClass(ctx), resolved.input);
   if (typeof output === 'number') return output;
-  argOf(op, 'cls').indataLength = output.length;
+  argOf(op, 'cls').outputLength = output.length;
   op.outdata = output;
   return 0;
 }
