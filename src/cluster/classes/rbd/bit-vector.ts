@@ -110,12 +110,14 @@ export class BitVector {
     // Element by element only up to a whole byte; the bulk is a fill.
     let at = this.#size;
     for (; at < size && at % ELEMENTS_PER_BYTE !== 0; at++) this.set(at, value);
-    if (at < size) data.fill((value & 3) * 0b01010101, at / ELEMENTS_PER_BYTE);
-    // A fill reaches into unused bits of the last byte, which stay 0.
-    const used = size % ELEMENTS_PER_BYTE;
-    if (size > this.#size && used !== 0) {
+    if (at < size) {
+      data.fill((value & 3) * 0b01010101, at / ELEMENTS_PER_BYTE);
+      // The fill reached into unused bits of the last byte.
+      const used = size % ELEMENTS_PER_BYTE;
       const last = data.length - 1;
-      data[last] = (data[last] as number) & (0xff << ((ELEMENTS_PER_BYTE - used) * 2)) & 0xff;
+      if (used !== 0) {
+        data[last] = (data[last] as number) & (0xff << ((ELEMENTS_PER_BYTE - used) * 2)) & 0xff;
+      }
     }
     this.#size = size;
   }

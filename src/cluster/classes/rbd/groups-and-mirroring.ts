@@ -4,9 +4,10 @@
  */
 
 import { s64n, struct, u32, u64 } from '../../../encoding/codec.js';
+import type { Decoder } from '../../../encoding/decoder.js';
 import { encode } from '../../../encoding/encoder.js';
 import { byteString, latin1Bytes } from '../../byte-string.js';
-import { ClassError, readMethod, writeMethod } from '../class-registry.js';
+import { ClassError, type ClassObject, readMethod, writeMethod } from '../class-registry.js';
 import {
   FEATURE,
   findKey,
@@ -22,6 +23,11 @@ const NO_GROUP = { pool: -1, id: '' };
 
 const missing = () => {
   throw new ClassError('ENOENT');
+};
+/** Of an image by its id: there is none. */
+const missingImage = (_object: ClassObject, input: Decoder) => {
+  byteString.decode(input);
+  return missing();
 };
 
 const imageGroupAdd = writeMethod((object, input) => {
@@ -44,7 +50,9 @@ const imageGroupRemove = writeMethod((object, input) => {
 });
 
 const migrationGet = readMethod((object) => {
-  const features = findKey(object, 'features', u64) ?? 0n;
+  const features = findKey(object, 'features', u64);
+  // Not even a header, of format 2 at least.
+  if (features === undefined) throw new ClassError('ENXIO');
   if (!(features & FEATURE.MIGRATING)) throw new ClassError('EINVAL');
   const spec = object.omapGet('migration');
   if (spec === undefined) throw new ClassError('ENOENT');
@@ -73,7 +81,7 @@ export const groupAndMirroringMethods = {
   }),
   mirror_peer_list: readMethod(() => encode((e) => e.u32(0))),
   mirror_image_list: readMethod(() => encode((e) => e.u32(0))),
-  mirror_image_get: readMethod(missing),
-  mirror_image_get_image_id: readMethod(missing),
-  mirror_image_remove: writeMethod(missing),
+  mirror_image_get: readMethod(missingImage),
+  mirror_image_get_image_id: readMethod(missingImage),
+  mirror_image_remove: writeMethod(missingImage),
 };

@@ -34,10 +34,17 @@ function attach(object: ClassObject, parent: Parent, reattach: boolean): void {
   requireFeature(object, FEATURE.LAYERING);
   const overlap = parent.headOverlap ?? 0n;
   if (!parentExists(parent) || overlap === 0n) throw new ClassError('EINVAL');
-  if (findKey(object, 'parent', parentRecord) && !reattach) throw new ClassError('EEXIST');
+  const stored = findKey(object, 'parent', parentRecord);
+  // A spec that only snapshots need still may become the head's parent again.
+  const free = !stored || (stored.headOverlap === undefined && sameSpec(stored, parent));
+  if (!free && !reattach) throw new ClassError('EEXIST');
   const size = readKey(object, 'size', u64);
   const headOverlap = overlap < size ? overlap : size;
   writeKey(object, 'parent', parentRecord, { ...parent, headOverlap });
+}
+
+function sameSpec(a: Parent, b: Parent): boolean {
+  return a.pool === b.pool && a.nspace === b.nspace && a.image === b.image && a.snap === b.snap;
 }
 
 function detach(object: ClassObject, legacy: boolean): void {
