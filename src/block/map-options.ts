@@ -11,6 +11,7 @@
  */
 
 import { RadosError } from '../base/errors.js';
+import { MAX_QUEUE_DEPTH } from './ring.js';
 
 export type MsMode = 'crc' | 'secure' | 'prefer-crc' | 'prefer-secure';
 
@@ -98,7 +99,6 @@ interface Option {
   check?: (value: never) => string | undefined;
 }
 
-const MAX_QUEUE_DEPTH = 16384;
 /** An hour short of what a timer takes (2^31 ms); more is no timeout at all. */
 const MAX_SECONDS = 2_144_000;
 

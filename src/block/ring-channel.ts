@@ -62,7 +62,7 @@ export class RingChannel implements Channel {
     this.#memory = new ChannelMemory(region.buffer, region.ringAddress, region.capacity);
     this.#requests = new RingWriter(this.#memory.requests, {
       doorbell: () => ports.doorbell.postMessage(DOORBELL),
-      eager: true,
+      eager: () => env.clock.monotonic(),
     });
     this.#completions = new RingReader(this.#memory.completions, {
       visit: (slot) => this.#complete(slot),

@@ -19,8 +19,9 @@
  * sequentially consistent (`Atomics`), so one of the two always sees the other.
  *
  * A doorbell costs its sender 3 to 5 us: ringing for each slot that finds the reader asleep halves the
- * throughput at depth 16. But a caller may submit and then block its thread before the batch ends; so requests
- * are written `eager` (the first of a batch rings at once), and the worker looks once more a little later.
+ * throughput at depth 16. But a caller may submit a lot, or slowly, and block its thread before the batch ends. So
+ * requests are written `eager`: the first of a batch rings at once, later ones do when the last bell is more
+ * than a millisecond old, and the worker looks once more 10 ms after it was last busy.
  *
  * Invariant: at most `capacity` slots are published and not yet read. Neither side checks it here:
  * requests in flight are bounded by the queue depth, and each gets one completion.
@@ -33,6 +34,8 @@ const AWAKE = 0;
 const ASLEEP = 1;
 /** In `Atomics.wait`: wants a notify. */
 const BLOCKED = 2;
+
+const EAGER_INTERVAL_MS = 1;
 
 const LINE = 16;
 const WORD_BYTES = Int32Array.BYTES_PER_ELEMENT;
@@ -138,8 +141,10 @@ export class ChannelMemory {
 
 export interface RingWriterOptions {
   doorbell: () => void;
-  /** Look at the reader also when the first slot of a batch is published, not only at the end of the batch. */
-  eager: boolean;
+  /**
+   * Look at the reader also before the end of a batch: at its first slot, and then once a millisecond by this clock.
+   */
+  eager?: (() => number) | undefined;
 }
 
 export class RingWriter {
@@ -147,7 +152,8 @@ export class RingWriter {
   readonly #place: RingPlace;
   readonly #mask: number;
   readonly #doorbell: () => void;
-  readonly #eager: boolean;
+  readonly #now: (() => number) | undefined;
+  #wokenAt = 0;
   #head = 0;
   #checkDue = false;
 
@@ -156,7 +162,7 @@ export class RingWriter {
     this.#place = place;
     this.#mask = place.capacity - 1;
     this.#doorbell = doorbell;
-    this.#eager = eager;
+    this.#now = eager;
   }
 
   /** Index of the first word of the next slot. Fill it, then `publish()`. */
@@ -168,10 +174,16 @@ export class RingWriter {
   publish(): void {
     this.#head = (this.#head + 1) | 0;
     Atomics.store(this.#words, this.#place.head, this.#head);
-    if (this.#checkDue) return;
-    this.#checkDue = true;
-    queueMicrotask(this.#check);
-    if (this.#eager) this.wake();
+    const isFirst = !this.#checkDue;
+    if (isFirst) {
+      this.#checkDue = true;
+      queueMicrotask(this.#check);
+    }
+    if (!this.#now || Atomics.load(this.#words, this.#place.reader) === AWAKE) return;
+    const now = this.#now();
+    if (!isFirst && now - this.#wokenAt < EAGER_INTERVAL_MS) return;
+    this.#wokenAt = now;
+    this.wake();
   }
 
   /** Wakes the reader if it sleeps and there may be something for it. */

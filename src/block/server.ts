@@ -20,8 +20,8 @@ export interface BlockServerOptions {
 
 const BEAT_INTERVAL_MS = 1000;
 /**
- * Main rings at the first request of a batch and at its end. When it blocks in between, the rest of the batch
- * has no bell, and is found by looking so long after the last request that was served.
+ * Main rings at the first request of a batch, and then once a millisecond at most. When it blocks, what it submitted
+ * within that millisecond has no bell: it is found by looking again until nothing came for so long.
  */
 const LOOK_AGAIN_MS = 10;
 const NO_PAYLOAD = new Uint8Array(0);
@@ -41,6 +41,7 @@ export class BlockServer {
   #backend: BlockBackend | undefined;
   #inFlight = 0;
   #lookDue = false;
+  #busy = false;
   #closed = false;
   #onIdle: (() => void) | undefined;
 
@@ -57,7 +58,6 @@ export class BlockServer {
     }
     this.#completions = new RingWriter(this.#memory.completions, {
       doorbell: () => ports.doorbell.postMessage(DOORBELL),
-      eager: false,
     });
     this.#requests = new RingReader(this.#memory.requests, {
       visit: (slot) => this.#serve(slot),
@@ -114,6 +114,7 @@ export class BlockServer {
     const { tag } = request;
     this.#inFlight++;
     this.#memory.beat();
+    this.#busy = true;
     if (!this.#lookDue) this.#lookAgain();
     const start = request.address - this.#region.arenaAddress;
     const end = start + request.bytes;
@@ -160,8 +161,11 @@ export class BlockServer {
   #lookAgain(): void {
     this.#lookDue = true;
     const look = () => {
+      const wasBusy = this.#busy;
       this.#lookDue = false;
+      this.#busy = false;
       this.poll();
+      if (wasBusy && !this.#lookDue && !this.#closed) this.#lookAgain();
     };
     this.#env.timers.after(LOOK_AGAIN_MS, look, { background: true });
   }

@@ -24,8 +24,12 @@ describe('a ring within one thread', () => {
     async (eager) => {
       const memory = newMemory(8);
       let bells = 0;
+      let now = 1000;
       const seen: number[] = [];
-      const writer = new RingWriter(memory.requests, { doorbell: () => bells++, eager });
+      const writer = new RingWriter(memory.requests, {
+        doorbell: () => bells++,
+        eager: eager ? () => now : undefined,
+      });
       const reader = new RingReader(memory.requests, {
         visit: (slot) => seen.push(memory.words[slot]!),
         maxPerTurn: 100,
@@ -60,6 +64,15 @@ describe('a ring within one thread', () => {
       put(7);
       writer.wake();
       expect(bells).toBe(eager ? 4 : 3);
+      // In one batch, with a reader that falls asleep again and again: once a millisecond, or not before the end.
+      reader.turn();
+      const before = bells;
+      for (let i = 0; i < 10; i++) {
+        put(8);
+        reader.turn();
+        now += 0.25;
+      }
+      expect(bells - before).toBe(eager ? 2 : 0);
     },
   );
 
@@ -67,7 +80,7 @@ describe('a ring within one thread', () => {
     const memory = newMemory(16);
     const turns: (() => void)[] = [];
     let seen = 0;
-    const writer = new RingWriter(memory.requests, { doorbell: () => {}, eager: true });
+    const writer = new RingWriter(memory.requests, { doorbell: () => {} });
     const reader = new RingReader(memory.requests, {
       visit: () => seen++,
       maxPerTurn: 5,
@@ -140,6 +153,33 @@ describe('a ring between two threads', () => {
   );
 });
 
+describe('a reader that falls asleep', () => {
+  it('misses nothing that is published at that very moment', async () => {
+    const slots = 300_000;
+    const memory = newMemory(1);
+    const seen = new Int32Array(new SharedArrayBuffer(4));
+    const reader = new RingReader(memory.completions, {
+      visit: () => void Atomics.add(seen, 0, 1),
+      maxPerTurn: 1000,
+      nextTurn: (callback) => void setImmediate(callback),
+    });
+    const worker = new Worker(new URL(buildSupport('ring-racer')), {
+      workerData: { buffer: memory.words.buffer, seen: seen.buffer, slots },
+    });
+    try {
+      const result = await new Promise((resolve) => {
+        worker.on('message', (message: 'bell' | { read: number }) => {
+          if (message === 'bell') reader.turn();
+          else resolve(message);
+        });
+      });
+      expect(result).toEqual({ read: slots });
+    } finally {
+      await worker.terminate();
+    }
+  }, 60_000);
+});
+
 function exchange(
   memory: ChannelMemory,
   worker: Worker,
@@ -159,7 +199,7 @@ function exchange(
     let submitting = false;
     const writer = new RingWriter(memory.requests, {
       doorbell: () => worker.postMessage(0),
-      eager: options.eager,
+      eager: options.eager ? () => performance.now() : undefined,
     });
     const reader = new RingReader(memory.completions, {
       visit(slot) {

@@ -33,6 +33,8 @@ export interface FakeConfig {
   /** The thread dies when it meets its n-th request (from 1). */
   die?: { request: number; how: DeathKind };
   dieAtStart?: boolean;
+  /** One word that counts the requests that took effect: seen also by a thread that gets no events. */
+  progress?: SharedArrayBuffer;
   /** Leaves out writeSame, so that the library's replacement is used. */
   withoutWriteSame?: boolean;
   /** The image has another size after the n-th request, by somebody else. */
@@ -103,6 +105,7 @@ class FakeBackend implements BlockBackend {
   #data: Buffer;
   #openGate: () => void = () => {};
   readonly #gateOpened: Promise<void>;
+  readonly #progress: Int32Array | undefined;
   #concurrent = 0;
 
   constructor(
@@ -123,6 +126,7 @@ class FakeBackend implements BlockBackend {
     this.#gateOpened = new Promise((resolve) => {
       this.#openGate = resolve;
     });
+    this.#progress = config.progress && new Int32Array(config.progress);
     if (config.withoutWriteSame) Object.assign(this, { writeSame: undefined });
   }
 
@@ -250,6 +254,7 @@ class FakeBackend implements BlockBackend {
         });
       }
       effect();
+      if (this.#progress) Atomics.add(this.#progress, 0, 1);
     } finally {
       this.#concurrent--;
     }

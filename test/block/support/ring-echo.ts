@@ -18,7 +18,7 @@ const port = parentPort!;
 const memory = new ChannelMemory(buffer, 0, capacity);
 const completions = new RingWriter(memory.completions, {
   doorbell: () => port.postMessage(0),
-  eager,
+  eager: eager ? () => performance.now() : undefined,
 });
 const request: BlockRequest = {
   tag: 0,
