@@ -198,7 +198,7 @@ export class ClusterHost {
   async #startOsd(id: number): Promise<void> {
     this.#starting.add(id);
     try {
-      const osd = await OsdDaemon.start({
+      await OsdDaemon.start({
         ...this.#messenger,
         id,
         host: this.#settings.host,
@@ -207,12 +207,11 @@ export class ClusterHost {
         objectStore: this.#stores[id] as ObjectStore,
         watchTimeoutS: this.#settings.watchTimeoutS,
         crushMappers: this.#crushMappers,
+        onReachable: (osd) => this.#running.set(id, osd),
       });
-      if (this.#stopped) {
-        await osd.stop();
-        throw new RadosError('ESTALE', `the cluster stopped while osd.${id} started`);
-      }
-      this.#running.set(id, osd);
+    } catch (error) {
+      this.#running.delete(id);
+      throw error;
     } finally {
       this.#starting.delete(id);
     }

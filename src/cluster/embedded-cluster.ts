@@ -3,6 +3,7 @@
  * data in memory, and serve any Ceph client, ours and others.
  */
 
+import { resolve } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import type { Environment } from '../base/environment.js';
 import { nodeEnvironment } from '../base/node-environment.js';
@@ -89,19 +90,23 @@ export class EmbeddedCluster implements AsyncDisposable {
   static async start(options: EmbeddedClusterOptions = {}): Promise<EmbeddedCluster> {
     const env = options.environment ?? nodeEnvironment(options.log ? { log: options.log } : {});
     const settings = resolveSettings(options, () => randomUuid(env));
+    checkDir(options.dir);
     const control = options.inThread
       ? controlOf(await ClusterHost.start(env, settings))
       : new ClusterThread(
           new Worker(packageFile('dist/workers/cluster.js'), {
             workerData: settings,
             name: 'ceph-cluster',
+            // A thread's code is a file, also in a process whose code is not (`node --input-type=module -e`).
+            execArgv: process.execArgv.filter((arg) => !arg.startsWith('--input-type')),
           }),
         );
     let cleanUp = async () => {};
     try {
       const description = await control.describe();
-      const dir = options.dir ?? (await env.files.makeTempDir('linger-cluster-'));
-      if (options.dir === undefined) cleanUp = () => env.files.remove(dir);
+      const given = options.dir === undefined ? undefined : resolve(options.dir);
+      const dir = given ?? (await env.files.makeTempDir('linger-cluster-'));
+      if (given === undefined) cleanUp = () => env.files.remove(dir);
       const cluster = new EmbeddedCluster({ control, description, dir, cleanUp });
       await cluster.#writeFiles(env, { auth: settings.auth, keyring: description.adminKeyring });
       return cluster;
@@ -172,16 +177,22 @@ export class EmbeddedCluster implements AsyncDisposable {
   }
 }
 
-/** Ceph's parser wants a newline at the end, and takes `#` and `;` in values for comments unless they are escaped. */
+/** Ceph takes `keyring` for a list of paths, and some characters for comments and variables: none can be escaped. */
+function checkDir(dir: string | undefined): void {
+  if (dir !== undefined && (dir === '' || /[\s,;=#$"'\\]/.test(dir))) {
+    throw new TypeError(`a ceph.conf cannot name a keyring in '${dir}'`);
+  }
+}
+
+/** Ceph's parser wants a newline at the end. */
 function formatConf(
   cluster: { fsid: string; monHost: string; keyringPath: string },
   auth: string,
 ): string {
-  const keyring = cluster.keyringPath.replace(/[#;\\]/g, '\\$&');
   return `[global]
 fsid = ${cluster.fsid}
 mon host = ${cluster.monHost}
-keyring = ${keyring}
+keyring = ${cluster.keyringPath}
 auth cluster required = ${auth}
 auth service required = ${auth}
 auth client required = ${auth}

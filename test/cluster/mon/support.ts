@@ -11,7 +11,7 @@ import { Monitor, type MonitorOptions } from '../../../src/cluster/mon/monitor.j
 import type { EntityAddr } from '../../../src/encoding/entity.js';
 import { ADDR_TYPE } from '../../../src/encoding/entity.js';
 import type { MonCommand } from '../../support/mon-command-list.js';
-import { MemoryWorld } from '../../support/memory-network.js';
+import type { MemoryWorld } from '../../support/memory-network.js';
 
 export const FSID = '11111111-2222-4333-8444-555555555555';
 
