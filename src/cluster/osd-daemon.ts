@@ -50,9 +50,13 @@ export interface OsdDaemonOptions extends MessengerContext {
   readonly crushMappers?: CrushMappers;
   /** How often other OSDs are looked after. */
   readonly heartbeatMs?: number;
+  /** Called before the monitor hears of it: as soon as a map has it up, others look for it in their directory. */
+  readonly onReachable?: (osd: OsdDaemon) => void;
 }
 
 const HEARTBEAT_MS = 1000;
+/** How long an OSD may be missing before it is reported: one that just started is not in the directory yet. */
+const FAILURE_GRACE_MS = 100;
 const MAX_IN_FLIGHT_OPS = 1024;
 const MAX_IN_FLIGHT_BYTES = 64 * 1024 * 1024;
 /** Views of past maps kept for PGs that catch up. */
@@ -83,8 +87,10 @@ export class OsdDaemon implements OsdPeer, PgHost, SessionOwner {
   #server: Server | undefined;
   #unsubscribe: (() => void) | undefined;
   #heartbeat: Timer | undefined;
+  readonly #suspects = new Set<number>();
   #notifies = 0;
   #up = false;
+  #booted = false;
   #dead = false;
 
   private constructor(options: OsdDaemonOptions) {
@@ -169,7 +175,9 @@ export class OsdDaemon implements OsdPeer, PgHost, SessionOwner {
     });
     for (const collection of this.store.collections()) this.#ensurePg(parsePgId(collection));
     this.#unsubscribe = this.#mon.subscribe(({ map }) => this.#onMap(map));
+    this.#options.onReachable?.(this);
     await this.#mon.boot(id, this.addrs);
+    this.#booted = true;
     this.#scheduleHeartbeat();
   }
 
@@ -219,6 +227,26 @@ export class OsdDaemon implements OsdPeer, PgHost, SessionOwner {
 
   #onMap(map: OsdMap): void {
     if (this.#dead || map.epoch <= this.epoch) return;
+    // Every epoch counts: an interval may have come and gone in one that was not announced.
+    for (let missed = this.epoch + 1; this.#view && missed < map.epoch; missed++) {
+      const between = this.#mon.mapAt?.(missed);
+      if (between) this.#takeMap(between);
+    }
+    this.#takeMap(map);
+    if (this.#booted && !this.#up) this.#bootAgain();
+  }
+
+  /** The map has this OSD down, wrongly or by an administrator's word. */
+  #bootAgain(): void {
+    this.env.timers.nextTurn(() => {
+      if (this.#dead || this.#up) return;
+      this.#mon.boot(this.whoami, this.addrs).catch((error: unknown) => {
+        this.log.warn({ err: error }, 'could not boot again');
+      });
+    });
+  }
+
+  #takeMap(map: OsdMap): void {
     this.#view = this.#createView(map);
     // Between a restart and its boot the map may still show the OSD up: at the old address, as somebody else.
     this.#up =
@@ -286,8 +314,19 @@ export class OsdDaemon implements OsdPeer, PgHost, SessionOwner {
     if (session instanceof OsdSession) session.shareMap();
   }
 
+  /** Not at once, and not from within the monitor's call with a map: what looks dead may just be starting. */
   reportFailure(osd: number): void {
-    if (!this.#dead && osd !== this.whoami) this.#mon.reportFailure(osd, this.whoami);
+    if (this.#dead || osd === this.whoami || this.#suspects.has(osd)) return;
+    this.#suspects.add(osd);
+    this.env.timers.after(
+      FAILURE_GRACE_MS,
+      () => {
+        this.#suspects.delete(osd);
+        const missing = !this.#dead && this.view.map.isUp(osd) && !this.peers.osd(osd);
+        if (missing) this.#mon.reportFailure(osd, this.whoami);
+      },
+      { background: true },
+    );
   }
 
   /** Unique in the cluster's life: the epoch, then a counter. */
