@@ -7,9 +7,13 @@ import type { LogLevel } from '../base/log.js';
 import { nodeEnvironment } from '../base/node-environment.js';
 import { Cluster } from '../block/cluster.js';
 import { loadKernels } from '../kernels/load.js';
-import { type ConnectedClient, type ConnectOptions, connectRados } from '../rados/connect.js';
-import { type NamedImageSpec, parseImageSpec, parsePoolSpec } from '../rbd/spec.js';
-import { CommandError, commandError, step } from './errors.js';
+import {
+  type ConnectedClient,
+  type ConnectOptions,
+  connectRados,
+  type MsMode,
+} from '../rados/connect.js';
+import { invalid, type Interrupt, step } from './errors.js';
 import { ProgressLine } from './progress.js';
 
 export interface Streams {
@@ -24,18 +28,20 @@ export interface GlobalOptions {
   monHost?: string;
   name?: string;
   id?: string;
+  user?: string;
   keyring?: string;
   keyfile?: string;
   pool?: string;
   namespace?: string;
-  image?: string;
-  snap?: string;
+  msMode?: MsMode;
   timeout: number;
-  logLevel: LogLevel;
+  logLevel?: LogLevel;
   progress?: boolean;
 }
 
 const DEFAULT_TIMEOUT_S = 30;
+const CONNECT_FAILED = "couldn't connect to the cluster!";
+const MS_MODES: readonly MsMode[] = ['crc', 'secure', 'prefer-crc', 'prefer-secure'];
 const LOG_LEVELS: readonly LogLevel[] = [
   'trace',
   'debug',
@@ -46,49 +52,50 @@ const LOG_LEVELS: readonly LogLevel[] = [
   'silent',
 ];
 
-export function addGlobalOptions(command: Command): Command {
-  return command
+/** They stand before a command or after it, as `rbd` takes them. */
+export function addGlobalOptions(program: Command): Command {
+  return program
+    .optionsGroup('Global Options:')
     .option('-c, --conf <file>', 'ceph.conf (default: $CEPH_CONF, then /etc/ceph/ceph.conf)')
     .option('-m, --mon-host <addrs>', 'monitor addresses')
-    .option('-n, --name <name>', 'user, e.g. client.admin')
+    .option('-n, --name <name>', 'user, for example client.admin')
     .option('--id <id>', 'user without "client."')
+    .addOption(new Option('--user <id>').hideHelp())
     .option('-k, --keyring <file>', 'keyring')
     .option('-K, --keyfile <file>', 'file with the key alone')
+    .option('-p, --pool <pool>', 'pool of specs without one (default: rbd)')
+    .option('--namespace <namespace>', 'namespace of specs without one')
     .addOption(
-      new Option('--timeout <seconds>', 'for connecting and for single operations; 0 waits')
+      new Option('--ms-mode <mode>', "messenger's mode, as krbd's ms_mode").choices(MS_MODES),
+    )
+    .addOption(
+      new Option(
+        '--timeout <seconds>',
+        'deadline of connecting and of every operation; 0 waits for ever',
+      )
         .argParser(seconds)
         .default(DEFAULT_TIMEOUT_S),
     )
     .addOption(
-      new Option('--log-level <level>', 'log to stderr').choices(LOG_LEVELS).default('silent'),
+      new Option('--log-level <level>', 'log to stderr (default: silent)').choices(LOG_LEVELS),
     );
-}
-
-export function addPoolOptions(command: Command): Command {
-  return command.option('-p, --pool <pool>', 'pool').option('--namespace <namespace>', 'namespace');
-}
-
-export function addImageOptions(command: Command): Command {
-  return addPoolOptions(command)
-    .option('--image <image>', 'image')
-    .option('--snap <snap>', 'snapshot');
 }
 
 export function addProgressOptions(command: Command): Command {
   return command
-    .option('--progress', 'show progress even when stderr is no terminal')
+    .option('--progress', 'show progress even where stderr is no terminal')
     .option('--no-progress', 'show no progress');
 }
 
 function seconds(text: string): number {
   const value = Number(text);
-  if (!(value >= 0)) throw new CommandError(1, `invalid number of seconds '${text}'`);
+  if (text === '' || !(value >= 0)) throw invalid(`'${text}' is no number of seconds`);
   return value;
 }
 
 export class CommandContext {
   readonly streams: Streams;
-  /** Aborted by Ctrl-C. */
+  /** Aborted by Ctrl-C, with an `Interrupt`. */
   readonly signal: AbortSignal;
   readonly processEnv: Readonly<Record<string, string | undefined>>;
 
@@ -103,7 +110,7 @@ export class CommandContext {
   }
 
   environment(options: Pick<GlobalOptions, 'logLevel'>): Environment {
-    return nodeEnvironment({ log: { level: options.logLevel } });
+    return nodeEnvironment({ log: { level: options.logLevel ?? 'silent' } });
   }
 
   print(text: string): void {
@@ -121,13 +128,15 @@ export class CommandContext {
 
   connectOptions(options: GlobalOptions): ConnectOptions {
     const timeoutMs = options.timeout * 1000;
-    const name = options.name ?? (options.id === undefined ? undefined : `client.${options.id}`);
+    const id = options.id ?? options.user;
+    const name = options.name ?? (id === undefined ? undefined : `client.${id}`);
     return {
       conf: options.conf ?? this.processEnv['CEPH_CONF'],
       name,
       monHost: options.monHost,
       keyring: options.keyring ?? this.processEnv['CEPH_KEYRING'],
       keyfile: options.keyfile,
+      msMode: options.msMode,
       mountTimeoutMs: timeoutMs,
       osdOpTimeoutMs: timeoutMs,
       monOpTimeoutMs: timeoutMs,
@@ -141,7 +150,7 @@ export class CommandContext {
   ): Promise<T> {
     const env = this.environment(options);
     const connected = await step(
-      "couldn't connect to the cluster!",
+      CONNECT_FAILED,
       connectRados(env, loadKernels(), this.connectOptions(options), this.signal),
     );
     // Closing rejects whatever is still under way: an interrupted command ends at once.
@@ -160,48 +169,32 @@ export class CommandContext {
     options: GlobalOptions,
     action: (cluster: Cluster) => Promise<T>,
   ): Promise<T> {
-    const cluster = await step(
-      "couldn't connect to the cluster!",
-      Cluster.connect({ ...this.connectOptions(options), log: { level: options.logLevel } }),
-    );
+    const connecting = Cluster.connect({
+      ...this.connectOptions(options),
+      log: { level: options.logLevel ?? 'silent' },
+    });
+    const cluster = await step(CONNECT_FAILED, this.interruptible(connecting));
     try {
-      this.signal.throwIfAborted();
       return await action(cluster);
     } finally {
       await cluster.close();
     }
   }
 
-  imageSpec(text: string | undefined, options: GlobalOptions): NamedImageSpec {
-    const given = text ?? options.image;
-    if (given === undefined) throw new CommandError(22, 'image name was not specified');
+  /** The promise's result, or the interrupt if that comes first; what is left behind then ends with the process. */
+  async interruptible<T>(promise: Promise<T>): Promise<T> {
+    const { signal } = this;
+    promise.catch(() => {});
+    signal.throwIfAborted();
+    let onAbort = () => {};
+    const interrupted = new Promise<never>((_, reject) => {
+      onAbort = () => reject(signal.reason as Interrupt);
+      signal.addEventListener('abort', onAbort, { once: true });
+    });
     try {
-      const spec = parseImageSpec(
-        given,
-        withoutUndefined({ pool: options.pool, namespace: options.namespace }),
-      );
-      return options.snap === undefined ? spec : { ...spec, snap: options.snap };
-    } catch (error) {
-      throw commandError(`invalid spec '${given}'`, error);
+      return await Promise.race([promise, interrupted]);
+    } finally {
+      signal.removeEventListener('abort', onAbort);
     }
   }
-
-  poolSpec(text: string | undefined, options: GlobalOptions): { pool: string; namespace: string } {
-    try {
-      return parsePoolSpec(
-        text,
-        withoutUndefined({ pool: options.pool, namespace: options.namespace }),
-      );
-    } catch (error) {
-      throw commandError(`invalid spec '${text}'`, error);
-    }
-  }
-}
-
-function withoutUndefined<T extends object>(
-  value: T,
-): { [K in keyof T]?: Exclude<T[K], undefined> } {
-  return Object.fromEntries(
-    Object.entries(value).filter(([, each]) => each !== undefined),
-  ) as never;
 }

@@ -1,7 +1,7 @@
-/** What commands print: JSON and XML-free plain text in `rbd`'s shapes. */
+/** What commands print: plain text and JSON in `rbd`'s shapes. */
 
 import type { Command } from 'commander';
-import { CommandError, EXIT_USAGE } from './errors.js';
+import { invalid } from './errors.js';
 
 export interface FormatOptions {
   format: 'plain' | 'json';
@@ -15,8 +15,7 @@ export function addFormatOptions(command: Command): Command {
 }
 
 function parseFormat(text: string): FormatOptions['format'] {
-  if (text !== 'plain' && text !== 'json')
-    throw new CommandError(EXIT_USAGE, `unknown format '${text}'`);
+  if (text !== 'plain' && text !== 'json') throw invalid(`plain or json, not '${text}'`);
   return text;
 }
 
@@ -30,21 +29,22 @@ export interface Column {
   align: 'left' | 'right';
 }
 
-/** A table as Ceph's TextTable: columns two spaces apart, each as wide as its widest cell, the last one padded too. */
+/**
+ * A table as Ceph's TextTable: columns two spaces apart, each as wide as its widest cell, the last one padded too. Widths
+ * are in bytes, so that names beyond ASCII come out as `rbd` has them.
+ */
 export function formatTable(
   columns: readonly Column[],
   rows: readonly (readonly string[])[],
 ): string {
   const widths = columns.map((column, i) =>
-    Math.max(column.title.length, ...rows.map((row) => (row[i] ?? '').length)),
+    Math.max(column.title.length, ...rows.map((row) => Buffer.byteLength(row[i] ?? ''))),
   );
   const line = (cells: readonly string[], heading: boolean) =>
     cells
       .map((cell, i) => {
-        const width = widths[i] as number;
-        return columns[i]?.align === 'right' && !heading
-          ? cell.padStart(width)
-          : cell.padEnd(width);
+        const padding = ' '.repeat((widths[i] as number) - Buffer.byteLength(cell));
+        return columns[i]?.align === 'right' && !heading ? padding + cell : cell + padding;
       })
       .join('  ');
   return [

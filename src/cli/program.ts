@@ -1,7 +1,11 @@
-/** The command tree. */
+/** The command tree, and what becomes of a command line. */
 
-import { Command, CommanderError } from 'commander';
+import { readFileSync } from 'node:fs';
+import { Command, CommanderError, type Option } from 'commander';
 import { isRadosError } from '../base/errors.js';
+import { packageFile } from '../base/paths.js';
+import type { Arguments } from './arguments.js';
+import { HELP_GROUPS, type Register, type Run } from './command.js';
 import { registerBenchCommand } from './commands/bench.js';
 import { registerClusterCommands } from './commands/cluster.js';
 import { registerCompletionCommand } from './commands/completion.js';
@@ -10,59 +14,96 @@ import { registerMetadataCommands } from './commands/metadata.js';
 import { registerNamespaceCommands } from './commands/namespaces.js';
 import { registerTransferCommands } from './commands/transfer.js';
 import { addGlobalOptions, CommandContext, type Streams } from './context.js';
-import { CommandError, commandError, EXIT_INTERRUPTED, EXIT_USAGE } from './errors.js';
+import { CommandError, commandError, EXIT_USAGE, type Interrupt } from './errors.js';
 
-type Action<A extends unknown[], O> = (
-  context: CommandContext,
-  args: A,
-  options: O,
-) => Promise<void>;
-
-/** Makes an action of a command: it gets the context, the arguments and the options. */
-export type Run = <A extends unknown[], O>(
-  action: Action<A, O>,
-) => (...given: unknown[]) => Promise<void>;
-
-/** Adds a group of commands to the tree. */
-export type Register = (program: Command, run: Run) => void;
-
-const GROUPS: readonly Register[] = [
-  registerClusterCommands,
+const REGISTER: readonly Register[] = [
   registerImageCommands,
+  registerMetadataCommands,
   registerTransferCommands,
   registerBenchCommand,
-  registerMetadataCommands,
   registerNamespaceCommands,
+  registerClusterCommands,
   registerCompletionCommand,
 ];
+
+/** These talk to no cluster that options describe. */
+const WITHOUT_GLOBAL_OPTIONS: readonly string[] = ['cluster', 'completion', 'help'];
+
+const EXAMPLES = `
+Examples:
+  linger cluster start --dir ./ceph
+  linger -c ./ceph/ceph.conf create vm1 --size 10G
+  linger -c ./ceph/ceph.conf import disk.img vm2
+  linger -c ./ceph/ceph.conf ls -l
+
+See 'linger help <command>' for the options of a command.
+`;
 
 export function buildProgram(context: CommandContext): Command {
   const run: Run =
     (action) =>
     async (...given) => {
       const command = given.at(-1) as Command;
-      const args = given.slice(0, -2) as never;
-      await action(context, args, command.opts() as never);
+      await action(context, given.slice(0, -2) as Arguments, command.optsWithGlobals() as never);
     };
-  const program = new Command('linger')
-    .description('Ceph block images, without a kernel module or a native library.')
-    .version('0.1.0')
-    .showHelpAfterError("See 'linger help <command>' for help on a specific command.")
+  const program = new Command('linger');
+  program
+    .usage('[options] <command> ...')
+    .description('Ceph block images, without a kernel module and without a native library.')
+    .version(version(), '--version', 'show the version')
+    .helpOption('-h, --help', 'show this help')
+    .helpCommand(false)
     .exitOverride()
-    .configureOutput({
-      writeOut: (text) => context.print(text),
-      writeErr: (text) => context.note(text.replace(/^error: /, 'linger: ')),
+    .configureHelp({
+      showGlobalOptions: true,
+      subcommandTerm: (command) => [command.name(), ...command.aliases()].join(', '),
+      visibleGlobalOptions: (command) => globalOptions(command, program),
+    })
+    // Messages are `main`'s to write, in `rbd`'s words.
+    .configureOutput({ writeOut: (text) => context.print(text), writeErr: () => {} })
+    .addHelpText('after', EXAMPLES);
+  addGlobalOptions(program);
+  for (const register of REGISTER) register(program, run);
+  program
+    .commandsGroup(HELP_GROUPS.shell)
+    .command('help')
+    .summary('Show the help of a command.')
+    .argument('[command...]')
+    .action((words: string[]) => {
+      context.print(findCommand(program, words).helpInformation());
     });
-  for (const register of GROUPS) register(program, run);
-  for (const leaf of leaves(program)) {
-    if (leaf.name() !== 'completion' && leaf.parent?.name() !== 'cluster') addGlobalOptions(leaf);
-    leaf.exitOverride().copyInheritedSettings(program);
-  }
+  inheritSettings(program);
   return program;
 }
 
-function leaves(command: Command): Command[] {
-  return command.commands.length === 0 ? [command] : command.commands.flatMap(leaves);
+function inheritSettings(command: Command): void {
+  for (const each of command.commands) {
+    each.copyInheritedSettings(command).helpCommand(false);
+    inheritSettings(each);
+  }
+}
+
+function globalOptions(command: Command, program: Command): Option[] {
+  let top = command;
+  while (top.parent && top.parent !== program) top = top.parent;
+  return command === program || WITHOUT_GLOBAL_OPTIONS.includes(top.name())
+    ? []
+    : program.options.filter(({ hidden, long }) => !hidden && long !== '--version');
+}
+
+function findCommand(program: Command, words: readonly string[]): Command {
+  return words.reduce((found, word) => {
+    const next = found.commands.find(
+      (each) => each.name() === word || each.aliases().includes(word),
+    );
+    if (!next) throw new CommandError(EXIT_USAGE, `unknown command '${words.join(' ')}'`);
+    return next;
+  }, program);
+}
+
+function version(): string {
+  return (JSON.parse(readFileSync(packageFile('package.json'), 'utf8')) as { version: string })
+    .version;
 }
 
 /** Runs a command line and returns its exit code. */
@@ -73,13 +114,15 @@ export async function main(
   signal: AbortSignal,
 ): Promise<number> {
   const context = new CommandContext(streams, signal, processEnv);
+  const program = buildProgram(context);
   try {
-    await buildProgram(context).parseAsync(args, { from: 'user' });
+    if (args.length === 0) program.outputHelp();
+    else await program.parseAsync(args, { from: 'user' });
     return 0;
   } catch (error) {
-    if (signal.aborted) return EXIT_INTERRUPTED;
-    // Commander has printed its message; asking for help is no failure.
-    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT_USAGE;
+    // Whatever else went wrong then, it was the interrupt's doing.
+    if (signal.aborted) return (signal.reason as Interrupt).exitCode;
+    if (error instanceof CommanderError) return usageError(context, error);
     if (isClosedPipe(error)) return 0;
     const failure =
       error instanceof CommandError || isRadosError(error)
@@ -95,4 +138,33 @@ export async function main(
 function isClosedPipe(error: unknown): boolean {
   const cause = error instanceof CommandError ? error.cause : error;
   return (cause as NodeJS.ErrnoException | undefined)?.code === 'EPIPE';
+}
+
+/** A command line that makes no sense, in `rbd`'s words, which are boost::program_options' where it has them. */
+function usageError(context: CommandContext, error: CommanderError): number {
+  // Help and version were asked for, and printed.
+  if (error.exitCode === 0) return 0;
+  context.note(`linger: ${usageText(error)}\n`);
+  return EXIT_USAGE;
+}
+
+function usageText(error: CommanderError): string {
+  const message = error.message.replace(/^error: /, '');
+  const option = /option '(?:-\w, )?(-[^ ']+)/.exec(message)?.[1] ?? '';
+  switch (error.code) {
+    case 'commander.unknownOption':
+      return message.replace(/^unknown option/, 'unrecognised option');
+    case 'commander.optionMissingArgument':
+      return `the required argument for option '${option}' is missing`;
+    case 'commander.invalidArgument': {
+      const why = / is invalid\. (.*)$/s.exec(message)?.[1];
+      return `the argument for option '${option}' is invalid${why ? ` (${why})` : ''}`;
+    }
+    case 'commander.excessArguments':
+      return 'too many arguments';
+    case 'commander.help':
+      return "a command is missing\nSee 'linger help <command>' for help on a specific command.";
+    default:
+      return `${message}\nSee 'linger help <command>' for help on a specific command.`;
+  }
 }

@@ -3,31 +3,32 @@
 import type { Command } from 'commander';
 import { isRadosError } from '../../base/errors.js';
 import { LOCK_TYPE } from '../../rados/cls-lock.js';
+import type { IoContext } from '../../rados/io-context.js';
 import type { RadosClient } from '../../rados/rados-client.js';
 import { createImage } from '../../rbd/create.js';
-import { listImages, renameImage } from '../../rbd/directory.js';
+import { assertNamespace, listImages, renameImage } from '../../rbd/directory.js';
 import { parseFeatures } from '../../rbd/features.js';
 import { Image } from '../../rbd/image.js';
-import { type ImageInfo, imageInfo } from '../../rbd/info.js';
+import { imageInfo, infoOf } from '../../rbd/info.js';
 import { openHeader } from '../../rbd/open.js';
 import { removeImage } from '../../rbd/remove.js';
+import type { ImageSpec, NamedImageSpec } from '../../rbd/spec.js';
 import {
-  addImageOptions,
-  addPoolOptions,
-  addProgressOptions,
-  type CommandContext,
-  type GlobalOptions,
-} from '../context.js';
-import { CommandError, commandError, step } from '../errors.js';
-import {
-  addFormatOptions,
-  type FormatOptions,
-  formatJson,
-  formatTable,
-  formatTime,
-} from '../output.js';
-import type { Register } from '../program.js';
-import { formatSize, orderOf, parseSize } from '../sizes.js';
+  addImageArgument,
+  addSnapshotArgument,
+  type ImageOptions,
+  imageSpec,
+  poolSpec,
+  type PoolSpec,
+  takeArgument,
+  takeNoMore,
+} from '../arguments.js';
+import { addProgressOptions, type GlobalOptions } from '../context.js';
+import { CommandError, commandError, invalid, step } from '../errors.js';
+import { addFormatOptions, type FormatOptions, formatJson } from '../output.js';
+import { type Action, HELP_GROUPS, type Register } from '../command.js';
+import { orderOf, parseSize, wholeNumber } from '../sizes.js';
+import { infoJson, infoText, type ListedImage, longTable } from './image-output.js';
 
 export interface LayoutOptions {
   order?: number;
@@ -40,19 +41,35 @@ export interface LayoutOptions {
 
 export function addLayoutOptions(command: Command): Command {
   return command
-    .option('--object-size <size>', 'object size', (text) => parseSize(text, 'B'))
-    .option('--order <order>', 'object size as a power of two', Number)
+    .option('--object-size <size>', 'object size (4K to 32M; default 4M)', (text) =>
+      parseSize(text, 'B'),
+    )
+    .option('--order <order>', 'object size as a power of two (12 to 25)', (text) =>
+      wholeNumber(text, 12, 25),
+    )
     .option(
       '--image-feature <features>',
-      'layering, striping, data-pool (comma separated)',
-      collect,
+      'layering, striping, data-pool; comma separated (default: layering)',
+      collectFeatures,
     )
-    .option('--stripe-unit <size>', 'stripe unit', (text) => parseSize(text, 'B'))
-    .option('--stripe-count <count>', 'stripe count', Number)
+    .option('--stripe-unit <size>', 'bytes of one stripe, with --stripe-count', (text) =>
+      parseSize(text, 'B'),
+    )
+    .option('--stripe-count <count>', 'objects that a stripe goes over', (text) =>
+      wholeNumber(text, 1),
+    )
     .option('--data-pool <pool>', 'pool for the data objects');
 }
 
-const collect = (text: string, before: string[] = []) => [...before, ...text.split(',')];
+function collectFeatures(text: string, before: string[] = []): string[] {
+  const names = text.split(',');
+  try {
+    parseFeatures(names);
+  } catch (error) {
+    throw invalid((error as Error).message);
+  }
+  return [...before, ...names];
+}
 
 /** What `createImage` takes, from the layout options. */
 export function layoutOf(options: LayoutOptions) {
@@ -68,70 +85,89 @@ export function layoutOf(options: LayoutOptions) {
 }
 
 export const registerImageCommands: Register = (program, run) => {
-  addLayoutOptions(addImageOptions(program.command('create')))
+  program.commandsGroup(HELP_GROUPS.images);
+  addSizeOption(addLayoutOptions(addImageArgument(program.command('create'))))
     .summary('Create an empty image.')
-    .argument('[image-spec]', '[pool/[namespace/]]image')
-    .requiredOption('-s, --size <size>', 'image size (in M/G/T; MiB without a suffix)', (text) =>
-      parseSize(text, 'M'),
-    )
     .action(run(create));
-  addFormatOptions(addPoolOptions(program.command('ls').alias('list')))
+  addFormatOptions(program.command('ls').alias('list'))
     .summary('List images.')
     .argument('[pool-spec]', 'pool[/namespace]')
-    .option('-l, --long', 'long listing')
+    .option('-l, --long', 'with sizes, snapshots, parents and locks')
     .action(run(list));
-  addFormatOptions(addImageOptions(program.command('info')))
+  addFormatOptions(addSnapshotArgument(program.command('info')))
     .summary('Show information about an image or a snapshot.')
-    .argument('[image-spec]', '[pool/[namespace/]]image[@snap]')
     .option('--image-id <id>', 'image by its id')
     .action(run(info));
-  addProgressOptions(addImageOptions(program.command('rm').alias('remove')))
+  addProgressOptions(addImageArgument(program.command('rm').alias('remove')))
     .summary('Remove an image.')
-    .argument('[image-spec]', '[pool/[namespace/]]image')
     .action(run(remove));
-  addImageOptions(program.command('mv').alias('rename'))
+  addImageArgument(program.command('mv').alias('rename'), 'source-image-spec')
     .summary('Rename an image within its pool.')
-    .argument('<source-image-spec>')
-    .argument('<dest-image-spec>')
+    .argument('[dest-image-spec]', '[pool/[namespace/]]image')
+    .option('--dest <image>', 'new name, in place of the argument')
     .action(run(rename));
-  addProgressOptions(addImageOptions(program.command('resize')))
+  addProgressOptions(addSizeOption(addImageArgument(program.command('resize'))))
     .summary('Resize (expand or shrink) an image.')
-    .argument('[image-spec]', '[pool/[namespace/]]image')
-    .requiredOption('-s, --size <size>', 'image size (in M/G/T; MiB without a suffix)', (text) =>
-      parseSize(text, 'M'),
-    )
     .option('--allow-shrink', 'permit shrinking')
     .action(run(resize));
 };
 
-async function create(
-  context: CommandContext,
-  [specText]: [string | undefined],
-  options: GlobalOptions & LayoutOptions & { size: number },
-): Promise<void> {
-  const spec = context.imageSpec(specText, options);
-  await context.withClient(options, ({ client }) =>
-    step('create error', createImage(client, spec, { size: options.size, ...layoutOf(options) })),
+function addSizeOption(command: Command): Command {
+  return command.option('-s, --size <size>', 'image size (B/K/M/G/T; MiB without one)', (text) =>
+    parseSize(text, 'M'),
   );
 }
 
-async function list(
-  context: CommandContext,
-  [specText]: [string | undefined],
-  options: GlobalOptions & FormatOptions & { long?: boolean },
-): Promise<void> {
-  const { pool, namespace } = context.poolSpec(specText, options);
+function requireSize(size: number | undefined): number {
+  if (size === undefined) throw new CommandError(22, 'must specify --size <M/G/T>');
+  return size;
+}
+
+const create: Action<ImageOptions & LayoutOptions & { size?: number }> = async (
+  context,
+  args,
+  options,
+) => {
+  const [text, rest] = takeArgument(args, options.image);
+  takeNoMore(rest);
+  const spec = imageSpec(text, options);
+  const size = requireSize(options.size);
   await context.withClient(options, async ({ client }) => {
-    const ioctx = await openPool(client, pool, namespace);
+    await openPool(client, spec);
+    await step('create error', createImage(client, spec, { size, ...layoutOf(options) }));
+  });
+};
+
+const list: Action<GlobalOptions & FormatOptions & { long?: boolean }> = async (
+  context,
+  [text],
+  options,
+) => {
+  const spec = poolSpec(text, options);
+  await context.withClient(options, async ({ client }) => {
+    const ioctx = await openPool(client, spec).catch((error: CommandError) => {
+      context.note(`linger: ${error.message}\n`);
+      throw new CommandError(2, 'listing images failed: (2) No such file or directory');
+    });
     const entries = await step('listing images failed', listImages(ioctx));
-    const names = entries.map(({ name }) => name);
     if (options.long) {
-      const images = await step(
-        'listing images failed',
-        longEntries(client, pool, namespace, names),
-      );
+      const failures: CommandError[] = [];
+      const images: ListedImage[] = [];
+      for (const { name } of entries) {
+        try {
+          images.push(...(await describeImage(client, { ...spec, name })));
+        } catch (error) {
+          // Removed in the meantime.
+          if (isRadosError(error, 'ENOENT')) continue;
+          failures.push(commandError(`error opening ${name}`, error));
+        }
+      }
       context.print(options.format === 'json' ? formatJson(images, options) : longTable(images));
+      // One image that cannot be read does not hide the others.
+      for (const { message } of failures) context.note(`linger: ${message}\n`);
+      if (failures[0]) throw new CommandError(failures[0].exitCode, 'listing images failed');
     } else {
+      const names = entries.map(({ name }) => name);
       context.print(
         options.format === 'json'
           ? formatJson(names, options)
@@ -139,195 +175,91 @@ async function list(
       );
     }
   });
-}
+};
 
-/** An entry of `ls -l`, in the order of `rbd`'s JSON. */
-interface LongEntry {
-  image: string;
-  id: string;
-  snapshot?: string;
-  snapshot_id?: number;
-  size: number;
-  parent?: { pool: string; pool_namespace: string; image: string; snapshot: string };
-  format: 2;
-  protected?: string;
-  lock_type?: string;
-}
-
-async function longEntries(
-  client: RadosClient,
-  pool: string,
-  namespace: string,
-  names: string[],
-): Promise<LongEntry[]> {
-  const entries: LongEntry[] = [];
-  for (const name of names) {
-    const spec = { pool, namespace, name };
-    const { id, header } = await openHeader(client, spec, { readOnly: true });
-    const { parent } = await imageInfo(client, spec);
-    const lockType = header.lock.lockers.length === 0 ? undefined : header.lock.type;
-    const origin = parent && {
-      parent: {
-        pool: parent.pool,
-        pool_namespace: parent.poolNamespace,
-        image: parent.image,
-        snapshot: parent.snapshot,
-      },
-    };
-    entries.push({
-      image: name,
+/** An image and its snapshots, as lines of `ls -l`. */
+async function describeImage(client: RadosClient, spec: NamedImageSpec): Promise<ListedImage[]> {
+  const image = await openHeader(client, spec, { readOnly: true });
+  const { id, header } = image;
+  const { parent } = await infoOf(image);
+  const { lockers, type } = header.lock;
+  const lockType = type === LOCK_TYPE.SHARED ? 'shared' : 'exclusive';
+  const origin = parent && {
+    parent: {
+      pool: parent.pool,
+      pool_namespace: parent.poolNamespace,
+      image: parent.image,
+      snapshot: parent.snapshot,
+    },
+  };
+  return [
+    {
+      image: spec.name,
       id,
       size: header.size,
       ...origin,
       format: 2,
-      ...(lockType === undefined
-        ? {}
-        : { lock_type: lockType === LOCK_TYPE.SHARED ? 'shared' : 'exclusive' }),
-    });
-    for (const snap of header.snapshots) {
-      entries.push({
-        image: name,
+      ...(lockers.length === 0 ? {} : { lock_type: lockType }),
+    },
+    ...header.snapshots.map(
+      (snap): ListedImage => ({
+        image: spec.name,
         id,
         snapshot: snap.name,
         snapshot_id: Number(snap.id),
         size: snap.imageSize,
         ...(snap.parentOverlap > 0 ? origin : {}),
         format: 2,
-        protected: String(snap.isProtected),
-      });
-    }
-  }
-  return entries;
+        protected: snap.isProtected ? 'true' : 'false',
+      }),
+    ),
+  ];
 }
 
-function longTable(entries: readonly LongEntry[]): string {
-  if (entries.length === 0) return '';
-  return formatTable(
-    [
-      { title: 'NAME', align: 'left' },
-      { title: 'SIZE', align: 'right' },
-      { title: 'PARENT', align: 'left' },
-      { title: 'FMT', align: 'right' },
-      { title: 'PROT', align: 'left' },
-      { title: 'LOCK', align: 'left' },
-    ],
-    entries.map((entry) => {
-      const { parent } = entry;
-      const from =
-        parent &&
-        [parent.pool, parent.pool_namespace, parent.image].filter((part) => part !== '').join('/');
-      return [
-        entry.snapshot === undefined ? entry.image : `${entry.image}@${entry.snapshot}`,
-        formatSize(entry.size),
-        parent ? `${from}@${parent.snapshot}` : '',
-        '2',
-        entry.protected === 'true' ? 'yes' : '',
-        entry.lock_type === 'exclusive' ? 'excl' : entry.lock_type === 'shared' ? 'shr' : '',
-      ];
-    }),
-  );
-}
-
-async function info(
-  context: CommandContext,
-  [specText]: [string | undefined],
-  options: GlobalOptions & FormatOptions & { imageId?: string },
-): Promise<void> {
-  const spec =
-    options.imageId === undefined
-      ? context.imageSpec(specText, options)
-      : { ...context.poolSpec(undefined, options), id: options.imageId };
+const info: Action<ImageOptions & FormatOptions & { imageId?: string }> = async (
+  context,
+  args,
+  options,
+) => {
+  const byId = options.imageId;
+  const [text, rest] = byId === undefined ? takeArgument(args, options.image) : [undefined, args];
+  takeNoMore(rest);
+  const spec: ImageSpec & PoolSpec =
+    byId === undefined
+      ? imageSpec(text, options, { snapshot: true })
+      : { ...poolSpec(undefined, options), id: byId };
   await context.withClient(options, async ({ client }) => {
-    await openPool(client, spec.pool, spec.namespace);
-    const label = 'name' in spec ? spec.name : spec.id;
-    const image = await step(`error opening image ${label}`, imageInfo(client, spec));
-    const snap = 'snap' in spec ? spec.snap : undefined;
+    await openPool(client, spec);
+    const image = await imageInfo(client, spec).catch((error: unknown) =>
+      explainOpenFailure(client, spec, error),
+    );
     context.print(
-      options.format === 'json' ? formatJson(infoJson(image), options) : infoText(image, snap),
+      options.format === 'json' ? formatJson(infoJson(image), options) : infoText(image, spec.snap),
     );
   });
+};
+
+/** Tells a missing snapshot from a missing image. */
+async function explainOpenFailure(
+  client: RadosClient,
+  spec: ImageSpec,
+  error: unknown,
+): Promise<never> {
+  const label = spec.name ?? `with id ${spec.id}`;
+  if (spec.snap !== undefined && isRadosError(error, 'ENOENT')) {
+    const { snap: _, ...head } = spec;
+    await step(`error opening image ${label}`, openHeader(client, head, { readOnly: true }));
+    throw new CommandError(2, 'error setting snapshot context: (2) No such file or directory');
+  }
+  throw commandError(`error opening image ${label}`, error);
 }
 
-/** The fields of `rbd info --format json`, in its order. */
-export function infoJson(image: ImageInfo): Record<string, unknown> {
-  return {
-    ...(image.name === undefined ? {} : { name: image.name }),
-    id: image.id,
-    size: image.size,
-    objects: image.objects,
-    order: image.order,
-    object_size: image.objectSize,
-    snapshot_count: image.snapshotCount,
-    ...(image.dataPool === undefined ? {} : { data_pool: image.dataPool }),
-    block_name_prefix: image.blockNamePrefix,
-    format: image.format,
-    features: image.features,
-    op_features: image.opFeatures,
-    flags: image.flags,
-    create_timestamp: formatTime(image.createTimestamp),
-    access_timestamp: formatTime(image.accessTimestamp),
-    modify_timestamp: formatTime(image.modifyTimestamp),
-    ...(image.protected === undefined ? {} : { protected: String(image.protected) }),
-    ...(image.snapshotLimit === undefined ? {} : { snapshot_limit: image.snapshotLimit }),
-    ...(image.parent === undefined
-      ? {}
-      : {
-          parent: {
-            pool: image.parent.pool,
-            pool_namespace: image.parent.poolNamespace,
-            image: image.parent.image,
-            id: image.parent.id,
-            snapshot: image.parent.snapshot,
-            trash: image.parent.trash,
-            overlap: image.parent.overlap,
-          },
-        }),
-    ...(image.stripeUnit === undefined
-      ? {}
-      : { stripe_unit: image.stripeUnit, stripe_count: image.stripeCount }),
-  };
-}
-
-function infoText(image: ImageInfo, snap: string | undefined): string {
-  const name = `${image.name ?? ''}${snap === undefined ? '' : `@${snap}`}`;
-  const { parent } = image;
-  const lines = [
-    `size ${formatSize(image.size)} in ${image.objects} objects`,
-    `order ${image.order} (${formatSize(image.objectSize)} objects)`,
-    `snapshot_count: ${image.snapshotCount}`,
-    `id: ${image.id}`,
-    ...(image.dataPool === undefined ? [] : [`data_pool: ${image.dataPool}`]),
-    `block_name_prefix: ${image.blockNamePrefix}`,
-    `format: ${image.format}`,
-    `features: ${image.features.join(', ')}`,
-    `op_features: ${image.opFeatures.join(', ')}`,
-    `flags: ${image.flags.join(', ')}`,
-    `create_timestamp: ${formatTime(image.createTimestamp)}`,
-    `access_timestamp: ${formatTime(image.accessTimestamp)}`,
-    `modify_timestamp: ${formatTime(image.modifyTimestamp)}`,
-    ...(image.protected === undefined ? [] : [`protected: ${image.protected ? 'True' : 'False'}`]),
-    ...(image.snapshotLimit === undefined ? [] : [`snapshot_limit: ${image.snapshotLimit}`]),
-    ...(parent === undefined
-      ? []
-      : [
-          `parent: ${[parent.pool, parent.poolNamespace, parent.image].filter((part) => part !== '').join('/')}@${parent.snapshot}`,
-          `overlap: ${formatSize(parent.overlap)}`,
-        ]),
-    ...(image.stripeUnit === undefined
-      ? []
-      : [`stripe unit: ${formatSize(image.stripeUnit)}`, `stripe count: ${image.stripeCount}`]),
-  ];
-  return `rbd image '${name}':\n${lines.map((line) => `\t${line}\n`).join('')}`;
-}
-
-async function remove(
-  context: CommandContext,
-  [specText]: [string | undefined],
-  options: GlobalOptions,
-): Promise<void> {
-  const spec = context.imageSpec(specText, options);
+const remove: Action<ImageOptions> = async (context, args, options) => {
+  const [text, rest] = takeArgument(args, options.image);
+  takeNoMore(rest);
+  const spec = imageSpec(text, options);
   await context.withClient(options, async ({ client }) => {
-    await openPool(client, spec.pool, spec.namespace);
+    await openPool(client, spec);
     try {
       await context
         .progress('Removing image', options)
@@ -336,7 +268,7 @@ async function remove(
       throw removalError(error);
     }
   });
-}
+};
 
 function removalError(error: unknown): CommandError {
   if (isRadosError(error, 'ENOTEMPTY')) {
@@ -356,47 +288,65 @@ function removalError(error: unknown): CommandError {
   return commandError('delete error', error);
 }
 
-async function rename(
-  context: CommandContext,
-  [from, to]: [string, string],
-  options: GlobalOptions,
-): Promise<void> {
-  const source = context.imageSpec(from, options);
-  const target = context.imageSpec(to, {
-    ...options,
-    pool: source.pool,
-    namespace: source.namespace,
-  });
-  if (source.pool !== target.pool || source.namespace !== target.namespace) {
-    throw new CommandError(22, 'mv/rename across pools not supported');
-  }
+const rename: Action<ImageOptions & { dest?: string }> = async (context, args, options) => {
+  const [from, afterSource] = takeArgument(args, options.image);
+  const source = imageSpec(from, options);
+  const [to, rest] = takeArgument(afterSource, options.dest);
+  takeNoMore(rest);
+  // The new name is within the image's own pool and namespace unless it says otherwise.
+  const place = { ...options, pool: source.pool, namespace: source.namespace };
+  const target = imageSpec(to, place, { which: 'destination ' });
+  if (source.pool !== target.pool) throw acrossError('pool', source.pool, target.pool);
+  if (source.namespace !== target.namespace)
+    throw acrossError('namespace', source.namespace, target.namespace);
   await context.withClient(options, async ({ client }) => {
-    const ioctx = await openPool(client, source.pool, source.namespace);
+    const ioctx = await openPool(client, source);
     await step('rename error', renameImage(ioctx, source.name, target.name));
   });
+};
+
+function acrossError(what: string, from: string, to: string): CommandError {
+  return new CommandError(
+    22,
+    `mv/rename across ${what}s not supported\nsource ${what}: ${from} dest ${what}: ${to}`,
+  );
 }
 
-async function resize(
-  context: CommandContext,
-  [specText]: [string | undefined],
-  options: GlobalOptions & { size: number; allowShrink?: boolean },
-): Promise<void> {
-  const spec = context.imageSpec(specText, options);
+const resize: Action<ImageOptions & { size?: number; allowShrink?: boolean }> = async (
+  context,
+  args,
+  options,
+) => {
+  const [text, rest] = takeArgument(args, options.image);
+  takeNoMore(rest);
+  const spec = imageSpec(text, options);
+  const size = requireSize(options.size);
   await context.withClient(options, async ({ client }) => {
-    await openPool(client, spec.pool, spec.namespace);
+    await openPool(client, spec);
     await using image = await step(`error opening image ${spec.name}`, Image.open(client, spec));
-    if (options.size < image.size && !options.allowShrink) {
+    if (size === image.size) throw new CommandError(22, 'new size is equal to original size ');
+    if (size < image.size && !options.allowShrink) {
       throw new CommandError(22, 'shrinking an image is only allowed with the --allow-shrink flag');
     }
+    const { signal } = context;
     const resized = context
       .progress('Resizing image', options)
-      .over((onProgress) =>
-        image.resize(options.size, { allowShrink: true, onProgress, signal: context.signal }),
-      );
+      .over((onProgress) => image.resize(size, { allowShrink: true, onProgress, signal }));
     await step('resize error', resized);
   });
-}
+};
 
-export function openPool(client: RadosClient, pool: string, namespace = '') {
-  return step(`error opening pool '${pool}'`, client.ioctx(pool, namespace));
+/** The pool, in a namespace that exists: what commands on images begin with. */
+export async function openPool(
+  client: RadosClient,
+  { pool, namespace }: { pool: string; namespace?: string },
+): Promise<IoContext> {
+  const ioctx = await step(`error opening pool '${pool}'`, client.ioctx(pool, namespace ?? ''));
+  try {
+    await assertNamespace(ioctx);
+  } catch (error) {
+    if (!isRadosError(error, 'ENOENT')) throw commandError('error checking namespace', error);
+    throw new CommandError(2, `namespace '${namespace}' does not exist.`, { cause: error });
+  }
+  return ioctx;
 }

@@ -1,131 +1,151 @@
-/** import and export: whole images to and from files and pipes. */
+/** import and export: whole images from and to files and pipes. */
 
-import { type FileHandle, open, rm, stat } from 'node:fs/promises';
 import { once } from 'node:events';
+import { createReadStream, type ReadStream } from 'node:fs';
+import { type FileHandle, open, rm } from 'node:fs/promises';
+import { addAbortSignal, type Readable } from 'node:stream';
 import { isRadosError, RadosError } from '../../base/errors.js';
 import type { Cluster } from '../../block/cluster.js';
 import type { BlockDevice } from '../../block/device.js';
 import { createWriteStream, readExtents } from '../../block/streams.js';
 import { formatImageSpec, type NamedImageSpec } from '../../rbd/spec.js';
 import {
-  addImageOptions,
-  addProgressOptions,
-  type CommandContext,
-  type GlobalOptions,
-} from '../context.js';
-import { CommandError, commandError, step } from '../errors.js';
-import type { Register } from '../program.js';
+  addSnapshotArgument,
+  type ImageOptions,
+  imageSpec,
+  takeArgument,
+  takeNoMore,
+} from '../arguments.js';
+import { addProgressOptions, type CommandContext } from '../context.js';
+import { mapImage, reachPool } from '../devices.js';
+import { CommandError, commandError, invalid, step } from '../errors.js';
+import { type Action, HELP_GROUPS, type Register } from '../command.js';
 import type { ProgressLine } from '../progress.js';
 import { parseSize } from '../sizes.js';
 import { addLayoutOptions, type LayoutOptions, layoutOf } from './images.js';
 
+const MIB = 1024 * 1024;
+/** Zeroes are left out of files in blocks of this size, as file systems have them. */
 const SPARSE_SIZE = 4096;
-const CHUNK_BYTES = 4 * 1024 * 1024;
+const CHUNK_BYTES = 4 * MIB;
 const CONCURRENCY = 4;
 
+const EXPORT_EXAMPLES = `
+Examples:
+  linger export rbd/vm1 vm1.img
+  linger export rbd/vm1@monday - | zstd > vm1.img.zst
+`;
+
+const IMPORT_EXAMPLES = `
+Examples:
+  linger import debian.raw rbd/vm1
+  qemu-img convert -O raw debian.qcow2 /dev/stdout | linger import - rbd/vm1
+  linger import --stripe-unit 64K --stripe-count 4 disk.img rbd/striped
+`;
+
 export const registerTransferCommands: Register = (program, run) => {
-  addProgressOptions(addImageOptions(program.command('export')))
-    .summary('Export an image to a file ("-": stdout).')
-    .argument('[image-spec]', '[pool/[namespace/]]image[@snap]')
-    .argument('[path]')
-    .option('--export-format <format>', 'only 1: the bytes of the image', formatOne, 1)
+  program.commandsGroup(HELP_GROUPS.data);
+  addProgressOptions(addSnapshotArgument(program.command('export')))
+    .summary('Export an image to a file or a pipe.')
+    .argument('[path]', 'new file, or "-" for stdout')
+    .option('--path <path>', 'file, in place of the argument')
+    .option('--export-format <format>', '1, the plain bytes, is all there is', formatOne)
+    .addHelpText('after', EXPORT_EXAMPLES)
     .action(run(exportImage));
-  addProgressOptions(addLayoutOptions(addImageOptions(program.command('import'))))
-    .summary('Import an image from a file ("-": stdin).')
-    .argument('[path]')
-    .argument('[image-spec]', '[pool/[namespace/]]image')
-    .option('--dest <image>', 'image name')
+  addProgressOptions(addLayoutOptions(program.command('import')))
+    .summary('Import an image from a file or a pipe.')
+    .argument('[path]', 'file, or "-" for stdin')
+    .argument('[dest-image-spec]', '[pool/[namespace/]]image (default: the name of the file)')
+    .option('--path <path>', 'file, in place of the argument')
+    .option('--dest <image>', 'image, in place of the argument')
+    .option('--dest-pool <pool>', 'pool of the image')
+    .option('--dest-namespace <namespace>', 'namespace of the image')
+    .option('--image <image>', 'the same as --dest')
     .option(
       '--sparse-size <size>',
-      'do not write runs of zeros of this size',
+      'leave out runs of zeroes of this size (default: 4K; 0 writes all)',
       (text) => parseSize(text, 'B'),
-      SPARSE_SIZE,
     )
-    .option('--export-format <format>', 'only 1: the bytes of the image', formatOne, 1)
+    .option('--export-format <format>', '1, the plain bytes, is all there is', formatOne)
+    .addHelpText('after', IMPORT_EXAMPLES)
     .action(run(importImage));
 };
 
 function formatOne(text: string): 1 {
   if (text === '1') return 1;
-  throw new CommandError(95, `export format ${text} is not supported: only 1 is`);
+  throw invalid(text === '2' ? 'format 2 is not supported yet' : `'${text}' is no format`);
+}
+
+function requirePath(path: string | undefined): string {
+  if (path === undefined) throw new CommandError(22, 'path was not specified');
+  return path;
 }
 
 // ---- export ----
 
-async function exportImage(
-  context: CommandContext,
-  [specText, path]: [string | undefined, string | undefined],
-  options: GlobalOptions,
-): Promise<void> {
-  const spec = context.imageSpec(specText, options);
-  const target = path ?? spec.name;
+const exportImage: Action<ImageOptions & { path?: string }> = async (context, args, options) => {
+  const [text, afterImage] = takeArgument(args, options.image);
+  const spec = imageSpec(text, options, { snapshot: true });
+  const [path, rest] = takeArgument(afterImage, options.path);
+  takeNoMore(rest);
+  const target = requirePath(path);
   await context.withCluster(options, async (cluster) => {
-    const device = await step(
-      `error opening image ${spec.name}`,
-      cluster.map(formatImageSpec(spec), { readOnly: true }),
-    );
-    const progress = context.progress(
-      'Exporting image',
-      target === '-' ? { ...options, progress: false } : options,
-    );
-    await step(
-      'export error',
-      target === '-' ? toStdout(context, device) : toFile(context, device, target, progress),
-    );
+    const device = await mapImage(cluster, spec, { readOnly: true, signal: context.signal });
+    const progress = context.progress('Exporting image', options);
+    const exporting = target === '-' ? toStdout : toFile;
+    await step('export error', exporting(context, device, progress, target));
   });
-}
+};
 
-async function toStdout(context: CommandContext, device: BlockDevice): Promise<void> {
-  const { stdout } = context.streams;
-  const closed = once(stdout, 'error', { signal: context.signal }).then(([error]) => {
-    throw error;
-  });
+async function toStdout(
+  context: CommandContext,
+  device: BlockDevice,
+  progress: ProgressLine,
+): Promise<void> {
+  const { streams, signal } = context;
+  const { stdout } = streams;
+  const closed = once(stdout, 'error', { signal }).then(([error]) =>
+    Promise.reject(error as Error),
+  );
   closed.catch(() => {});
-  for await (const { data } of readExtents(device, ahead(context))) {
-    if (!stdout.write(data))
-      await Promise.race([once(stdout, 'drain', { signal: context.signal }), closed]);
-  }
+  await progress.over(async (update) => {
+    for await (const { offset, data } of readExtents(device, ahead(context))) {
+      if (!stdout.write(data)) await Promise.race([once(stdout, 'drain', { signal }), closed]);
+      update(offset + data.length, device.size);
+    }
+    // The reader may still leave before it has read what is in the stream's buffer.
+    await Promise.race([new Promise((resolve) => stdout.write('', resolve)), closed]);
+  });
 }
 
-/** Runs of zeros become holes. A file that this command made is removed again when it fails. */
+/** Runs of zeroes become holes. The file is removed again when it cannot be completed. */
 async function toFile(
   context: CommandContext,
   device: BlockDevice,
-  path: string,
   progress: ProgressLine,
+  path: string,
 ): Promise<void> {
-  const { file, created } = await openOutput(path);
+  // As `rbd`: nothing that exists is overwritten.
+  const file = await open(path, 'wx');
   try {
     await progress.over(async (update) => {
-      await file.truncate(0);
-      await file.truncate(device.size);
-      for await (const { offset, data } of readExtents(device, {
-        ...ahead(context),
-        skipZeroBlocks: SPARSE_SIZE,
-      })) {
+      const options = { ...ahead(context), skipZeroBlocks: SPARSE_SIZE };
+      for await (const { offset, data } of readExtents(device, options)) {
         await writeFully(file, data, offset);
         update(offset + data.length, device.size);
       }
+      await file.truncate(device.size);
+      await file.close();
     });
-    await file.close();
   } catch (error) {
     await file.close().catch(() => {});
-    if (created) await rm(path, { force: true });
+    await rm(path, { force: true });
     throw error;
   }
 }
 
 function ahead({ signal }: CommandContext) {
   return { chunkBytes: CHUNK_BYTES, concurrency: CONCURRENCY, signal };
-}
-
-/** As `rbd export`: an existing file is refused, a device is written to. */
-async function openOutput(path: string): Promise<{ file: FileHandle; created: boolean }> {
-  const existing = await stat(path).catch(() => undefined);
-  if (existing && (existing.isBlockDevice() || existing.isCharacterDevice())) {
-    return { file: await open(path, 'r+'), created: false };
-  }
-  return { file: await open(path, 'wx'), created: true };
 }
 
 async function writeFully(file: FileHandle, data: Uint8Array, offset: number): Promise<void> {
@@ -137,141 +157,108 @@ async function writeFully(file: FileHandle, data: Uint8Array, offset: number): P
 
 // ---- import ----
 
-interface ImportOptions extends GlobalOptions, LayoutOptions {
+interface ImportOptions extends ImageOptions, LayoutOptions {
+  path?: string;
   dest?: string;
-  sparseSize: number;
+  destPool?: string;
+  destNamespace?: string;
+  sparseSize?: number;
 }
 
-async function importImage(
-  context: CommandContext,
-  [path, specText]: [string | undefined, string | undefined],
-  options: ImportOptions,
-): Promise<void> {
-  if (path === undefined) throw new CommandError(22, 'path was not specified');
-  const name = specText ?? options.dest ?? options.image ?? path.slice(path.lastIndexOf('/') + 1);
-  const spec = context.imageSpec(name, options);
-  await context.withCluster(options, (cluster) =>
-    path === '-'
-      ? fromStdin(context, cluster, spec, options)
-      : fromFile(context, cluster, spec, path, options),
-  );
+/** Where the bytes come from. Without a size they are read to their end. */
+interface Source {
+  size: number | undefined;
+  bytes: Readable;
+  close(): Promise<void>;
 }
 
-async function fromFile(
-  context: CommandContext,
-  cluster: Cluster,
-  spec: NamedImageSpec,
-  path: string,
-  options: ImportOptions,
-): Promise<void> {
-  const file = await step(`error opening ${path}`, open(path, 'r'));
+const importImage: Action<ImportOptions> = async (context, args, options) => {
+  const [path, afterPath] = takeArgument(args, options.path);
+  const from = requirePath(path);
+  const [dest, rest] = takeArgument(afterPath, options.dest ?? options.image);
+  takeNoMore(rest);
+  const spec = imageSpec(dest ?? nameOf(from), destinationOf(options), { which: 'destination ' });
+  const source = await openSource(context, from);
   try {
-    const info = await file.stat();
-    if (info.isDirectory())
-      throw commandError(`cannot import ${path}`, new RadosError('EISDIR', 'a directory'));
-    const size = info.isBlockDevice() ? await deviceSize(file) : info.size;
-    await withNewImage(context, cluster, spec, size, options, async (device) => {
-      const writer = createWriteStream(device, writeOptions(context, options));
-      const progress = context.progress('Importing image', options);
-      await progress.over(async (update) => {
-        for (let at = 0; at < size; ) {
-          const chunk = Buffer.allocUnsafe(Math.min(CHUNK_BYTES, size - at));
-          const { bytesRead } = await file.read(chunk, 0, chunk.length, at);
-          if (bytesRead === 0) break;
-          await write(writer, chunk.subarray(0, bytesRead));
-          at += bytesRead;
-          update(at, size);
-        }
-        await end(writer);
-      });
+    await context.withCluster(options, async (cluster) => {
+      await reachPool(cluster, spec);
+      await step('import failed', importFrom(context, cluster, { source, spec, options }));
     });
   } finally {
-    await file.close();
+    await source.close();
   }
+};
+
+function nameOf(path: string): string | undefined {
+  return path === '-' ? undefined : path.slice(path.lastIndexOf('/') + 1);
 }
 
-/** The size is known at the end only: the image grows ahead of the data, and is cut at the end. */
-async function fromStdin(
-  context: CommandContext,
-  cluster: Cluster,
-  spec: NamedImageSpec,
-  options: ImportOptions,
-): Promise<void> {
-  const first = CHUNK_BYTES;
-  await withNewImage(context, cluster, spec, first, options, async (device) => {
-    const writer = createWriteStream(device, writeOptions(context, options));
-    let size = 0;
-    for await (const chunk of context.streams.stdin) {
-      context.signal.throwIfAborted();
-      const bytes = chunk as Buffer;
-      if (size + bytes.length > device.size)
-        await device.resize(Math.max(device.size * 2, size + bytes.length));
-      await write(writer, bytes);
-      size += bytes.length;
-    }
-    await end(writer);
-    await device.resize(size);
-  });
-}
-
-function writeOptions({ signal }: CommandContext, { sparseSize }: ImportOptions) {
+function destinationOf(options: ImportOptions): ImageOptions {
+  const { destPool, destNamespace } = options;
   return {
-    chunkBytes: CHUNK_BYTES,
-    concurrency: CONCURRENCY,
-    signal,
-    ...(sparseSize > 0 ? { skipZeroBlocks: sparseSize } : {}),
+    ...options,
+    ...(destPool === undefined ? {} : { pool: destPool }),
+    ...(destNamespace === undefined ? {} : { namespace: destNamespace }),
   };
 }
 
-function write(writer: ReturnType<typeof createWriteStream>, bytes: Uint8Array): Promise<void> {
-  return new Promise((resolve, reject) => {
-    writer.write(bytes, (error) => (error ? reject(error) : resolve()));
-  });
-}
-
-function end(writer: ReturnType<typeof createWriteStream>): Promise<void> {
-  return new Promise((resolve, reject) => {
-    writer.once('error', reject);
-    writer.end(() => resolve());
-  });
-}
-
-/** Creates the image and maps it; it is removed again when the import does not come to its end. */
-async function withNewImage(
-  context: CommandContext,
-  cluster: Cluster,
-  spec: NamedImageSpec,
-  size: number,
-  options: ImportOptions,
-  fill: (device: BlockDevice) => Promise<void>,
-): Promise<void> {
-  const { images } = cluster.pool(spec.pool, spec.namespace);
-  const signal = context.signal;
-  await step(
-    'image creation failed',
-    images.create(spec.name, { size, ...layoutOf(options), signal }),
-  );
-  try {
-    await using device = await cluster.map(formatImageSpec(spec));
-    await fill(device);
-  } catch (error) {
-    await images.remove(spec.name).catch((failure: unknown) => {
-      if (!isRadosError(failure, 'ENOENT'))
-        context.note(`linger: the unfinished image ${spec.name} could not be removed\n`);
-    });
+async function openSource(context: CommandContext, path: string): Promise<Source> {
+  if (path === '-') {
+    return { size: undefined, bytes: context.streams.stdin, close: () => Promise.resolve() };
+  }
+  const file = await open(path, 'r').catch((error: unknown) => {
+    context.note(`linger: error opening ${path}\n`);
     throw commandError('import failed', error);
+  });
+  try {
+    const info = await file.stat();
+    if (info.isDirectory()) {
+      context.note('linger: cannot import a directory\n');
+      throw commandError('import failed', new RadosError('EISDIR', '(21) Is a directory'));
+    }
+    const size = info.isFile() ? info.size : info.isFIFO() ? undefined : await deviceSize(file);
+    return streamSource(file, size);
+  } catch (error) {
+    await file.close();
+    throw error;
   }
 }
 
+function streamSource(file: FileHandle, size: number | undefined): Source {
+  const bytes: ReadStream = createReadStream('', {
+    fd: file,
+    autoClose: false,
+    highWaterMark: MIB,
+    // Up to the size that the image is made for, should the file grow.
+    ...(size === undefined ? {} : { start: 0, end: Math.max(0, size - 1) }),
+  });
+  return {
+    size,
+    bytes,
+    async close() {
+      bytes.destroy();
+      await file.close();
+    },
+  };
+}
+
+/** A block device's stat has size 0: the end is found by reading at ever later places. */
 async function deviceSize(file: FileHandle): Promise<number> {
-  // A block device's stat has size 0: the end is found by reading at ever later places.
-  const readable = async (at: number) =>
-    (await file.read(Buffer.alloc(1), 0, 1, at)).bytesRead === 1;
+  const readable = async (at: number) => {
+    const { bytesRead } = await file
+      .read(Buffer.alloc(1), 0, 1, at)
+      .catch(() => ({ bytesRead: 0 }));
+    return bytesRead === 1;
+  };
   let low = 0;
   let high = 512;
-  while (await readable(high)) {
+  // What goes on for ever, such as /dev/zero, is no image.
+  for (; await readable(high); high *= 2) {
+    if (high > 2 ** 50) throw new CommandError(25, 'unable to get size of file/block device');
     low = high;
-    high *= 2;
+  }
+  if (low === 0 && !(await readable(0))) {
+    throw new CommandError(25, 'unable to get size of file/block device');
   }
   while (high - low > 1) {
     const middle = Math.floor((low + high) / 2);
@@ -279,4 +266,86 @@ async function deviceSize(file: FileHandle): Promise<number> {
     else high = middle;
   }
   return high;
+}
+
+/** Creates the image and fills it; it is removed again when the import does not come to its end. */
+async function importFrom(
+  context: CommandContext,
+  cluster: Cluster,
+  { source, spec, options }: { source: Source; spec: NamedImageSpec; options: ImportOptions },
+): Promise<void> {
+  const { images } = cluster.pool(spec.pool, spec.namespace);
+  await context.progress('Importing image', options).over(async (update) => {
+    // Not to be interrupted: half of an image could not be removed by its name.
+    await images
+      .create(spec.name, { size: source.size ?? CHUNK_BYTES, ...layoutOf(options) })
+      .catch((error: unknown) => {
+        context.note('linger: image creation failed\n');
+        throw error;
+      });
+    try {
+      context.signal.throwIfAborted();
+      await using device = await cluster.map(formatImageSpec(spec));
+      await fill(context, device, { source, update, sparseSize: options.sparseSize });
+    } catch (error) {
+      await removeUnfinished(context, images, spec.name);
+      throw error;
+    }
+  });
+}
+
+/** Copies the source. Of unknown size, it makes the image grow ahead of the data, and cuts it at the end. */
+async function fill(
+  { signal }: CommandContext,
+  device: BlockDevice,
+  {
+    source,
+    update,
+    sparseSize = SPARSE_SIZE,
+  }: {
+    source: Source;
+    update: (done: number, total: number) => void;
+    sparseSize: number | undefined;
+  },
+): Promise<void> {
+  const writer = createWriteStream(device, {
+    chunkBytes: CHUNK_BYTES,
+    concurrency: CONCURRENCY,
+    signal,
+    ...(sparseSize > 0 ? { skipZeroBlocks: sparseSize } : {}),
+  });
+  let size = 0;
+  addAbortSignal(signal, source.bytes);
+  for await (const chunk of source.bytes) {
+    const bytes = chunk as Buffer;
+    if (size + bytes.length > device.size) {
+      await device.resize(Math.max(device.size * 2, size + bytes.length));
+    }
+    await new Promise<void>((resolve, reject) => {
+      writer.write(bytes, (error) => (error ? reject(error) : resolve()));
+    });
+    size += bytes.length;
+    // The end of a pipe is not known before it comes.
+    if (source.size !== undefined) update(size, source.size);
+  }
+  await new Promise<void>((resolve, reject) => {
+    writer.once('error', reject);
+    writer.end(() => resolve());
+  });
+  // A file may have been cut while it was read: what is missing reads as zeroes, as it does in `rbd`'s import.
+  if (source.size === undefined && size !== device.size) await device.resize(size);
+}
+
+async function removeUnfinished(
+  context: CommandContext,
+  images: { remove(name: string): Promise<void> },
+  name: string,
+): Promise<void> {
+  try {
+    await images.remove(name);
+  } catch (error) {
+    if (isRadosError(error, 'ENOENT')) return;
+    const { message } = commandError(`the unfinished image ${name} could not be removed`, error);
+    context.note(`linger: ${message}\n`);
+  }
 }

@@ -1,0 +1,172 @@
+/**
+ * The process that runs an embedded cluster: in the foreground, or as a child that outlives the command that started it.
+ *
+ *     linger cluster start        child: linger cluster start --foreground --child
+ *            |--- fork, IPC --------->|
+ *            |                        | claims DIR, starts the cluster
+ *            |<-- ready | failed -----|
+ *          exits                      | lets go of the channel; serves until SIGTERM
+ *
+ * While the channel is open the child ends with its parent, however that goes: a cluster that nobody waits for any more
+ * does not come to life.
+ */
+
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { open, rm, stat } from 'node:fs/promises';
+import { packageFile } from '../base/paths.js';
+import { EmbeddedCluster } from '../cluster/embedded-cluster.js';
+import type { LogLevel } from '../base/log.js';
+import {
+  alreadyRunning,
+  type ClusterDirectory,
+  type ClusterRecord,
+  isRunning,
+} from './cluster-record.js';
+import type { CommandContext } from './context.js';
+import { CommandError, commandError, Interrupt } from './errors.js';
+
+export interface ClusterStart {
+  osds: number;
+  size: number;
+  host: string;
+  port: number;
+  auth: 'cephx' | 'none';
+  pools: readonly string[];
+  logLevel: LogLevel;
+}
+
+type Report =
+  | { kind: 'ready'; record: ClusterRecord }
+  | { kind: 'failed'; message: string; exitCode: number };
+
+/** Serves until the process is told to end. SIGTERM, which is how `stop` ends it, is success. */
+export async function serveCluster(
+  context: CommandContext,
+  directory: ClusterDirectory,
+  start: ClusterStart,
+  onReady: (record: ClusterRecord) => void,
+): Promise<void> {
+  const { osds, size, auth, host, port, pools, logLevel } = start;
+  await directory.create();
+  const claimed = await directory.claim({
+    conf: directory.confPath,
+    keyring: directory.keyringPath,
+    osds,
+    size,
+    auth,
+  });
+  try {
+    const log = { level: logLevel };
+    const starting = EmbeddedCluster.start({
+      dir: directory.path,
+      osds,
+      size,
+      auth,
+      host,
+      port,
+      pools,
+      log,
+    });
+    await using cluster = await starting.catch((error: unknown) => {
+      // Options that make no sense: the directory's name, mostly.
+      if (error instanceof TypeError || error instanceof RangeError) {
+        throw new CommandError(22, error.message, { cause: error });
+      }
+      throw commandError('cannot start the cluster', error);
+    });
+    context.signal.throwIfAborted();
+    const { fsid, monHost } = cluster;
+    const record: ClusterRecord = { ...claimed, state: 'ready', fsid, monHost };
+    await directory.publish(record);
+    onReady(record);
+    // Until the interrupt, with which this rejects.
+    const failure = await context.interruptible(cluster.ended);
+    throw commandError('the cluster ended', failure ?? new Error('nobody asked it to'));
+  } catch (error) {
+    if (!(error instanceof Interrupt && error.signal === 'SIGTERM')) throw error;
+  } finally {
+    await directory.clear();
+  }
+}
+
+/** The child's side of the channel. */
+export async function serveAsChild(
+  context: CommandContext,
+  directory: ClusterDirectory,
+  start: ClusterStart,
+): Promise<void> {
+  const orphaned = () => process.kill(process.pid, 'SIGTERM');
+  process.once('disconnect', orphaned);
+  const report = (message: Report) => {
+    process.off('disconnect', orphaned);
+    if (process.connected) process.send?.(message, () => process.connected && process.disconnect());
+  };
+  try {
+    await serveCluster(context, directory, start, (record) => report({ kind: 'ready', record }));
+  } catch (error) {
+    const { message, exitCode } = commandError('error', error);
+    report({ kind: 'failed', message, exitCode });
+    throw error;
+  }
+}
+
+/** Starts the child and resolves when its cluster is ready; then it no longer depends on this process. */
+export async function startInBackground(
+  context: CommandContext,
+  directory: ClusterDirectory,
+  args: readonly string[],
+): Promise<ClusterRecord> {
+  await directory.create();
+  const running = await directory.read();
+  if (running && (await isRunning(running))) throw alreadyRunning(directory.path, running);
+  const log = await open(directory.logPath, 'w').catch((error: unknown) => {
+    throw commandError(`cannot write to ${directory.path}`, error);
+  });
+  let child: ChildProcess;
+  try {
+    child = spawn(
+      process.execPath,
+      [packageFile('dist/src/cli/main.js'), 'cluster', 'start', ...args, '--foreground', '--child'],
+      // Not in the caller's directory, which somebody may want to remove.
+      { cwd: directory.path, detached: true, stdio: ['ignore', log.fd, log.fd, 'ipc'] },
+    );
+  } finally {
+    await log.close();
+  }
+  const ended = once(child, 'exit');
+  try {
+    const report = await context.interruptible(firstReport(child, directory));
+    if (report.kind === 'failed') throw new CommandError(report.exitCode, report.message);
+    child.unref();
+    if (child.connected) child.disconnect();
+    return report.record;
+  } catch (error) {
+    if (child.exitCode === null && child.signalCode === null) {
+      child.kill('SIGTERM');
+      await ended;
+    }
+    await removeIfEmpty(directory.logPath);
+    throw error;
+  }
+}
+
+function firstReport(child: ChildProcess, directory: ClusterDirectory): Promise<Report> {
+  return new Promise((resolve, reject) => {
+    child.once('message', (message) => resolve(message as Report));
+    child.once('error', (error) => reject(commandError('cannot start the cluster', error)));
+    child.once('exit', (code, signal) => {
+      const log = readFileSync(directory.logPath, 'utf8').trim();
+      const how = signal ?? `code ${code}`;
+      reject(
+        new CommandError(5, `the cluster's process ended with ${how} before it was ready\n${log}`),
+      );
+    });
+  });
+}
+
+export async function removeIfEmpty(path: string): Promise<void> {
+  const info = await stat(path).catch(() => undefined);
+  if (info?.size === 0) await rm(path, { force: true });
+}

@@ -1,0 +1,154 @@
+/**
+ * `DIR/cluster.json`: which process runs the embedded cluster of a directory.
+ *
+ * It is there from before the cluster starts until after it has stopped. Linked into place with its owner already
+ * written, so that of two processes that start a cluster in one directory one finds out.
+ */
+
+import { link, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { toRadosError } from '../base/errors.js';
+import { CommandError, commandError } from './errors.js';
+
+export interface ClusterRecord {
+  /** `starting` until clients are served. */
+  state: 'starting' | 'ready';
+  pid: number;
+  /** When the process began, as the system counts it: a later process with the same pid began later. */
+  began: string;
+  fsid?: string;
+  monHost?: string;
+  conf: string;
+  keyring: string;
+  osds: number;
+  size: number;
+  auth: string;
+}
+
+export class ClusterDirectory {
+  /** Absolute. */
+  readonly path: string;
+  readonly confPath: string;
+  readonly keyringPath: string;
+  /** What the background process prints. */
+  readonly logPath: string;
+  readonly #recordPath: string;
+
+  constructor(path: string) {
+    this.path = resolve(path);
+    this.confPath = join(this.path, 'ceph.conf');
+    this.keyringPath = join(this.path, 'keyring');
+    this.logPath = join(this.path, 'cluster.log');
+    this.#recordPath = join(this.path, 'cluster.json');
+  }
+
+  async create(): Promise<void> {
+    try {
+      await mkdir(this.path, { recursive: true });
+    } catch (error) {
+      throw commandError(`cannot create ${this.path}`, error);
+    }
+  }
+
+  /** Undefined when no cluster was started here, or when it was stopped. */
+  async read(): Promise<ClusterRecord | undefined> {
+    let text: string;
+    try {
+      text = await readFile(this.#recordPath, 'utf8');
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+      throw commandError(`cannot read ${this.#recordPath}`, toRadosError(error));
+    }
+    const record = parseRecord(text);
+    if (!record) throw new CommandError(22, `${this.#recordPath} does not describe a cluster`);
+    return record;
+  }
+
+  /** Makes this process the directory's. EEXIST: another one runs a cluster here. */
+  async claim(record: Omit<ClusterRecord, 'state' | 'pid' | 'began'>): Promise<ClusterRecord> {
+    const own: ClusterRecord = {
+      state: 'starting',
+      pid: process.pid,
+      began: await processBegan(process.pid),
+      ...record,
+    };
+    const temporary = `${this.#recordPath}.${process.pid}`;
+    try {
+      await writeFile(temporary, format(own));
+      while (!(await this.#tryLink(temporary))) {
+        const found = await this.read();
+        if (found && (await isRunning(found))) throw alreadyRunning(this.path, found);
+        // Its process is gone without having cleaned up.
+        await rm(this.#recordPath, { force: true });
+      }
+    } catch (error) {
+      throw commandError(`cannot write to ${this.path}`, error);
+    } finally {
+      await rm(temporary, { force: true }).catch(() => {});
+    }
+    return own;
+  }
+
+  async publish(record: ClusterRecord): Promise<void> {
+    const temporary = `${this.#recordPath}.${process.pid}`;
+    await writeFile(temporary, format(record));
+    await rename(temporary, this.#recordPath);
+  }
+
+  /** Removes what a cluster wrote here, last of all the record. */
+  async clear(): Promise<void> {
+    for (const path of [this.confPath, this.keyringPath, this.#recordPath]) {
+      await rm(path, { force: true });
+    }
+  }
+
+  async #tryLink(temporary: string): Promise<boolean> {
+    try {
+      await link(temporary, this.#recordPath);
+      return true;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
+      throw error;
+    }
+  }
+}
+
+export function alreadyRunning(path: string, { pid }: ClusterRecord): CommandError {
+  return new CommandError(17, `a cluster runs in ${path} already (pid ${pid})`);
+}
+
+export async function isRunning({ pid, began }: ClusterRecord): Promise<boolean> {
+  try {
+    process.kill(pid, 0);
+  } catch (error) {
+    // EPERM: another user's.
+    if ((error as NodeJS.ErrnoException).code !== 'EPERM') return false;
+  }
+  return (await processBegan(pid)) === began;
+}
+
+/** Field 22 of `/proc/PID/stat`; empty where there is no `/proc`, or no such process. A zombie has ended. */
+async function processBegan(pid: number): Promise<string> {
+  const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
+  // The name, in parentheses, may have spaces.
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return fields[0] === 'Z' ? '' : (fields[19] ?? '');
+}
+
+function format(record: ClusterRecord): string {
+  return `${JSON.stringify(record, null, 2)}\n`;
+}
+
+function parseRecord(text: string): ClusterRecord | undefined {
+  try {
+    const record = JSON.parse(text) as Partial<ClusterRecord> | null;
+    const valid =
+      typeof record?.pid === 'number' &&
+      Number.isSafeInteger(record.pid) &&
+      record.pid > 1 &&
+      typeof record.began === 'string';
+    return valid ? (record as ClusterRecord) : undefined;
+  } catch {
+    return undefined;
+  }
+}
