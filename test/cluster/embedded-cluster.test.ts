@@ -1,14 +1,17 @@
+import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { createServer, type AddressInfo } from 'node:net';
 import { existsSync } from 'node:fs';
 import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { CryptoKey } from '../../src/auth/crypto-key.js';
 import { Keyring } from '../../src/auth/keyring.js';
 import { resolveClientConfig } from '../../src/auth/ceph-conf.js';
 import { nodeEnvironment } from '../../src/base/node-environment.js';
+import { packageFile } from '../../src/base/paths.js';
 import { EmbeddedCluster } from '../../src/cluster/embedded-cluster.js';
 import { resolveSettings } from '../../src/cluster/settings.js';
 import { loadKernels } from '../../src/kernels/load.js';
@@ -171,6 +174,17 @@ describe('an embedded cluster', () => {
       expect(Buffer.from(await io.read(name, 0, 100)).toString()).toBe(name);
     }
     client.close();
+  });
+
+  it('runs in a process whose own code is no file', async () => {
+    const module = packageFile('dist/src/cluster/embedded-cluster.js');
+    const script = `
+      import { EmbeddedCluster } from ${JSON.stringify(module)};
+      const cluster = await EmbeddedCluster.start();
+      console.log((await cluster.status()).health);
+      await cluster.stop();`;
+    const args = ['--input-type=module', '-e', script];
+    expect((await promisify(execFile)(process.execPath, args)).stdout).toBe('HEALTH_OK\n');
   });
 
   it('tells of options that make no sense', () => {
