@@ -10,6 +10,7 @@ import { FakeMon } from '../cluster/osd/support/fake-mon.js';
 import { RawClient, type RawTarget, testMessenger } from '../cluster/osd/support/raw-client.js';
 import { omapSteps, xattrSteps } from './differential/attr-ops.js';
 import { dataSteps } from './differential/data-ops.js';
+import { listingSequence } from './differential/listing-sequence.js';
 import { lockSteps, OWN_GLOBAL_ID } from './differential/lock-class.js';
 import {
   rbdDataSteps,
@@ -22,6 +23,7 @@ import {
 } from './differential/rbd-class.js';
 import { snapSteps } from './differential/snap-ops.js';
 import { describeReply, type Step } from './differential/step.js';
+import { watchSequence } from './differential/watch-sequence.js';
 import { CephCluster, describeCeph } from './support/ceph-cluster.js';
 
 const NONCE = 424242;
@@ -68,8 +70,8 @@ async function answers(target: RawTarget, steps: readonly Step[]): Promise<Answe
 /** Text, so that a failure shows what differs. */
 const lines = (answer: Answer | undefined) => JSON.stringify(answer, null, 1).split('\n');
 
-async function realTarget(cluster: CephCluster, pool: string): Promise<RawTarget> {
-  await cluster.ceph('osd', 'pool', 'create', pool, '1', '1');
+async function realTarget(cluster: CephCluster, pool: string, pgNum = 1): Promise<RawTarget> {
+  await cluster.ceph('osd', 'pool', 'create', pool, String(pgNum), String(pgNum));
   await cluster.ceph('osd', 'pool', 'application', 'enable', pool, 'test');
   const dump = JSON.parse(await cluster.ceph('osd', 'dump', '--format', 'json')) as {
     epoch: number;
@@ -80,14 +82,21 @@ async function realTarget(cluster: CephCluster, pool: string): Promise<RawTarget
   const v2 = dump.osds[0]?.public_addrs.addrvec.find(({ type }) => type === 'v2');
   const [host = '', port = ''] = (v2?.addr ?? '').split(':');
   const addr: EntityAddr = { type: 2, nonce: v2?.nonce ?? 0, host, port: Number(port) };
-  return { addr, pool: id, pgNum: 1, epoch: dump.epoch };
+  return { addr, pool: id, pgNum, epoch: dump.epoch };
 }
 
 describeCeph('our OSD answers as a real 16.2 OSD', () => {
   let cluster: CephCluster;
   let ours: OsdDaemon;
-  let ourTarget: (pool: number) => RawTarget;
+  let ourTarget: (pool: number, pgNum?: number) => RawTarget;
   const pools = new Map(Object.keys(SCRIPTS).map((name, i) => [name, i + 1]));
+  const WATCH_POOL = 90;
+  /** By number of PGs: also one that is no power of two. */
+  const LISTING_POOLS = new Map([
+    [1, 91],
+    [8, 92],
+    [6, 93],
+  ]);
 
   beforeAll(async () => {
     cluster = await CephCluster.start({ osds: 1, auth: 'none', pools: [] });
@@ -95,7 +104,11 @@ describeCeph('our OSD answers as a real 16.2 OSD', () => {
     const mon = new FakeMon({
       crc32c,
       osds: 1,
-      pools: [...pools].map(([name, id]) => ({ id, name, pgNum: 1 })),
+      pools: [
+        ...[...pools].map(([name, id]) => ({ id, name, pgNum: 1 })),
+        { id: WATCH_POOL, name: 'watch', pgNum: 1 },
+        ...[...LISTING_POOLS].map(([pgNum, id]) => ({ id, name: `list${pgNum}`, pgNum })),
+      ],
     });
     ours = await OsdDaemon.start({
       ...testMessenger(),
@@ -106,12 +119,22 @@ describeCeph('our OSD answers as a real 16.2 OSD', () => {
       objectStore: new MemoryStore(),
     });
     const addr = msgr2Addr(ours.addrs) as EntityAddr;
-    ourTarget = (pool) => ({ addr, pool, pgNum: 1, epoch: mon.map.epoch });
+    ourTarget = (pool, pgNum = 1) => ({ addr, pool, pgNum, epoch: mon.map.epoch });
   });
 
   afterAll(async () => {
     await ours?.stop();
     await cluster?.stop();
+  });
+
+  it('watches and notifies', async () => {
+    const expected = await watchSequence(await realTarget(cluster, 'watch'));
+    expect(await watchSequence(ourTarget(WATCH_POOL))).toEqual(expected);
+  });
+
+  it.each([...LISTING_POOLS])('lists the objects of a pool with %i PGs', async (pgNum, pool) => {
+    const expected = await listingSequence(await realTarget(cluster, `list${pgNum}`, pgNum));
+    expect(await listingSequence(ourTarget(pool, pgNum))).toEqual(expected);
   });
 
   for (const [name, steps] of Object.entries(SCRIPTS)) {

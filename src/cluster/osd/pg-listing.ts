@@ -56,22 +56,32 @@ function runPgOp(pg: PgView, op: LiveOp, nspace: string, snapid: bigint): number
     if (error instanceof DecodeError) return -ERRNO.EINVAL;
     throw error;
   }
-  const start: Hobject = { ...FIRST, pool: BigInt(pg.poolId), hash: pg.seed };
-  const end = pgEnd(pg.poolId, pg.seed, pg.pool.pgNum);
-  if (compareHobject(cursor, FIRST) === 0) cursor = start;
-  else if (compareHobject(cursor, start) < 0 || compareHobject(cursor, end) >= 0) {
-    return -ERRNO.EINVAL;
-  }
   const { count } = argOf(op, 'pgls');
   const max = Math.min(count, pg.limits.maxPgls);
+  if (max === 0) {
+    // Nothing asked for, nowhere got to: the client would begin again.
+    op.outdata = encodePage(op.code, FIRST, []);
+    return 0;
+  }
+  const start: Hobject = { ...FIRST, pool: BigInt(pg.poolId), hash: pg.seed };
+  const next = pgEnd(pg.poolId, pg.seed, pg.pool.pgNum);
+  const end = op.code === OP.PGNLS ? next : MAX;
+  if (cursor.max !== 0) {
+    op.outdata = encodePage(op.code, end, []);
+    return 1;
+  }
+  if (compareHobject(cursor, FIRST) === 0) cursor = start;
+  else if (compareHobject(cursor, start) < 0 || compareHobject(cursor, next) >= 0) {
+    return -ERRNO.EINVAL;
+  }
   // Clones count towards the page although they are not shown.
   const ids = pg.store.list(pg.collection, asObjectId(cursor), max + 1);
-  const next = ids.length > max ? ids.pop() : undefined;
+  const following = ids.length > max ? ids.pop() : undefined;
   const shown = ids.filter(
     (id) => id.snap === NOSNAP && (nspace === ALL_NAMESPACES || id.nspace === nspace),
   );
-  op.outdata = encodePage(op.code, next ? asHobject(next) : end, shown);
-  return next ? 0 : 1;
+  op.outdata = encodePage(op.code, following ? asHobject(following) : end, shown);
+  return following ? 0 : 1;
 }
 
 function encodePage(code: number, handle: Hobject, ids: readonly ObjectId[]): Uint8Array {

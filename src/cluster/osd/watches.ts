@@ -15,7 +15,7 @@ import { ERRNO } from '../../base/errors.js';
 import { encode } from '../../encoding/encoder.js';
 import type { EntityName } from '../../encoding/entity.js';
 import { MSG, outgoing, PRIORITY } from '../../messages/types.js';
-import type { WatchRecord } from '../store/object-meta.js';
+import { compareWatchers, type WatchRecord } from '../store/object-meta.js';
 import type { ClientSession } from './client-request.js';
 
 const NOTIFY_EVENT = { NOTIFY: 1, COMPLETE: 2, DISCONNECT: 3 } as const;
@@ -257,8 +257,9 @@ export class ObjectWatches {
     return this.#watches.get(watchKey(record));
   }
 
+  /** In the order in which they are told: by cookie, then entity. */
   all(): Watch[] {
-    return [...this.#watches.values()];
+    return [...this.#watches.values()].sort((a, b) => compareWatchers(a.record, b.record));
   }
 
   ensure(record: WatchRecord): Watch {

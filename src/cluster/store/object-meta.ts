@@ -11,6 +11,13 @@ export interface WatchRecord {
   readonly addr: EntityAddr;
 }
 
+/** Watchers are kept, listed and notified in the order of cookie, then entity. */
+export function compareWatchers(a: WatchRecord, b: WatchRecord): number {
+  if (a.cookie !== b.cookie) return a.cookie < b.cookie ? -1 : 1;
+  if (a.entity.type !== b.entity.type) return a.entity.type - b.entity.type;
+  return a.entity.num < b.entity.num ? -1 : a.entity.num > b.entity.num ? 1 : 0;
+}
+
 /** The part of `object_info_t` that behaviour depends on. The size is the data's own. */
 export interface ObjectInfo {
   readonly version: Eversion;

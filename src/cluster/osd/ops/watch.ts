@@ -6,20 +6,13 @@ import { encode } from '../../../encoding/encoder.js';
 import { type EntityName, entityAddr, entityName } from '../../../encoding/entity.js';
 import { WATCH_OP } from '../../../messages/osd-op.js';
 import { copyBytes } from '../../byte-string.js';
-import type { WatchRecord } from '../../store/object-meta.js';
+import { compareWatchers, type WatchRecord } from '../../store/object-meta.js';
 import { requestId } from '../client-request.js';
 import type { OpContext } from '../op-context.js';
 import { argOf, type OpHandler } from './live-op.js';
 
 export function sameEntity(a: EntityName, b: EntityName): boolean {
   return a.type === b.type && a.num === b.num;
-}
-
-/** Watchers are kept, listed and notified in the order of cookie, then entity. */
-function compareWatchers(a: WatchRecord, b: WatchRecord): number {
-  if (a.cookie !== b.cookie) return a.cookie < b.cookie ? -1 : 1;
-  if (a.entity.type !== b.entity.type) return a.entity.type - b.entity.type;
-  return a.entity.num < b.entity.num ? -1 : a.entity.num > b.entity.num ? 1 : 0;
 }
 
 function findWatcher(ctx: OpContext, entity: EntityName, cookie: bigint): WatchRecord | undefined {
