@@ -120,6 +120,7 @@ export const osdMapMessage = record('MOSDMap', {
   newestMap: u32,
   gapRemovedSnaps: map(s64n, intervalSet),
 });
+export type OsdMapMessage = Infer<typeof osdMapMessage>;
 /** MOSDMap v3, which stops before the gap's removed snapshots. */
 export const osdMapMessageV3 = record('MOSDMap', {
   fsid: uuid,

@@ -48,6 +48,8 @@ export interface MonClientOptions extends MessengerContext {
   opTimeoutMs: number;
   /** A MOSDMap came, from this monitor. `front` is valid during the call. */
   onOsdMap: (front: Uint8Array, version: number) => void;
+  /** No monitor takes our global id back: from here on we are another client. */
+  onIdentityLost?: (error: RadosError) => void;
 }
 
 /** How long one monitor may take to accept us before the next is tried; grows while none answers. */
@@ -103,6 +105,9 @@ export class MonClient {
   #tick: Timer | undefined;
   #renewal: Timer | undefined;
   #lastAck = 0;
+  #ticketGeneration = 0;
+  /** Monitors in a row that did not take us back. */
+  #refusals = 0;
   #globalSeq = 0n;
   #lastTid = 0;
   #seenAs: EntityAddr | undefined;
@@ -144,6 +149,11 @@ export class MonClient {
 
   get nonce(): number {
     return this.#options.nonce;
+  }
+
+  /** Grows whenever a monitor gave new tickets. */
+  get ticketGeneration(): number {
+    return this.#ticketGeneration;
   }
 
   /**
@@ -188,6 +198,7 @@ export class MonClient {
     this.#renewal?.cancel();
     this.#connection?.close();
     const error = new RadosError('ENOTCONN', 'the client was closed', { outcome: 'unknown' });
+    this.#started?.reject(error);
     for (const request of [...this.#pending.values()]) this.#settle(request, error);
   }
 
@@ -398,6 +409,8 @@ export class MonClient {
 
   #onReady(connection: Connection): void {
     this.#state = 'open';
+    this.#ticketGeneration++;
+    this.#refusals = 0;
     this.#auth ??= this.#tried;
     this.#huntIntervalMs = HUNT_INTERVAL_MS;
     this.#candidates = [];
@@ -420,6 +433,7 @@ export class MonClient {
       this.#started.reject(error);
       return;
     }
+    if (isRadosError(error) && isRefusal(error)) this.#onRefused(error);
     const wasOpen = this.#state === 'open';
     this.#log.info({ mon: connection.name, err: error }, wasOpen ? 'session lost' : 'no session');
     this.#state = 'hunting';
@@ -429,6 +443,23 @@ export class MonClient {
       this.#huntIntervalMs = Math.min(this.#huntIntervalMs * HUNT_BACKOFF, HUNT_INTERVAL_MAX_MS);
     }
     this.#huntTimer = this.#options.env.timers.after(delayMs, () => this.#hunt());
+  }
+
+  /**
+   * A ticket that went out of date while no monitor could be reached does not entitle to our global id any more. When
+   * every monitor has said so, a new identity is the only way on; the old one's locks and watches are lost.
+   */
+  #onRefused(error: RadosError): void {
+    if (!this.#auth || ++this.#refusals < this.#knownAddrs().length) return;
+    this.#refusals = 0;
+    const id = this.#auth.globalId;
+    this.#log.warn({ err: error }, `no monitor takes client.${id} back`);
+    this.#auth.reset();
+    this.#options.onIdentityLost?.(
+      new RadosError('ESTALE', `no monitor takes client.${id} back: ${error.message}`, {
+        cause: error,
+      }),
+    );
   }
 
   #scheduleTick(): void {
@@ -488,6 +519,7 @@ export class MonClient {
       case MSG.AUTH_REPLY: {
         const reply = decodeAll('MAuthReply', authReply, message.front);
         this.auth.onRenewalReply(reply.result, reply.payload);
+        this.#ticketGeneration++;
         this.#scheduleRenewal();
         return;
       }

@@ -47,6 +47,8 @@ export class OpRequest {
   parked: ParkReason | undefined;
   /** How often it was sent. */
   attempts = 0;
+  /** How often an OSD named another object in its place. */
+  redirects = 0;
   /** The map it was last sent with. */
   sentEpoch = 0;
   /** Set while the connection writes the payload into `into`. */
@@ -60,7 +62,7 @@ export class OpRequest {
     target: ObjectTarget,
     ops: readonly OsdOp[],
     options: OperateOptions,
-    times: { now: number; deadlineAt: number },
+    times: { startedAt: number; deadlineAt: number },
     promise: { resolve: (result: OperateResult) => void; reject: (error: Error) => void },
   ) {
     this.tid = tid;
@@ -78,7 +80,7 @@ export class OpRequest {
       (this.isRead ? OSD_FLAG.READ : 0) |
       (options.flags ?? 0);
     this.into = ops.length === 1 && ops[0]?.code === OP.READ ? options.into : undefined;
-    this.startedAt = times.now;
+    this.startedAt = times.startedAt;
     this.deadlineAt = times.deadlineAt;
     this.#resolve = promise.resolve;
     this.#reject = promise.reject;
@@ -109,12 +111,7 @@ export class OpRequest {
   outputs(reply: OsdReply): OperateResult {
     const ops = reply.ops.map(({ rval, outdata }) => ({ rval, outdata }));
     const first = ops[0];
-    if (
-      this.into &&
-      first &&
-      first.outdata.buffer !== this.into.buffer &&
-      first.outdata.length > 0
-    ) {
+    if (this.into && first && first.outdata.length > 0 && !startsAt(first.outdata, this.into)) {
       if (first.outdata.length > this.into.length) {
         throw new RadosError(
           'EOVERFLOW',
@@ -126,4 +123,9 @@ export class OpRequest {
     }
     return { result: reply.result, ops, userVersion: reply.userVersion };
   }
+}
+
+/** Buffers of Node's pool share their memory: only the place tells whether two are the same. */
+function startsAt(a: Uint8Array, b: Uint8Array): boolean {
+  return a.buffer === b.buffer && a.byteOffset === b.byteOffset;
 }

@@ -8,7 +8,14 @@
 
 import type { Logger } from 'pino';
 import type { Timer } from '../base/environment.js';
-import { abortError, isRadosError, ProtocolError, RadosError } from '../base/errors.js';
+import {
+  abortError,
+  errnoCode,
+  isRadosError,
+  type Outcome,
+  ProtocolError,
+  RadosError,
+} from '../base/errors.js';
 import { decodeAll, encodeWith } from '../encoding/codec.js';
 import { ENTITY_TYPE } from '../encoding/entity.js';
 import {
@@ -24,10 +31,10 @@ import { type OsdOp, opName } from '../messages/osd-op.js';
 import {
   BACKOFF_OP,
   decodeOsdReply,
-  encodeOsdRequest,
   MOSDOP_COMPAT,
   MOSDOP_VERSION,
   OSD_FLAG,
+  OsdRequestFront,
   osdBackoff,
   osdRequestData,
   type OsdReply,
@@ -73,7 +80,11 @@ export interface OsdClientOptions extends MessengerContext {
 const MAX_IN_FLIGHT = 1024;
 const MAX_WAITING = 65_536;
 /** After so many refused tickets in a row the operations fail. */
-const MAX_AUTH_REFUSALS = 4;
+const MAX_AUTH_REFUSALS = 6;
+/** A cache tier redirects once: OSDs that go on are sending us in circles. */
+const MAX_REDIRECTS = 8;
+/** Errors that an OSD answers before it looks whether it has executed the operation already (`do_op`). */
+const UNSEEN_REFUSALS = ['EBLOCKLISTED', 'EPERM', 'EACCES', 'ENOSPC', 'EDQUOT'];
 
 export class OsdClient {
   readonly #options: OsdClientOptions;
@@ -82,7 +93,7 @@ export class OsdClient {
   readonly #sessions = new Map<number, OsdSession>();
   /** Every request that is under way or parked, by tid (ascending). */
   readonly #requests = new Map<number, OpRequest>();
-  readonly #throttle = new Throttle(MAX_IN_FLIGHT, MAX_WAITING);
+  readonly #throttle: Throttle;
   #lastTid = 0;
   #globalSeq = 0n;
   #closed = false;
@@ -95,6 +106,7 @@ export class OsdClient {
     this.#options = options;
     this.#log = options.env.log.objecter;
     this.#maps = options.maps;
+    this.#throttle = new Throttle(options.env.timers, MAX_IN_FLIGHT, MAX_WAITING);
     this.#maps.onUpdate((update) => this.#onMapUpdate(update));
     this.#scheduleTick();
   }
@@ -110,34 +122,68 @@ export class OsdClient {
    * Rejects with the OSD's errno for a negative result; ENOENT when the pool is gone; ETIMEDOUT or ECANCELED by deadline
    * or signal; EAGAIN when more than 65,536 operations wait already. `outcome` tells whether a write may have happened.
    */
-  async operate(
+  operate(
     target: ObjectTarget,
     ops: readonly OsdOp[],
     options: OperateOptions = {},
   ): Promise<OperateResult> {
-    const { signal } = options;
-    if (signal?.aborted)
-      throw abortError(signal, { op: describe(ops), target: target.oid, outcome: 'not-applied' });
-    const admission = this.#throttle.acquire(signal);
-    if (admission) await admission;
-    if (this.#closed) {
+    const { signal, timeoutMs = this.#options.opTimeoutMs } = options;
+    const startedAt = this.#options.env.clock.monotonic();
+    const start = () =>
+      new Promise<OperateResult>((resolve, reject) =>
+        this.#submit(target, ops, options, { startedAt, timeoutMs }, { resolve, reject }),
+      );
+    const refusal = this.#refusal(target, ops, signal);
+    if (refusal) return Promise.reject(refusal);
+    const admission = this.#throttle.acquire({ signal, timeoutMs });
+    if (!admission) return start();
+    return admission.then(() => {
+      // Much may have happened while it waited for its turn.
+      const late = this.#refusal(target, ops, signal);
+      if (!late) return start();
       this.#throttle.give();
-      throw this.#closedError(ops, target);
-    }
-    return new Promise<OperateResult>((resolve, reject) =>
-      this.#submit(target, ops, options, { resolve, reject }),
-    );
+      throw late;
+    });
+  }
+
+  /** Why an operation cannot even begin. */
+  #refusal(target: ObjectTarget, ops: readonly OsdOp[], signal?: AbortSignal): RadosError | undefined {
+    if (this.#closed) return this.#closedError(ops, target);
+    if (!signal?.aborted) return undefined;
+    return abortError(signal, { op: describe(ops), target: target.oid, outcome: 'not-applied' });
   }
 
   /** Resolves when the map is at least `epoch`. */
   waitForEpoch(epoch: number, signal?: AbortSignal): Promise<void> {
-    return this.#maps.waitFor(epoch, () => this.#wantMap(epoch), signal);
+    return this.#maps.waitFor(epoch, () => this.#wantNewerMap(), signal);
   }
 
   /** Asks the monitors for the newest map and waits for it. */
   async waitForLatestMap(signal?: AbortSignal): Promise<void> {
     const { newest } = await this.#options.monClient.getVersion('osdmap', signal ? { signal } : {});
     await this.waitForEpoch(newest, signal);
+  }
+
+  /**
+   * The cluster will not know us again under our old name. Writes that were sent fail: OSDs recognise a repetition by the
+   * client's name, and could apply them twice. Everything else goes on under the new one.
+   */
+  onIdentityLost(error: RadosError): void {
+    for (const session of this.#sessions.values()) session.drop();
+    for (const request of [...this.#requests.values()]) {
+      if (!request.isWrite || request.attempts === 0) continue;
+      const { op, target } = this.#context(request);
+      this.#fail(
+        request,
+        new RadosError('ESTALE', `${op} ${target}: ${error.message}`, {
+          ...this.#context(request),
+          cause: error,
+        }),
+      );
+    }
+    for (const session of this.#sessions.values()) {
+      if (session.requests.size > 0) session.connect();
+    }
   }
 
   /** Drops all sessions; every operation is rejected. Safe to call twice. */
@@ -161,22 +207,21 @@ export class OsdClient {
     target: ObjectTarget,
     ops: readonly OsdOp[],
     options: OperateOptions,
+    { startedAt, timeoutMs }: { startedAt: number; timeoutMs: number },
     promise: { resolve: (result: OperateResult) => void; reject: (error: Error) => void },
   ): void {
-    const now = this.#options.env.clock.monotonic();
-    const timeoutMs = options.timeoutMs ?? this.#options.opTimeoutMs;
-    const deadlineAt = timeoutMs > 0 ? now + timeoutMs : Number.POSITIVE_INFINITY;
+    const deadlineAt = timeoutMs > 0 ? startedAt + timeoutMs : Number.POSITIVE_INFINITY;
     const request = new OpRequest(
       ++this.#lastTid,
       target,
       ops,
       options,
-      { now, deadlineAt },
+      { startedAt, deadlineAt },
       promise,
     );
     const { signal } = options;
     if (signal) {
-      const onAbort = () => this.#abandon(request, abortError(signal, this.#context(request)));
+      const onAbort = () => this.#fail(request, abortError(signal, this.#context(request)));
       signal.addEventListener('abort', onAbort, { once: true });
       request.onSettled(() => signal.removeEventListener('abort', onAbort));
     }
@@ -194,7 +239,7 @@ export class OsdClient {
     const map = this.#maps.map;
     if (!map) {
       this.#park(request, 'homeless');
-      this.#wantMap(1);
+      this.#wantNewerMap();
       return;
     }
     const placement = this.#place(map, request);
@@ -207,18 +252,13 @@ export class OsdClient {
     if (this.#failWhenFull(map, request)) return;
     if (pausedBy(map, request)) {
       this.#park(request, 'paused');
-      this.#wantMap(map.epoch + 1);
-      return;
-    }
-    if (placement.osd < 0) {
-      this.#park(request, 'homeless');
-      this.#wantMap(map.epoch + 1);
+      this.#wantNewerMap();
       return;
     }
     const session = this.#session(placement.osd);
     if (!session) {
       this.#park(request, 'homeless');
-      this.#wantMap(map.epoch + 1);
+      this.#wantNewerMap();
       return;
     }
     this.#attach(request, session);
@@ -257,14 +297,21 @@ export class OsdClient {
     const session = this.#sessionOf(request);
     if (!session?.requests.delete(request.tid)) return;
     if (session.requests.size === 0) session.idleSince = this.#options.env.clock.monotonic();
+    if (!request.placing) return;
+    // The socket is writing into a buffer that is the caller's again from here on, or another OSD's to fill: only
+    // dropping the connection stops that for certain. The other operations on it are sent again.
+    request.placing = false;
+    session.drop(new RadosError('ECANCELED', `${session.name}: a read was abandoned half-way`));
+    if (session.requests.size > 0) session.connect();
   }
 
   #sessionOf(request: OpRequest): OsdSession | undefined {
     return request.placement ? this.#sessions.get(request.placement.osd) : undefined;
   }
 
+  /** Undefined for an OSD that is down, and for -1: a PG without a primary. */
   #session(osd: number): OsdSession | undefined {
-    const addr = this.#maps.map?.msgr2Addr(osd);
+    const addr = osd < 0 ? undefined : this.#maps.map?.msgr2Addr(osd);
     if (!addr) return undefined;
     const known = this.#sessions.get(osd);
     if (known) return known;
@@ -289,43 +336,56 @@ export class OsdClient {
   #send(request: OpRequest, session: OsdSession): void {
     const map = this.#maps.map;
     const { placement } = request;
-    if (!map || !placement) return;
-    if (session.backoffs.covers(spg(request), sortPosition(request, placement))) {
+    if (!map || !placement || request.parked === 'paused') return;
+    if (
+      session.backoffs.size > 0 &&
+      session.backoffs.covers(spg(request), sortPosition(request, placement))
+    ) {
       request.parked = 'backoff';
       return;
     }
-    const retry = request.attempts++;
+    try {
+      session.send(
+        outgoing(MSG.OSD_OP, this.#front(request, placement, map.epoch), {
+          version: MOSDOP_VERSION,
+          compat: MOSDOP_COMPAT,
+          tid: request.tid,
+          priority: PRIORITY.CLIENT_OP,
+          data: osdRequestData(request.ops),
+        }),
+      );
+    } catch (error) {
+      // An operation that cannot be expressed (an offset that is no integer, say) fails alone.
+      this.#fail(request, error as Error);
+      return;
+    }
+    request.attempts++;
     request.parked = undefined;
     request.sentEpoch = map.epoch;
-    const front = encodeOsdRequest({
+  }
+
+  #front(request: OpRequest, placement: Placement, epoch: number): OsdRequestFront {
+    const { target } = request;
+    return new OsdRequestFront({
       pg: placement.pg,
       shard: placement.shard,
       hash: placement.hash,
-      epoch: map.epoch,
-      flags: retry > 0 ? request.flags | OSD_FLAG.RETRY : request.flags,
+      epoch,
+      flags: request.attempts > 0 ? request.flags | OSD_FLAG.RETRY : request.flags,
       mtime: request.isWrite ? utimeFromMs(this.#options.env.clock.now()) : ZERO_TIME,
       locator: {
-        pool: request.target.pool,
-        key: request.target.key ?? '',
-        nspace: request.target.nspace,
-        hash: request.target.hash ?? -1,
+        pool: target.pool,
+        key: target.key ?? '',
+        nspace: target.nspace,
+        hash: target.hash ?? -1,
       },
-      oid: request.target.oid,
+      oid: target.oid,
       ops: request.ops,
       snapid: request.snapid,
       snapContext: request.snapContext ?? EMPTY_SNAP_CONTEXT,
-      retryAttempt: retry,
+      retryAttempt: request.attempts,
       features: FEATURES_SUPPORTED,
     });
-    session.send(
-      outgoing(MSG.OSD_OP, front, {
-        version: MOSDOP_VERSION,
-        compat: MOSDOP_COMPAT,
-        tid: request.tid,
-        priority: PRIORITY.CLIENT_OP,
-        data: osdRequestData(request.ops),
-      }),
-    );
   }
 
   // ---- sessions ----
@@ -346,15 +406,19 @@ export class OsdClient {
     }
     if (session.requests.size === 0) return;
     // The OSD may be down, moved or restarted: a newer map will tell. Until then, keep trying where it was.
-    if (this.#maps.map) this.#wantMap(this.#maps.map.epoch + 1);
+    this.#wantNewerMap();
     session.connect();
   }
 
   /** The OSD did not take our ticket: get another, and give up when that does not help. */
   #onRefused(session: OsdSession, error: RadosError): void {
+    const { monClient } = this.#options;
+    monClient.auth.dropTicket(ENTITY_TYPE.OSD);
+    monClient.renewTickets();
+    // The same tickets are not counted twice: as long as no monitor gives others, waiting is all that can be done.
+    if (session.refusedTickets === monClient.ticketGeneration) return;
+    session.refusedTickets = monClient.ticketGeneration;
     session.refusals++;
-    this.#options.monClient.auth.dropTicket(ENTITY_TYPE.OSD);
-    this.#options.monClient.renewTickets();
     if (session.refusals < MAX_AUTH_REFUSALS) return;
     for (const request of [...session.requests.values()]) {
       this.#fail(
@@ -390,7 +454,8 @@ export class OsdClient {
   #onReply(session: OsdSession, message: IncomingMessage): void {
     const request = session.requests.get(message.tid);
     if (!request) return;
-    const reply = decodeOsdReply(message.front, message.data, message.version);
+    request.placing = false;
+    const reply = this.#decodeReply(request, message, session);
     if (reply.retryAttempt >= 0 && reply.retryAttempt !== request.attempts - 1) {
       this.#log.debug(
         { tid: message.tid, retry: reply.retryAttempt },
@@ -398,7 +463,6 @@ export class OsdClient {
       );
       return;
     }
-    request.placing = false;
     if (reply.redirect) {
       this.#redirect(request, reply.redirect);
       return;
@@ -427,7 +491,36 @@ export class OsdClient {
     }
   }
 
+  /** A reply that cannot be read ends its operation and, thrown on, the connection: asking again would not help. */
+  #decodeReply(request: OpRequest, message: IncomingMessage, session: OsdSession): OsdReply {
+    try {
+      const reply = decodeOsdReply(message.front, message.data, message.version);
+      if (reply.result >= 0 && !reply.redirect && reply.ops.length !== request.ops.length) {
+        throw new ProtocolError(
+          `a reply of ${reply.ops.length} operations to a request of ${request.ops.length}`,
+        );
+      }
+      return reply;
+    } catch (error) {
+      const { op, target } = this.#context(request);
+      const detail = `${op} ${target}: ${session.name}: ${(error as Error).message}`;
+      this.#fail(request, new ProtocolError(detail, { ...this.#context(request), cause: error }));
+      throw error;
+    }
+  }
+
   #redirect(request: OpRequest, redirect: NonNullable<OsdReply['redirect']>): void {
+    if (++request.redirects > MAX_REDIRECTS) {
+      const { op, target } = this.#context(request);
+      this.#fail(
+        request,
+        new ProtocolError(
+          `${op} ${target}: redirected ${MAX_REDIRECTS} times`,
+          this.#context(request),
+        ),
+      );
+      return;
+    }
     this.#detach(request);
     const { locator, objectName } = redirect;
     request.target = {
@@ -448,9 +541,17 @@ export class OsdClient {
           ? `${opName(failed.op.code)} in ${describe(request.ops)}`
           : describe(request.ops),
       target: `${this.#describeTarget(request)} at osd.${session.osd}`,
-      // The OSD answered: a failed vector changes nothing.
-      outcome: request.isWrite ? 'not-applied' : undefined,
+      outcome: request.isWrite ? this.#outcomeOf(request, reply) : undefined,
     });
+  }
+
+  /**
+   * A vector that fails changes nothing, and the answer to one that is sent again is the answer to its first execution.
+   * Only what the OSD refuses before it looks for that says nothing about earlier attempts.
+   */
+  #outcomeOf(request: OpRequest, reply: OsdReply): Outcome {
+    const refusedUnseen = UNSEEN_REFUSALS.includes(errnoCode(reply.result));
+    return refusedUnseen && request.attempts > 1 ? 'unknown' : 'not-applied';
   }
 
   #onBackoff(session: OsdSession, message: IncomingMessage): void {
@@ -465,6 +566,7 @@ export class OsdClient {
       // What was sent in that range was dropped by the OSD.
       for (const request of session.requests.values()) {
         if (
+          request.parked !== 'paused' &&
           request.placement &&
           samePg(spg(request), backoff.pg) &&
           inRange(sortPosition(request, request.placement), backoff)
@@ -484,8 +586,10 @@ export class OsdClient {
 
   // ---- maps ----
 
-  #wantMap(epoch: number): void {
-    this.#options.monClient.subscribe('osdmap', epoch, { onetime: true });
+  #wantNewerMap(): void {
+    // Epoch 0 asks for the newest map in full.
+    const next = this.#maps.map ? this.#maps.map.epoch + 1 : 0;
+    this.#options.monClient.subscribe('osdmap', next, { onetime: true });
   }
 
   #onMapUpdate(update: MapUpdate): void {
@@ -494,7 +598,7 @@ export class OsdClient {
     for (const request of inTidOrder(this.#requests)) {
       needsNewer = this.#reconsider(request, update) || needsNewer;
     }
-    if (needsNewer) this.#wantMap(update.map.epoch + 1);
+    if (needsNewer) this.#wantNewerMap();
   }
 
   /** Sessions of OSDs that are down or came back elsewhere are dropped before requests are looked at. */
@@ -515,7 +619,7 @@ export class OsdClient {
 
   /** Re-targets one request after a map change; true while it waits for a newer one. */
   #reconsider(request: OpRequest, update: MapUpdate): boolean {
-    const { map } = update;
+    const { map, passed, skipped } = update;
     const before = request.placement;
     const after = this.#place(map, request);
     if (!after) {
@@ -525,32 +629,22 @@ export class OsdClient {
     }
     if (this.#failWhenFull(map, request)) return false;
     const paused = pausedBy(map, request);
-    const stay =
-      request.parked === undefined &&
-      !paused &&
+    const inPlace =
       before !== undefined &&
-      this.#sessions.get(before.osd)?.requests.has(request.tid) === true &&
-      !mustResend(before, after, map, request, update.skipped);
-    if (stay) return false;
-    const session = this.#sessionOf(request);
-    if (
-      request.parked === 'backoff' &&
-      !paused &&
-      before &&
-      session &&
-      !mustResend(before, after, map, request, update.skipped)
-    ) {
-      return false;
-    }
-    this.#detach(request);
-    request.placement = after;
-    if (paused || after.osd < 0) {
-      request.parked = paused ? 'paused' : 'homeless';
+      this.#sessionOf(request)?.requests.has(request.tid) === true &&
+      !skipped &&
+      !mustResend(request, before, passed, (each) => this.#place(each, request));
+    if (inPlace && paused) {
+      // What is under way may still be answered. What is not is sent again when the pause is over.
+      request.parked = 'paused';
       return true;
     }
-    const next = this.#session(after.osd);
+    if (inPlace && request.parked !== 'paused') return false;
+    this.#detach(request);
+    request.placement = after;
+    const next = paused ? undefined : this.#session(after.osd);
     if (!next) {
-      request.parked = 'homeless';
+      request.parked = paused ? 'paused' : 'homeless';
       return true;
     }
     this.#attach(request, next);
@@ -610,19 +704,6 @@ export class OsdClient {
     request.reject(error);
   }
 
-  /** Gives up on a request that an OSD may still answer. */
-  #abandon(request: OpRequest, error: Error): void {
-    const session = this.#sessionOf(request);
-    const placing = request.placing;
-    this.#fail(request, error);
-    // The socket is writing into the caller's buffer, which is the caller's again from here on: only dropping the
-    // connection stops that for certain. The other operations on it are sent again.
-    if (placing && session) {
-      session.drop(new RadosError('ECANCELED', `${session.name}: a read was abandoned half-way`));
-      if (session.requests.size > 0) session.connect();
-    }
-  }
-
   #armDeadline(at: number): void {
     if (this.#deadline && this.#deadline.at <= at) return;
     this.#deadline?.timer.cancel();
@@ -636,7 +717,7 @@ export class OsdClient {
     const now = this.#options.env.clock.monotonic();
     let next = Number.POSITIVE_INFINITY;
     for (const request of [...this.#requests.values()]) {
-      if (request.deadlineAt <= now) this.#abandon(request, this.#timeoutError(request, now));
+      if (request.deadlineAt <= now) this.#fail(request, this.#timeoutError(request, now));
       else next = Math.min(next, request.deadlineAt);
     }
     if (next !== Number.POSITIVE_INFINITY) this.#armDeadline(next);
@@ -650,11 +731,13 @@ export class OsdClient {
         ? 'the cluster is paused or full'
         : request.parked === 'backoff'
           ? `${session?.name ?? 'the OSD'} asked to wait`
-          : request.placement && request.placement.osd < 0
-            ? `pg ${formatPgId(request.placement.pg)} has no primary`
-            : session
-              ? `${session.name} did not answer${session.open ? '' : ' (not connected)'}`
-              : 'no osdmap yet';
+          : session
+            ? `${session.name} did not answer${session.open ? '' : ' (not connected)'}`
+            : request.placement
+              ? request.placement.osd < 0
+                ? `pg ${formatPgId(request.placement.pg)} has no primary`
+                : `osd.${request.placement.osd} is down`
+              : 'the osdmap has not come or lacks the pool';
     return new RadosError(
       'ETIMEDOUT',
       `${describe(request.ops)} ${this.#describeTarget(request)}: ${culprit} in ${seconds} s`,
@@ -708,7 +791,7 @@ export class OsdClient {
         const [oldest] = session.requests.values();
         const late = oldest !== undefined && now - oldest.startedAt > this.#options.keepaliveMs;
         if (late && session.open) session.send(outgoing(MSG.PING));
-        if (late && this.#maps.map) this.#wantMap(this.#maps.map.epoch + 1);
+        if (late) this.#wantNewerMap();
       } else if (now - session.idleSince > this.#options.idleTtlMs) {
         session.drop();
         this.#sessions.delete(osd);

@@ -9,7 +9,7 @@
 
 import type { Timer } from '../base/environment.js';
 import { type EntityAddr, ENTITY_TYPE, formatAddr, sameAddr } from '../encoding/entity.js';
-import type { IncomingMessage, OutgoingMessage } from '../messages/types.js';
+import { type IncomingMessage, MSG, type OutgoingMessage } from '../messages/types.js';
 import { Connection, type MessengerContext } from '../msgr/connection.js';
 import type { ClusterAuth } from '../auth/method.js';
 import { BackoffSet } from './backoff.js';
@@ -49,8 +49,9 @@ export class OsdSession {
   #connection: Connection | undefined;
   #retry: Timer | undefined;
   #retryDelayMs = 0;
-  /** Failures in a row that were refusals by authentication. */
+  /** Tickets in a row that the OSD refused, and which the last was (`MonClient.ticketGeneration`). */
   refusals = 0;
+  refusedTickets = 0;
 
   constructor(addr: EntityAddr, options: SessionOptions, events: SessionEvents) {
     this.osd = options.osd;
@@ -108,7 +109,7 @@ export class OsdSession {
     this.#retry = undefined;
     const connection = this.#connection;
     this.#connection = undefined;
-    this.backoffs.clear();
+    this.#forget();
     connection?.close(error);
   }
 
@@ -134,7 +135,8 @@ export class OsdSession {
           if (connection === this.#connection) this.#events.onMessage(this, message);
         },
         onClose: (connection, error) => this.#onClose(connection, error),
-        placeData: (message, _front, length) => this.#placeData(message.tid, length),
+        placeData: (message, _front, length) =>
+          message.type === MSG.OSD_OPREPLY ? this.#placeData(message.tid, length) : undefined,
       },
     });
   }
@@ -142,10 +144,15 @@ export class OsdSession {
   #onClose(connection: Connection, error: Error | undefined): void {
     if (connection !== this.#connection) return;
     this.#connection = undefined;
-    this.backoffs.clear();
+    this.#forget();
     this.#retryDelayMs = Math.min(Math.max(this.#retryDelayMs * 2, RETRY_MIN_MS), RETRY_MAX_MS);
-    for (const request of this.requests.values()) request.placing = false;
     this.#events.onLost(this, error);
+  }
+
+  /** What lived on the connection. */
+  #forget(): void {
+    this.backoffs.clear();
+    for (const request of this.requests.values()) request.placing = false;
   }
 
   /** A lone read's payload goes straight to where the caller wants it. */

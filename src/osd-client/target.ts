@@ -85,7 +85,7 @@ export function placeObject(map: ClientMap, target: ObjectTarget): Placement | u
  */
 export function pausedBy(map: ClientMap, request: OpRequest): boolean {
   const { osdMap } = map;
-  if (request.isRead && !request.isWrite && osdMap.hasFlag(OSDMAP_FLAG.PAUSERD)) return true;
+  if (request.isRead && osdMap.hasFlag(OSDMAP_FLAG.PAUSERD)) return true;
   if (!request.isWrite) return false;
   return osdMap.hasFlag(OSDMAP_FLAG.PAUSEWR) || fullFor(map, request);
 }
@@ -100,18 +100,27 @@ export function fullFor({ osdMap }: ClientMap, request: OpRequest): boolean {
   );
 }
 
-/** Whether an operation that is under way must be sent again, to the same or another OSD. */
+/**
+ * Whether an operation that is under way must be sent again, to the same or another OSD. Each epoch counts: an OSD that
+ * was not the primary in one of them has dropped the operation, even if it is the primary again.
+ */
 export function mustResend(
-  before: Placement,
-  after: Placement,
-  map: ClientMap,
   request: OpRequest,
-  skipped: boolean,
+  placement: Placement,
+  passed: readonly ClientMap[],
+  place: (map: ClientMap) => Placement | undefined,
 ): boolean {
-  if (skipped || before.osd !== after.osd || before.shard !== after.shard) return true;
-  if (before.pg.seed !== after.pg.seed || before.pgNum !== after.pgNum) return true;
-  const lastForced = map.osdMap.pool(request.target.pool)?.lastForceOpResend ?? 0;
-  return lastForced > request.sentEpoch;
+  return passed.some((map) => {
+    const after = place(map);
+    if (!after || !samePlacement(placement, after)) return true;
+    // A replica drops what it was asked whenever the acting set changes, a primary only when it loses its place.
+    if (request.mayReadReplica && after.acting.join() !== placement.acting.join()) return true;
+    return (map.osdMap.pool(request.target.pool)?.lastForceOpResend ?? 0) > request.sentEpoch;
+  });
+}
+
+function samePlacement(a: Placement, b: Placement): boolean {
+  return a.osd === b.osd && a.shard === b.shard && a.pg.seed === b.pg.seed && a.pgNum === b.pgNum;
 }
 
 /** The object's place in the order that backoff ranges use. */

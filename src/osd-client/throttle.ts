@@ -1,5 +1,6 @@
 /** A counting limit with a FIFO of waiters, itself limited. */
 
+import type { Timer, Timers } from '../base/environment.js';
 import { abortError, RadosError } from '../base/errors.js';
 
 interface Waiter {
@@ -7,19 +8,27 @@ interface Waiter {
   reject: (error: Error) => void;
 }
 
+export interface AcquireOptions {
+  signal?: AbortSignal | undefined;
+  /** How long to wait for a place; 0: for ever. */
+  timeoutMs?: number;
+}
+
 export class Throttle {
+  readonly #timers: Timers;
   readonly #limit: number;
   readonly #maxWaiting: number;
   readonly #waiting: Waiter[] = [];
   #taken = 0;
 
-  constructor(limit: number, maxWaiting: number) {
+  constructor(timers: Timers, limit: number, maxWaiting: number) {
+    this.#timers = timers;
     this.#limit = limit;
     this.#maxWaiting = maxWaiting;
   }
 
   /** Takes a place: at once (undefined), or when the promise resolves, in FIFO order. `give` it back afterwards. */
-  acquire(signal?: AbortSignal): Promise<void> | undefined {
+  acquire({ signal, timeoutMs = 0 }: AcquireOptions = {}): Promise<void> | undefined {
     if (this.#taken < this.#limit) {
       this.#taken++;
       return undefined;
@@ -32,14 +41,11 @@ export class Throttle {
       return Promise.reject(error);
     }
     return new Promise((resolve, reject) => {
-      const onAbort = () => {
-        const index = this.#waiting.indexOf(waiter);
-        // Admitted in this very turn: the caller has the place and sees the signal itself.
-        if (index < 0) return;
-        this.#waiting.splice(index, 1);
-        reject(abortError(signal as AbortSignal, { outcome: 'not-applied' }));
+      let timer: Timer | undefined;
+      const done = () => {
+        timer?.cancel();
+        signal?.removeEventListener('abort', onAbort);
       };
-      const done = () => signal?.removeEventListener('abort', onAbort);
       const waiter: Waiter = {
         admit: () => {
           done();
@@ -50,7 +56,23 @@ export class Throttle {
           reject(error);
         },
       };
+      const leave = (error: RadosError) => {
+        this.#waiting.splice(this.#waiting.indexOf(waiter), 1);
+        waiter.reject(error);
+      };
+      const onAbort = () => leave(abortError(signal as AbortSignal, { outcome: 'not-applied' }));
       signal?.addEventListener('abort', onAbort, { once: true });
+      if (timeoutMs > 0) {
+        timer = this.#timers.after(timeoutMs, () =>
+          leave(
+            new RadosError(
+              'ETIMEDOUT',
+              `${this.#limit} operations are under way, and none ended in ${timeoutMs} ms`,
+              { outcome: 'not-applied', retryable: true },
+            ),
+          ),
+        );
+      }
       this.#waiting.push(waiter);
     });
   }

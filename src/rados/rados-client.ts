@@ -65,6 +65,7 @@ export class RadosClient implements ObjectOperator {
       nonce,
       opTimeoutMs: options.monOpTimeoutMs,
       onOsdMap: (front, version) => this.#maps.handle(front, version),
+      onIdentityLost: (error) => this.#osdClient.onIdentityLost(error),
     });
     this.#osdClient = new OsdClient({
       ...context,
@@ -85,18 +86,31 @@ export class RadosClient implements ObjectOperator {
    * EACCES when the user or the key is refused, ETIMEDOUT when no monitor answers in `mountTimeoutMs`.
    */
   static async connect(options: RadosClientOptions, signal?: AbortSignal): Promise<RadosClient> {
+    const { env, mountTimeoutMs } = options;
     const client = new RadosClient(options);
+    const late = new AbortController();
+    const timer =
+      mountTimeoutMs > 0
+        ? env.timers.after(mountTimeoutMs, () =>
+            late.abort(new DOMException(`${mountTimeoutMs} ms are over`, 'TimeoutError')),
+          )
+        : undefined;
     try {
       await client.#monClient.start({
-        timeoutMs: options.mountTimeoutMs,
+        timeoutMs: mountTimeoutMs,
         ...(signal ? { signal } : {}),
       });
       client.#maps.expectFsid(client.#monClient.fsid);
-      client.#monClient.subscribe('osdmap', 0, { onetime: true });
-      await client.#osdClient.waitForEpoch(1, signal);
+      // A monitor out of quorum may accept us and have no map to give.
+      await client.#osdClient.waitForEpoch(
+        1,
+        signal ? AbortSignal.any([signal, late.signal]) : late.signal,
+      );
     } catch (error) {
       client.close();
       throw error;
+    } finally {
+      timer?.cancel();
     }
     return client;
   }
@@ -211,6 +225,7 @@ export class RadosClient implements ObjectOperator {
   close(): void {
     this.#osdClient.close();
     this.#monClient.close();
+    this.#maps.close();
   }
 
   [Symbol.dispose](): void {

@@ -27,9 +27,9 @@ import type {
 } from '../../src/base/environment.js';
 import { createLog, type LogOptions } from '../../src/base/log.js';
 
-/** xorshift32. */
+/** xorshift32, started far from the small numbers that seeds are. */
 export function seededRandom(seed: number): Random {
-  let state = seed | 0 || 1;
+  let state = Math.imul(seed, 0x9e3779b1) | 0 || 1;
   const u32 = () => {
     state ^= state << 13;
     state ^= state >>> 17;

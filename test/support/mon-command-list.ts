@@ -364,6 +364,18 @@ run('auth get-or-create', { entity: 'client.q', caps: ['mon', 'bogus cap'] });
 run('auth get-or-create', { entity: 'client.q', caps: ['osd', 'bogus cap'] });
 run('auth get-or-create', { entity: 'client.q', caps: ['zzz', 'allow *'] });
 
+// All OSDs down: last, because they come back when they like.
+run('osd set', { key: 'noup' });
+run('osd down', { ids: ['0'] });
+run('osd down', { ids: ['0'] });
+show('health', { detail: 'detail' });
+run('osd down', { ids: ['1', '2'] });
+showAll();
+show('osd map', { pool: 'rbd', object: 'foo' });
+show('osd tree', { states: ['down'] });
+show('versions');
+run('osd unset', { key: 'noup' });
+
 export const MON_COMMANDS: readonly MonCommand[] = list;
 
 /** What differs between any two clusters. */
@@ -373,7 +385,7 @@ const PUT_ASIDE: readonly (readonly [RegExp, string])[] = [
   [/"0\.000000"/g, '"<time>+0000"'],
   [/\((since|age) [^)]*\)/g, '($1 <age>)'],
   [
-    /(epoch|osdmap e|epoch: e|up_from|up_thru|last_change|crush_version|snap_epoch)("?:? ?"?)\d+/g,
+    /(epoch|osdmap e|epoch: e|up_from|up_thru|down_at|last_change|crush_version|snap_epoch)("?:? ?"?)\d+/g,
     '$1$2<n>',
   ],
   [/"(osd_up_since|osd_in_since|quorum_age|features|election_epoch)":( ?)\d+/g, '"$1":$2<n>'],
