@@ -170,9 +170,19 @@ function parseArgs(words: readonly string[], fail: () => Error): Map<string, Arg
     const [name = '', how = '', value] = words.slice(i, i + 3);
     const kind = kinds[how];
     if (!kind || value === undefined) throw fail();
+    if (kind === 'regex' && !isRegex(value)) throw fail();
     args.set(name, { kind, value });
   }
   return args;
+}
+
+function isRegex(text: string): boolean {
+  try {
+    new RegExp(text);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function isPermissions(text: string | undefined): text is string {

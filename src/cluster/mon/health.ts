@@ -83,7 +83,8 @@ function downChecks(map: OsdMap): HealthCheck[] {
         subtrees.length,
         subtrees.map(({ id, osds }) => {
           const where = formatLocation(crushLocation(map.crush, id));
-          return `${typeName} ${map.crush.itemNames.get(id)} (${where}) (${osds.length} osds) is down`;
+          const parts = [typeName, map.crush.itemNames.get(id) ?? '', where && `(${where})`];
+          return `${parts.filter(Boolean).join(' ')} (${osds.length} osds) is down`;
         }),
       ),
     );

@@ -34,7 +34,14 @@ describe('monitor caps', () => {
   });
 
   it('that do not parse are refused where they are set, and grant nothing where they are met', () => {
-    for (const text of ['bogus cap', 'allow', 'allow q', 'allow service osd', 'allow "r']) {
+    for (const text of [
+      'bogus cap',
+      'allow',
+      'allow q',
+      'allow service osd',
+      'allow "r',
+      'allow command x with y regex "("',
+    ]) {
       expect(capsProblem('mon', text), text).toContain('mon capability parse failed');
       expect(MonCaps.lenient(text).allows('mon', 'r'), text).toBe(false);
     }

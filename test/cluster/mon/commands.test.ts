@@ -120,6 +120,18 @@ describe('a monitor command', () => {
     expect(monitor.state.osdMaps.map.pool(1)?.pgNum).toBe(32);
   });
 
+  it('that fails within is answered too, so that nobody asks for ever', async () => {
+    const broken = await startCluster(new MemoryWorld());
+    broken.state.osdMaps.commit = () => {
+      throw new RangeError('no room');
+    };
+    expect(run(broken, { prefix: 'osd set', key: 'noout' })).toEqual({
+      r: -5,
+      rs: 'internal error: no room',
+      out: '',
+    });
+  });
+
   it('that reads needs `r`, one that writes `w`, at its service', () => {
     const create = { prefix: 'osd pool create', pool: 'denied' };
     expect(run(monitor, { prefix: 'osd dump' }, 'allow r').r).toBe(0);

@@ -124,11 +124,13 @@ export function runCommand(state: MonState, request: CommandRequest): CommandAns
     });
   } catch (error) {
     if (error instanceof CommandError) return { r: error.r, rs: error.message, out: '' };
-    throw error;
+    // An answer all the same: a client whose session just ends would ask again, for ever.
+    state.env.log.mon.error({ err: error, prefix }, 'command failed');
+    return failure('EIO', `internal error: ${(error as Error).message}`);
   }
 }
 
-function failure(code: 'EINVAL' | 'EACCES', rs: string): CommandAnswer {
+function failure(code: 'EINVAL' | 'EACCES' | 'EIO', rs: string): CommandAnswer {
   return { r: -ERRNO[code], rs, out: '' };
 }
 
