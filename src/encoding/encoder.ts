@@ -15,6 +15,13 @@ export class Encoder {
     this.#view = viewOf(this.#bytes);
   }
 
+  /** Goes on writing at `at` of other memory, with a view of all of it. */
+  reset(bytes: Buffer, view: DataView, at: number): void {
+    this.#bytes = bytes;
+    this.#view = view;
+    this.#length = at;
+  }
+
   get length(): number {
     return this.#length;
   }

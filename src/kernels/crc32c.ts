@@ -14,8 +14,11 @@
  */
 import type { Kernels } from './load.js';
 
-/** `seed` is any 32-bit value, signed or not; the result is unsigned. */
-export type Crc32c = (seed: number, bytes: Uint8Array) => number;
+/**
+ * `seed` is any 32-bit value, signed or not; the result is unsigned. `start` and `end` choose a part of `bytes`, as
+ * `subarray` would, without the cost of making one.
+ */
+export type Crc32c = (seed: number, bytes: Uint8Array, start?: number, end?: number) => number;
 
 /** x^32 + x^28 + x^27 + … + 1 without its leading term, lowest power in the highest bit. */
 const POLYNOMIAL = 0x82f63b78;
@@ -33,17 +36,13 @@ export function createCrc32c(kernels: Kernels): Crc32c {
   const scratch = scratchWindow(kernels);
   const slices = createSlices();
 
-  return (seed, bytes) => {
-    const length = bytes.length;
-    if (length < WASM_MIN_BYTES) return sliceBy8(slices, seed, bytes);
-    if (bytes.buffer === buffer) return wasmCrc32c(seed, bytes.byteOffset, length) >>> 0;
-    if (length <= SCRATCH_BYTES) {
-      u8.set(bytes, scratch);
-      return wasmCrc32c(seed, scratch, length) >>> 0;
-    }
+  return (seed, bytes, start = 0, end = bytes.length) => {
+    const length = end - start;
+    if (length < WASM_MIN_BYTES) return sliceBy8(slices, seed, bytes, start, end);
+    if (bytes.buffer === buffer) return wasmCrc32c(seed, bytes.byteOffset + start, length) >>> 0;
     let register = seed;
-    for (let start = 0; start < length; start += SCRATCH_BYTES) {
-      const part = bytes.subarray(start, start + SCRATCH_BYTES);
+    for (let at = start; at < end; at += SCRATCH_BYTES) {
+      const part = bytes.subarray(at, Math.min(end, at + SCRATCH_BYTES));
       u8.set(part, scratch);
       register = wasmCrc32c(register, scratch, part.length);
     }
@@ -86,12 +85,17 @@ function createSlices(): Int32Array {
   return slices;
 }
 
-function sliceBy8(t: Int32Array, seed: number, bytes: Uint8Array): number {
+function sliceBy8(
+  t: Int32Array,
+  seed: number,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+): number {
   // Indices are in bounds by construction: 8 bytes are left, and 0 <= index < 8 * 256.
-  const length = bytes.length;
   let register = seed | 0;
-  let i = 0;
-  for (; i + 8 <= length; i += 8) {
+  let i = start;
+  for (; i + 8 <= end; i += 8) {
     register =
       t[0x700 | ((register ^ bytes[i]!) & 0xff)]! ^
       t[0x600 | (((register >>> 8) ^ bytes[i + 1]!) & 0xff)]! ^
@@ -102,7 +106,7 @@ function sliceBy8(t: Int32Array, seed: number, bytes: Uint8Array): number {
       t[0x100 | bytes[i + 6]!]! ^
       t[bytes[i + 7]!]!;
   }
-  for (; i < length; i++) {
+  for (; i < end; i++) {
     register = t[(register ^ bytes[i]!) & 0xff]! ^ (register >>> 8);
   }
   return register >>> 0;

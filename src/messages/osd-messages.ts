@@ -6,7 +6,7 @@
 
 import { type Infer, record, u8, u32, u64 } from '../encoding/codec.js';
 import { DecodeError, Decoder } from '../encoding/decoder.js';
-import { Encoder, utf8Bytes } from '../encoding/encoder.js';
+import { Encoder } from '../encoding/encoder.js';
 import {
   type Eversion,
   eversion,
@@ -20,6 +20,7 @@ import {
   type Utime,
   utime,
 } from '../encoding/types.js';
+import type { LazyFront } from './types.js';
 import { decodeOsdOp, encodeOsdOp, OSD_OP_BYTES, type OsdOp } from './osd-op.js';
 
 /** Flags of MOSDOp and MOSDOpReply (`CEPH_OSD_FLAG_*`). */
@@ -80,25 +81,53 @@ export interface OsdRequest {
 const REQID_BYTES = 27;
 const TRACE_BYTES = 24;
 
-/** The front of a MOSDOp. The data segment is the operations' input data in order. */
+/** All of a MOSDOp's front but names, operations and snapshots. */
+const FIXED_FRONT_BYTES = 256;
+const SNAP_BYTES = 8;
+/** UTF-8 takes at most three bytes for each of a string's units. */
+const UTF8_MAX = 3;
+
+/** The front of a MOSDOp, for the connection to encode. The data segment is the operations' input data in order. */
+export class OsdRequestFront implements LazyFront {
+  readonly #request: OsdRequest;
+
+  constructor(request: OsdRequest) {
+    this.#request = request;
+  }
+
+  get maxBytes(): number {
+    const { oid, locator, ops, snapContext } = this.#request;
+    const names = UTF8_MAX * (oid.length + locator.key.length + locator.nspace.length);
+    return (
+      FIXED_FRONT_BYTES + names + OSD_OP_BYTES * ops.length + SNAP_BYTES * snapContext.snaps.length
+    );
+  }
+
+  encode(e: Encoder): void {
+    const request = this.#request;
+    spgId.encode(e, request);
+    e.u32(request.hash).u32(request.epoch).u32(request.flags);
+    // The reqid is blank: the OSD uses the session's global id, client_inc and the message's tid.
+    e.u8(2)
+      .u8(2)
+      .u32(REQID_BYTES - 6)
+      .zeros(REQID_BYTES - 6);
+    e.zeros(TRACE_BYTES).u32(0);
+    e.u32(request.mtime.sec).u32(request.mtime.nsec);
+    objectLocator.encode(e, request.locator);
+    e.string(request.oid).u16(request.ops.length);
+    for (const op of request.ops) encodeOsdOp(e, op);
+    e.u64(request.snapid).u64(request.snapContext.seq).u32(request.snapContext.snaps.length);
+    for (const snap of request.snapContext.snaps) e.u64(snap);
+    e.s32(request.retryAttempt).u64(request.features);
+  }
+}
+
+/** The front of a MOSDOp as bytes. */
 export function encodeOsdRequest(request: OsdRequest): Uint8Array {
-  const oid = utf8Bytes(request.oid);
-  const e = new Encoder(256 + oid.length + OSD_OP_BYTES * request.ops.length);
-  spgId.encode(e, { pg: request.pg, shard: request.shard });
-  e.u32(request.hash).u32(request.epoch).u32(request.flags);
-  // The reqid is blank: the OSD uses the session's global id, client_inc and the message's tid.
-  e.u8(2)
-    .u8(2)
-    .u32(REQID_BYTES - 6)
-    .zeros(REQID_BYTES - 6);
-  e.zeros(TRACE_BYTES).u32(0);
-  e.u32(request.mtime.sec).u32(request.mtime.nsec);
-  objectLocator.encode(e, request.locator);
-  e.blob(oid).u16(request.ops.length);
-  for (const op of request.ops) encodeOsdOp(e, op);
-  e.u64(request.snapid).u64(request.snapContext.seq).u32(request.snapContext.snaps.length);
-  for (const snap of request.snapContext.snaps) e.u64(snap);
-  e.s32(request.retryAttempt).u64(request.features);
+  const front = new OsdRequestFront(request);
+  const e = new Encoder(front.maxBytes);
+  front.encode(e);
   return e.bytes;
 }
 

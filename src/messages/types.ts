@@ -1,5 +1,7 @@
 /** Message type numbers and the envelope that the messenger carries (`msg/Message.h`). */
 
+import type { Encoder } from '../encoding/encoder.js';
+
 export const MSG = {
   SHUTDOWN: 1,
   PING: 2,
@@ -41,6 +43,13 @@ export const PRIORITY = { DEFAULT: 127, CLIENT_OP: 63, MON_REPLY: 196, HIGHEST: 
 
 const EMPTY: Uint8Array = new Uint8Array(0);
 
+/** A front that is encoded when it is sent, straight into the connection's memory: for the data path. */
+export interface LazyFront {
+  /** `encode` writes no more than this. */
+  readonly maxBytes: number;
+  encode(encoder: Encoder): void;
+}
+
 /** A message to send. Buffers are borrowed until the connection wrote them. */
 export interface OutgoingMessage {
   type: number;
@@ -50,7 +59,7 @@ export interface OutgoingMessage {
   priority: number;
   /** Chosen by the requester, echoed in replies; 0 where nobody matches on it. */
   tid: number;
-  front: Uint8Array;
+  front: Uint8Array | LazyFront;
   middle?: Uint8Array;
   /** The data segment, as pieces in order. */
   data?: readonly Uint8Array[];
@@ -69,7 +78,7 @@ export interface IncomingMessage {
 
 export function outgoing(
   type: number,
-  front: Uint8Array = EMPTY,
+  front: Uint8Array | LazyFront = EMPTY,
   options: {
     version?: number;
     compat?: number;

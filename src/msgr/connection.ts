@@ -94,7 +94,8 @@ export class Connection {
   #stream: Stream | undefined;
   #peer: PeerInfo | undefined;
   #deadline: Timer | undefined;
-  #queue: OutgoingFrame[] = [];
+  /** What was sent before the session was established. */
+  #early: OutgoingFrame[] = [];
   #flush: Timer | undefined;
   #sent: Uint8Array[] | undefined = [];
   #place: Uint8Array | undefined;
@@ -174,7 +175,10 @@ export class Connection {
     return this.#stream?.pendingBytes ?? 0;
   }
 
-  /** Sends a message: in order, at the end of this turn, or when the session is established. Dropped when closed. */
+  /**
+   * Sends a message: in order, at the end of this turn, or when the session is established. Dropped when closed. Throws
+   * what encoding a lazy front throws, in an established session.
+   */
   send(message: OutgoingMessage): void {
     this.#enqueue({ kind: 'message', message });
   }
@@ -205,7 +209,7 @@ export class Connection {
     this.#deadline?.cancel();
     this.#flush?.cancel();
     this.#reader.stop();
-    this.#queue = [];
+    this.#early = [];
     if (error) this.#log.debug({ peer: this.name, err: error }, 'connection closed');
     this.#stream?.destroy();
   }
@@ -214,20 +218,21 @@ export class Connection {
 
   #enqueue(frame: OutgoingFrame): void {
     if (this.#closed) return;
-    this.#queue.push(frame);
-    if (this.#peer && !this.#flush) {
-      this.#flush = this.#context.env.timers.nextTurn(() => this.flush());
+    if (!this.#peer) {
+      this.#early.push(frame);
+      return;
     }
+    this.#writer.append(frame);
+    this.#flush ??= this.#context.env.timers.nextTurn(() => this.flush());
   }
 
   /** Writes what was collected, without waiting for the end of the turn. */
   flush(): void {
     this.#flush?.cancel();
     this.#flush = undefined;
-    if (this.#closed || !this.#peer || this.#queue.length === 0) return;
-    const frames = this.#queue;
-    this.#queue = [];
-    this.#stream?.write(this.#writer.assemble(frames));
+    if (this.#closed || !this.#peer) return;
+    const buffers = this.#writer.take();
+    if (buffers.length > 0) this.#stream?.write(buffers);
     if (this.pendingBytes === 0) this.#writer.recycle();
   }
 
@@ -259,6 +264,9 @@ export class Connection {
         this.#peer = peer;
         this.#reader.allowMessages();
         this.#log.debug({ peer: this.name, secure: peer.secure }, 'session established');
+        const early = this.#early;
+        this.#early = [];
+        for (const frame of early) this.#enqueue(frame);
         this.flush();
         this.#handler.onReady(this);
       },

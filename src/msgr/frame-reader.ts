@@ -24,6 +24,7 @@ import {
   type MessageHeader,
   PREAMBLE_BYTES,
   type Preamble,
+  readU32,
   SEGMENT_CRC_BYTES,
 } from './frame.js';
 import {
@@ -120,6 +121,8 @@ type State =
   | { kind: 'body'; preamble: Preamble; length: number; inline: Uint8Array }
   | { kind: 'large'; frame: LargeFrame };
 
+const PREAMBLE: State = { kind: 'preamble' };
+
 export class FrameReader {
   readonly #crc32c: Crc32c;
   readonly #sink: FrameSink;
@@ -193,17 +196,16 @@ export class FrameReader {
     this.#start = 0;
   }
 
-  /** The next `length` bytes of the window, or undefined until they are all there. */
-  #need(length: number): Uint8Array | undefined {
-    const available = this.#end - this.#start;
-    if (available < length) {
-      if (this.#start + length > this.#window.length) this.#compact();
-      return undefined;
+  /** Claims the next `length` bytes of the window and returns where they start, or -1 until they are all there. */
+  #need(length: number): number {
+    const at = this.#start;
+    if (this.#end - at < length) {
+      if (at + length > this.#window.length) this.#compact();
+      return -1;
     }
-    const bytes = this.#window.subarray(this.#start, this.#start + length);
-    this.#start += length;
-    this.#transcript?.push(bytes.slice());
-    return bytes;
+    this.#start = at + length;
+    this.#transcript?.push(this.#window.slice(at, at + length));
+    return at;
   }
 
   #parse(): void {
@@ -215,27 +217,35 @@ export class FrameReader {
     const state = this.#state;
     switch (state.kind) {
       case 'banner-head': {
-        const head = this.#need(BANNER_HEAD_BYTES);
-        if (!head) return false;
-        this.#state = { kind: 'banner-payload', length: decodeBannerHead(head) };
+        const at = this.#need(BANNER_HEAD_BYTES);
+        if (at < 0) return false;
+        const length = decodeBannerHead(this.#window.subarray(at, at + BANNER_HEAD_BYTES));
+        this.#state = { kind: 'banner-payload', length };
         return true;
       }
       case 'banner-payload': {
-        const payload = this.#need(state.length);
-        if (!payload) return false;
-        checkBannerPayload(payload);
-        this.#state = { kind: 'preamble' };
+        const at = this.#need(state.length);
+        if (at < 0) return false;
+        checkBannerPayload(this.#window.subarray(at, at + state.length));
+        this.#state = PREAMBLE;
         this.#sink.onBanner();
         return true;
       }
       case 'preamble':
         return this.#stepPreamble();
       case 'body': {
-        const body = this.#need(state.length);
-        if (!body) return false;
-        this.#state = { kind: 'preamble' };
-        if (this.#decipher) this.#openBody(state.preamble, body, state.inline);
-        else this.#checkBody(state.preamble, body);
+        const at = this.#need(state.length);
+        if (at < 0) return false;
+        this.#state = PREAMBLE;
+        if (this.#decipher) {
+          this.#openBody(
+            state.preamble,
+            this.#window.subarray(at, at + state.length),
+            state.inline,
+          );
+        } else {
+          this.#checkBody(state.preamble, at);
+        }
         return true;
       }
       case 'large':
@@ -245,13 +255,16 @@ export class FrameReader {
 
   #stepPreamble(): boolean {
     const decipher = this.#decipher;
-    const block = this.#need(decipher ? SECURE_PREAMBLE_BYTES : PREAMBLE_BYTES);
-    if (!block) return false;
-    const plain = decipher ? decipher.open(block) : block;
-    const preamble = decodePreamble(plain, this.#crc32c);
+    const blockBytes = decipher ? SECURE_PREAMBLE_BYTES : PREAMBLE_BYTES;
+    const at = this.#need(blockBytes);
+    if (at < 0) return false;
+    const plain = decipher?.open(this.#window.subarray(at, at + blockBytes));
+    const preamble = plain
+      ? decodePreamble(plain, 0, this.#crc32c)
+      : decodePreamble(this.#window, at, this.#crc32c);
     if (preamble.tag === TAG.MESSAGE && !this.#messagesAllowed)
       throw new ProtocolError('MESSAGE frame before the session is established');
-    const inline = decipher ? plain.subarray(PREAMBLE_BYTES) : EMPTY;
+    const inline = plain ? plain.subarray(PREAMBLE_BYTES) : EMPTY;
     const length = decipher
       ? secureFirstSegmentBytes(preamble) + secureRestBytes(preamble)
       : crcBodyBytes(preamble);
@@ -264,23 +277,34 @@ export class FrameReader {
 
   // ---- frames within the window ----
 
-  #checkBody(preamble: Preamble, body: Uint8Array): void {
+  /** The body lies in the window from `at` on, whole: it is checked and read where it is. */
+  #checkBody(preamble: Preamble, at: number): void {
+    const window = this.#window;
     const [l0, l1, l2, l3] = preamble.lengths;
-    const first = body.subarray(0, l0);
-    let at = l0;
-    if (l0 > 0) {
-      this.#checkCrc(first, readU32(body, at), 'segment 0');
-      at += SEGMENT_CRC_BYTES;
-    }
-    if (preamble.segments === 1) {
-      this.#deliver(preamble, first, EMPTY, EMPTY, EMPTY);
+    const firstEnd = at + l0;
+    if (l0 > 0) this.#checkCrc(0, window, at, firstEnd, readU32(window, firstEnd));
+    if (preamble.tag !== TAG.MESSAGE) {
+      this.#sink.onControl(preamble.tag, window.subarray(at, firstEnd));
       return;
     }
-    const front = body.subarray(at, at + l1);
-    const middle = body.subarray(at + l1, at + l1 + l2);
-    const data = body.subarray(at + l1 + l2, at + l1 + l2 + l3);
-    if (!this.#checkEpilogue(body.subarray(at + l1 + l2 + l3), [front, middle, data])) return;
-    this.#deliver(preamble, first, front, middle, data);
+    const header = decodeMessageHeader(window, at);
+    if (preamble.segments === 1) {
+      this.#sink.onMessage({ header, front: EMPTY, middle: EMPTY, data: EMPTY });
+      return;
+    }
+    const frontAt = firstEnd + SEGMENT_CRC_BYTES;
+    const middleAt = frontAt + l1;
+    const dataAt = middleAt + l2;
+    const epilogueAt = dataAt + l3;
+    if (!isComplete(window[epilogueAt] as number)) return;
+    if (l1 > 0) this.#checkCrc(1, window, frontAt, middleAt, readU32(window, epilogueAt + 1));
+    if (l2 > 0) this.#checkCrc(2, window, middleAt, dataAt, readU32(window, epilogueAt + 5));
+    if (l3 > 0) this.#checkCrc(3, window, dataAt, epilogueAt, readU32(window, epilogueAt + 9));
+    const front = window.subarray(frontAt, middleAt);
+    const middle = l2 > 0 ? window.subarray(middleAt, dataAt) : EMPTY;
+    const data =
+      l3 > 0 ? this.#keepData(header, front, window.subarray(dataAt, epilogueAt)) : EMPTY;
+    this.#sink.onMessage({ header, front, middle, data });
   }
 
   #openBody(preamble: Preamble, body: Uint8Array, inline: Uint8Array): void {
@@ -327,7 +351,7 @@ export class FrameReader {
     if (!part || part.done) {
       const next = frame.pending.shift();
       if (next === undefined) {
-        this.#state = { kind: 'preamble' };
+        this.#state = PREAMBLE;
         this.#finishLarge(frame);
         return true;
       }
@@ -353,8 +377,8 @@ export class FrameReader {
     const [first, front] = frame.parts;
     if (index === 1 && first) {
       const l0 = frame.preamble.lengths[0];
-      this.#checkCrc(first.bytes.subarray(0, l0), readU32(first.bytes, l0), 'segment 0');
-      frame.header = decodeMessageHeader(first.bytes);
+      this.#checkCrc(0, first.bytes, 0, l0, readU32(first.bytes, l0));
+      frame.header = decodeMessageHeader(first.bytes, 0);
     }
     if (index === 3 && frame.header && front && length > 0) {
       const place = this.#sink.placeData(frame.header, front.bytes, length);
@@ -373,27 +397,29 @@ export class FrameReader {
       return;
     }
     const [, front, middle, data, epilogue] = parts.map((part) => part.bytes) as Segments;
-    if (!this.#checkEpilogue(epilogue, [front, middle, data])) return;
+    if (!isComplete(epilogue[0] as number)) return;
+    [front, middle, data].forEach((segment, i) => {
+      if (segment.length === 0) return;
+      this.#checkCrc(i + 1, segment, 0, segment.length, readU32(epilogue, 1 + 4 * i));
+    });
     this.#sink.onMessage({ header: header as MessageHeader, front, middle, data });
   }
 
   // ---- both ----
 
-  #checkCrc(bytes: Uint8Array, expected: number, what: string): void {
-    if (this.#crc32c(0xffff_ffff, bytes) !== expected)
-      throw new ProtocolError(`crc mismatch in ${what}`);
+  #checkCrc(
+    segment: number,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+    expected: number,
+  ): void {
+    if (this.#crc32c(0xffff_ffff, bytes, start, end) !== expected) {
+      throw new ProtocolError(`crc mismatch in segment ${segment}`);
+    }
   }
 
-  /** Checks the crcs of segments 1 to 3; false for a frame that its sender gave up. */
-  #checkEpilogue(epilogue: Uint8Array, segments: readonly Uint8Array[]): boolean {
-    if (!isComplete(epilogue[0] as number)) return false;
-    segments.forEach((segment, i) => {
-      if (segment.length > 0)
-        this.#checkCrc(segment, readU32(epilogue, 1 + 4 * i), `segment ${i + 1}`);
-    });
-    return true;
-  }
-
+  /** A frame of secure mode, decrypted. */
   #deliver(
     preamble: Preamble,
     first: Uint8Array,
@@ -405,7 +431,7 @@ export class FrameReader {
       this.#sink.onControl(preamble.tag, first);
       return;
     }
-    const header = decodeMessageHeader(first);
+    const header = decodeMessageHeader(first, 0);
     this.#sink.onMessage({ header, front, middle, data: this.#keepData(header, front, data) });
   }
 
@@ -432,14 +458,4 @@ function firstSegment(preamble: Preamble, inline: Uint8Array, opened: Uint8Array
   const length = preamble.lengths[0];
   if (length <= INLINE_BYTES) return inline.subarray(0, length);
   return Buffer.concat([inline.subarray(0, INLINE_BYTES), opened]).subarray(0, length);
-}
-
-function readU32(bytes: Uint8Array, at: number): number {
-  return (
-    ((bytes[at] as number) |
-      ((bytes[at + 1] as number) << 8) |
-      ((bytes[at + 2] as number) << 16) |
-      ((bytes[at + 3] as number) << 24)) >>>
-    0
-  );
 }

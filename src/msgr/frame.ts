@@ -95,29 +95,27 @@ export function encodePreamble(out: Buffer, at: number, preamble: Preamble, crc3
   }
   out[at + 26] = 0;
   out[at + 27] = 0;
-  out.writeUInt32LE(crc32c(0, out.subarray(at, at + PREAMBLE_CRC_AT)), at + PREAMBLE_CRC_AT);
+  out.writeUInt32LE(crc32c(0, out, at, at + PREAMBLE_CRC_AT), at + PREAMBLE_CRC_AT);
 }
 
 /** Checks the crc, the tag, and that every declared length is one that such a frame may have. */
-export function decodePreamble(bytes: Uint8Array, crc32c: Crc32c): Preamble {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, PREAMBLE_BYTES);
-  const crc = crc32c(0, bytes.subarray(0, PREAMBLE_CRC_AT));
-  if (view.getUint32(PREAMBLE_CRC_AT, true) !== crc)
+export function decodePreamble(bytes: Uint8Array, at: number, crc32c: Crc32c): Preamble {
+  const crc = crc32c(0, bytes, at, at + PREAMBLE_CRC_AT);
+  if (readU32(bytes, at + PREAMBLE_CRC_AT) !== crc)
     throw new ProtocolError('preamble crc mismatch');
-  const tag = view.getUint8(0);
-  const segments = view.getUint8(1);
+  const tag = bytes[at] as number;
+  const segments = bytes[at + 1] as number;
   if (!isKnownTag(tag)) throw new ProtocolError(`unknown frame tag ${tag}`);
   if (segments < 1 || segments > MAX_SEGMENTS) {
     throw new ProtocolError(`${tagName(tag)} frame with ${segments} segments`);
   }
   const lengths: [number, number, number, number] = [0, 0, 0, 0];
-  for (let i = 0; i < segments; i++) lengths[i] = view.getUint32(2 + 6 * i, true);
+  for (let i = 0; i < segments; i++) lengths[i] = readU32(bytes, at + 2 + 6 * i);
   if (segments > 1 && lengths[segments - 1] === 0) {
     throw new ProtocolError(`${tagName(tag)} frame whose last segment is empty`);
   }
   checkLengths(tag, segments, lengths);
-  if (view.getUint8(26) !== 0)
-    throw new ProtocolError('compressed frame, which was not negotiated');
+  if (bytes[at + 26] !== 0) throw new ProtocolError('compressed frame, which was not negotiated');
   return { tag, segments, lengths };
 }
 
@@ -181,15 +179,14 @@ export function encodeMessageHeader(
   out.writeUInt16LE(0, at + 39);
 }
 
-export function decodeMessageHeader(bytes: Uint8Array): MessageHeader {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, MESSAGE_HEADER_BYTES);
+export function decodeMessageHeader(bytes: Uint8Array, at: number): MessageHeader {
   return {
-    seq: readU64(view, 0),
-    tid: readU64(view, 8),
-    type: view.getUint16(16, true),
-    priority: view.getUint16(18, true),
-    version: view.getUint16(20, true),
-    compatVersion: view.getUint16(37, true),
+    seq: readU64(bytes, at),
+    tid: readU64(bytes, at + 8),
+    type: readU16(bytes, at + 16),
+    priority: readU16(bytes, at + 18),
+    version: readU16(bytes, at + 20),
+    compatVersion: readU16(bytes, at + 37),
   };
 }
 
@@ -198,7 +195,23 @@ function writeU64(out: Buffer, at: number, value: number): void {
   out.writeUInt32LE(Math.floor(value / 0x1_0000_0000), at + 4);
 }
 
-function readU64(view: DataView, at: number): number {
-  // Sequence numbers and tids beyond 2^53 do not occur; a liar's is rounded and matches nothing.
-  return view.getUint32(at + 4, true) * 0x1_0000_0000 + view.getUint32(at, true);
+/** Sequence numbers and tids beyond 2^53 do not occur; a liar's is rounded and matches nothing. */
+function readU64(bytes: Uint8Array, at: number): number {
+  return readU32(bytes, at + 4) * 0x1_0000_0000 + readU32(bytes, at);
+}
+
+// By single bytes: frames are read where they lie, and a DataView for each costs more than it saves.
+
+export function readU32(bytes: Uint8Array, at: number): number {
+  return (
+    ((bytes[at] as number) |
+      ((bytes[at + 1] as number) << 8) |
+      ((bytes[at + 2] as number) << 16) |
+      ((bytes[at + 3] as number) << 24)) >>>
+    0
+  );
+}
+
+function readU16(bytes: Uint8Array, at: number): number {
+  return (bytes[at] as number) | ((bytes[at + 1] as number) << 8);
 }

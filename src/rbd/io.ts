@@ -158,8 +158,11 @@ export class ImageData {
     }
   }
 
-  /** The bytes of an object extent, short where the object ends; empty for a missing object. */
-  async #readObject(
+  /**
+   * The bytes of an object extent, short where the object ends; empty for a missing object.
+   * On the data path: one promise, not one for each step.
+   */
+  #readObject(
     extent: ObjectExtent,
     into: Uint8Array | undefined,
     { snapId, signal }: ReadContext,
@@ -168,39 +171,36 @@ export class ImageData {
     if (into) options.into = into;
     if (snapId !== undefined) options.snapid = snapId;
     if (signal) options.signal = signal;
-    const oid = dataObject(this.#options.objectPrefix, extent.objectNo);
-    try {
-      const { ops } = await this.#options.ioctx.operate(
-        oid,
-        [readOp(extent.offset, extent.length)],
-        options,
-      );
-      const bytes = ops[0]?.outdata;
-      if (!bytes || bytes.length > extent.length) {
+    const { objectPrefix, ioctx } = this.#options;
+    const oid = dataObject(objectPrefix, extent.objectNo);
+    return ioctx.operate(oid, [readOp(extent.offset, extent.length)], options).then(
+      ({ ops }) => {
+        const bytes = ops[0]?.outdata;
+        if (bytes && bytes.length <= extent.length) return into ? place(bytes, into) : bytes;
         throw new RadosError(
           'EBADMSG',
           `read of ${extent.length} bytes of ${oid} answered ${bytes?.length ?? 'nothing'}`,
-          { op: 'read', target: this.#options.ioctx.describe(oid) },
+          { op: 'read', target: ioctx.describe(oid) },
         );
-      }
-      return bytes;
-    } catch (error) {
-      if (isRadosError(error, 'ENOENT')) return NO_BYTES;
-      throw error;
-    }
+      },
+      (error: unknown) => {
+        if (!isRadosError(error, 'ENOENT')) throw error;
+        return into ? into.fill(0) : NO_BYTES;
+      },
+    );
   }
 
-  async #readInto(extent: ObjectExtent, target: Uint8Array, context: ReadContext): Promise<void> {
+  /** Fills the extent's pieces of `target`. */
+  #readInto(extent: ObjectExtent, target: Uint8Array, context: ReadContext): Promise<unknown> {
     const piece = extent.pieces[0] as Piece;
     if (extent.pieces.length > 1) {
-      scatter(extent.pieces, await this.#readObject(extent, undefined, context), target);
-      return;
+      return this.#readObject(extent, undefined, context).then((bytes) =>
+        scatter(extent.pieces, bytes, target),
+      );
     }
-    const place = target.subarray(piece.start, piece.start + piece.length);
-    const bytes = await this.#readObject(extent, place, context);
-    const inPlace = bytes.buffer === place.buffer && bytes.byteOffset === place.byteOffset;
-    if (!inPlace) place.set(bytes);
-    if (bytes.length < place.length) place.fill(0, bytes.length);
+    const whole = piece.start === 0 && piece.length === target.length;
+    const part = whole ? target : target.subarray(piece.start, piece.start + piece.length);
+    return this.#readObject(extent, part, context);
   }
 
   #writeOps(extent: ObjectExtent, bytes: Uint8Array): [hint: OsdOp, write: OsdOp] {
@@ -273,7 +273,7 @@ export class ImageData {
 
   #forEach(
     extents: readonly ObjectExtent[],
-    step: (extent: ObjectExtent) => Promise<void>,
+    step: (extent: ObjectExtent) => Promise<unknown>,
   ): Promise<void> {
     return eachLimited(extents, this.#options.objectOpsMax, step);
   }
@@ -323,4 +323,11 @@ function repeated(extent: ObjectExtent, pattern: Uint8Array): Uint8Array {
     done += length;
   }
   return bytes;
+}
+
+/** Puts what was read where it belongs, unless it is there already, and zeros behind it. */
+function place(bytes: Uint8Array, into: Uint8Array): Uint8Array {
+  if (bytes.buffer !== into.buffer || bytes.byteOffset !== into.byteOffset) into.set(bytes);
+  if (bytes.length < into.length) into.fill(0, bytes.length);
+  return into;
 }

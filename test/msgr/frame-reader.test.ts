@@ -80,7 +80,8 @@ function expectShapes(reader: TestReader, shapes: readonly OutgoingFrame[]): voi
       return;
     }
     if (got?.kind !== 'message') throw new Error(`expected a message, got ${got?.kind}`);
-    const { tid, type, version, compatVersion, priority, front, middle, data } = frame.message;
+    const { tid, type, version, compatVersion, priority, middle, data } = frame.message;
+    const front = frame.message.front as Uint8Array;
     seq++;
     expect(got.header).toEqual({ seq, tid, type, version, compatVersion, priority });
     expect(Buffer.compare(got.front, front)).toBe(0);
