@@ -147,7 +147,11 @@ export class OsdClient {
   }
 
   /** Why an operation cannot even begin. */
-  #refusal(target: ObjectTarget, ops: readonly OsdOp[], signal?: AbortSignal): RadosError | undefined {
+  #refusal(
+    target: ObjectTarget,
+    ops: readonly OsdOp[],
+    signal?: AbortSignal,
+  ): RadosError | undefined {
     if (this.#closed) return this.#closedError(ops, target);
     if (!signal?.aborted) return undefined;
     return abortError(signal, { op: describe(ops), target: target.oid, outcome: 'not-applied' });
