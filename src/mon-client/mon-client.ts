@@ -56,6 +56,8 @@ export interface MonClientOptions extends MessengerContext {
 const HUNT_INTERVAL_MS = 3_000;
 const HUNT_BACKOFF = 1.5;
 const HUNT_INTERVAL_MAX_MS = 30_000;
+/** A session that lasted so long was a good one. */
+const STABLE_MS = 1_000;
 const PING_INTERVAL_MS = 10_000;
 const PING_TIMEOUT_MS = 30_000;
 /** Requests that wait for an answer, at most. */
@@ -105,6 +107,7 @@ export class MonClient {
   #tick: Timer | undefined;
   #renewal: Timer | undefined;
   #lastAck = 0;
+  #openedAt = 0;
   #ticketGeneration = 0;
   /** Monitors in a row that did not take us back. */
   #refusals = 0;
@@ -412,8 +415,7 @@ export class MonClient {
     this.#ticketGeneration++;
     this.#refusals = 0;
     this.#auth ??= this.#tried;
-    this.#huntIntervalMs = HUNT_INTERVAL_MS;
-    this.#candidates = [];
+    this.#openedAt = this.#options.env.clock.monotonic();
     this.#seenAs = connection.peer.seenAs;
     this.#lastAck = this.#options.env.clock.monotonic();
     this.#scheduleTick();
@@ -437,8 +439,14 @@ export class MonClient {
     const wasOpen = this.#state === 'open';
     this.#log.info({ mon: connection.name, err: error }, wasOpen ? 'session lost' : 'no session');
     this.#state = 'hunting';
-    // The next candidate at once; after a full round without success, wait.
-    const delayMs = wasOpen || this.#candidates.length > 0 ? 0 : this.#huntIntervalMs / 3;
+    const stable = wasOpen && this.#options.env.clock.monotonic() - this.#openedAt >= STABLE_MS;
+    if (stable) {
+      this.#candidates = [];
+      this.#huntIntervalMs = HUNT_INTERVAL_MS;
+    }
+    // The next candidate at once; after a full round without success, wait. A session that broke as soon as it was
+    // there is no success: whatever ended it may do so again.
+    const delayMs = stable || this.#candidates.length > 0 ? 0 : this.#huntIntervalMs / 3;
     if (delayMs > 0) {
       this.#huntIntervalMs = Math.min(this.#huntIntervalMs * HUNT_BACKOFF, HUNT_INTERVAL_MAX_MS);
     }

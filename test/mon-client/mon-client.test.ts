@@ -463,11 +463,30 @@ describe('a session', () => {
 
   it('that breaks is replaced at once', async () => {
     const { world, cluster, mon } = await started({ mons: 3 });
+    await world.advance(2000);
     const before = world.now;
     await serving(cluster).stop();
     await world.advance(10);
     await world.until(() => cluster.mons.some(({ sessions }) => sessions.size > 0));
     expect(world.now - before).toBeLessThan(100);
+    mon.close();
+  });
+
+  it('that breaks as soon as it is there does not make the client dial in a tight loop', async () => {
+    const { world, mons, mon } = await started();
+    let sessions = 0;
+    mons[0].intercept = (message, connection) => {
+      if (message.type !== MSG.MON_SUBSCRIBE) return false;
+      sessions++;
+      connection.close();
+      return true;
+    };
+    mon.subscribe('osdmap', 0, { onetime: true });
+    await world.advance(60_000);
+    expect(sessions).toBeGreaterThan(5);
+    expect(sessions).toBeLessThan(30);
+    mons[0].intercept = () => false;
+    await world.until(mon.command({ prefix: 'x' }));
     mon.close();
   });
 

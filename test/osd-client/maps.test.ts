@@ -139,7 +139,7 @@ describe('a bad map', () => {
     [
       'with a wrong checksum',
       (c: FakeCluster) => {
-        const damaged = good(c, 11).slice();
+        const damaged = new Uint8Array(good(c, 11));
         damaged[30] = (damaged[30] as number) ^ 1;
         return c.rawMapMessage({ incrementalMaps: new Map([[11, damaged]]) });
       },
