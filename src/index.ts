@@ -25,7 +25,12 @@ export {
   type WriteOptions,
 } from './block/device.js';
 export type { BlockFileHandle } from './block/file-handle.js';
-export { type MapOptions, type MapOptionsInput, mapOptions, parseMapOptions } from './block/map-options.js';
+export {
+  type MapOptions,
+  type MapOptionsInput,
+  mapOptions,
+  parseMapOptions,
+} from './block/map-options.js';
 export {
   createReadStream,
   createWriteStream,

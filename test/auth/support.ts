@@ -58,6 +58,7 @@ export function testEnvironment(seed = 1): TestEnvironment {
       writeFile: unused,
       mkdir: unused,
       remove: unused,
+      makeTempDir: unused,
     },
     hostname: 'box7.example.org',
     log: createLog(),
