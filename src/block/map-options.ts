@@ -7,7 +7,8 @@
  * - those that concern the kernel alone and change nothing that one could see: accepted and listed in `ignored`;
  * - those that would promise something that is not done: refused, with the reason;
  * - unknown ones: refused.
- * One default differs: `ms_mode` is `prefer-crc`, because the messenger v1 protocol (`legacy`) is not spoken.
+ * One default differs: `ms_mode` is `prefer-crc`, because the messenger v1 protocol (`legacy`) is not spoken. And an
+ * option of the connection that was not given is as the cluster was connected, which may have asked for encryption.
  */
 
 import { RadosError } from '../base/errors.js';
@@ -57,9 +58,15 @@ export interface MapOptions {
 
   /** Options that were accepted and mean nothing here. */
   readonly ignored: readonly string[];
+  /**
+   * Which of the others were given, sorted. The rest have their defaults, and those of the connection (`fsid` and
+   * below) leave it as it was made.
+   */
+  readonly given: readonly MapOptionName[];
 }
 
-export type MapOptionsInput = Partial<Omit<MapOptions, 'ignored'>>;
+type MapOptionName = Exclude<keyof MapOptions, 'ignored' | 'given'>;
+export type MapOptionsInput = Partial<Pick<MapOptions, MapOptionName>>;
 
 const DEFAULTS: MapOptions = {
   readOnly: false,
@@ -84,6 +91,7 @@ const DEFAULTS: MapOptions = {
   msMode: 'prefer-crc',
   abortOnFull: false,
   ignored: [],
+  given: [],
 };
 
 type Value = MapOptions[keyof MapOptions];
@@ -91,7 +99,7 @@ type Value = MapOptions[keyof MapOptions];
 type Parse = (text: string) => Value;
 
 interface Option {
-  key: keyof MapOptions;
+  key: MapOptionName;
   /** For `name=text`. An option without it is a word by itself. */
   parse?: Parse;
   /** For a word by itself. */
@@ -156,7 +164,7 @@ const REFUSED: Readonly<Record<string, string>> = {
 
 /** Parses `a,b=c`; later options win, as in the kernel. `base`: what applies where the text says nothing. */
 export function parseMapOptions(text: string, base: MapOptionsInput = {}): MapOptions {
-  const values: Partial<Record<keyof MapOptions, Value>> = {};
+  const values: Partial<Record<MapOptionName, Value>> = {};
   const ignored: string[] = [];
   for (const item of text.split(',')) {
     if (item.trim() === '') continue;
@@ -180,20 +188,26 @@ export function parseMapOptions(text: string, base: MapOptionsInput = {}): MapOp
       values[option.key] = option.value;
     }
   }
-  return freeze({ ...mapOptions(base), ...values, ignored } as MapOptions);
+  const resolved = mapOptions(base);
+  const given = [...resolved.given, ...namesOf(values)];
+  return freeze({ ...resolved, ...values, ignored, given } as MapOptions);
 }
 
 /** Checks and completes options given as an object. */
 export function mapOptions(input: MapOptionsInput = {}): MapOptions {
-  const values: Partial<Record<keyof MapOptions, unknown>> = {};
+  const values: Partial<Record<MapOptionName, unknown>> = {};
   for (const [key, value] of Object.entries(input)) {
-    if (!Object.hasOwn(DEFAULTS, key) || key === 'ignored') {
+    if (!Object.hasOwn(DEFAULTS, key) || key === 'ignored' || key === 'given') {
       throw invalid(`unknown map option ${JSON.stringify(key)}`);
     }
     if (value === undefined) continue;
-    values[key as keyof MapOptions] = checked(key as keyof MapOptions, value);
+    values[key as MapOptionName] = checked(key as MapOptionName, value);
   }
-  return freeze({ ...DEFAULTS, ...values } as MapOptions);
+  return freeze({ ...DEFAULTS, ...values, given: namesOf(values) } as MapOptions);
+}
+
+function namesOf(values: Partial<Record<MapOptionName, unknown>>): MapOptionName[] {
+  return Object.keys(values) as MapOptionName[];
 }
 
 /**
@@ -218,7 +232,7 @@ export function formatMapOptions(options: MapOptions): string {
 }
 
 /** An object's value goes the way of its text, so that both forms accept the same. */
-function checked(key: keyof MapOptions, value: unknown): unknown {
+function checked(key: MapOptionName, value: unknown): unknown {
   const [name, option] = Object.entries(OPTIONS).find(([, entry]) => entry.key === key)!;
   if (!option.parse) {
     if (typeof value !== 'boolean') throw invalid(`map option ${key} is not true or false`);
@@ -243,6 +257,7 @@ function freeze(options: MapOptions): MapOptions {
     ...options,
     crushLocation: Object.freeze([...options.crushLocation]),
     ignored: Object.freeze([...options.ignored]),
+    given: Object.freeze([...new Set(options.given)].sort()),
   });
 }
 

@@ -155,22 +155,22 @@ class CephRuntime implements BlockRuntime {
   }
 }
 
-/** The caller's way to the cluster, with what the map options say over it. Seconds become milliseconds. */
+/** The caller's way to the cluster, with the map options over it that were given. Seconds become milliseconds. */
 function connectOptions(config: ConnectOptions, options: MapOptions): ConnectOptions {
-  return {
-    ...config,
-    ...(options.name === undefined ? {} : { name: `client.${options.name}` }),
-    ...(options.secret === undefined ? {} : { key: options.secret }),
-    ...(options.fsid === undefined ? {} : { fsid: options.fsid }),
-    msMode: options.msMode,
-    mountTimeoutMs: options.mountTimeout * 1000,
-    osdOpTimeoutMs: options.osdRequestTimeout * 1000,
-    osdKeepaliveMs: options.osdkeepalive * 1000,
-    osdIdleTtlMs: options.osdIdleTtl * 1000,
-    readFromReplica: options.readFromReplica,
-    crushLocation: options.crushLocation,
-    abortOnFull: options.abortOnFull,
+  const over: { [K in keyof MapOptions]?: ConnectOptions } = {
+    name: { name: `client.${options.name}` },
+    secret: { key: options.secret },
+    fsid: { fsid: options.fsid },
+    msMode: { msMode: options.msMode },
+    mountTimeout: { mountTimeoutMs: options.mountTimeout * 1000 },
+    osdRequestTimeout: { osdOpTimeoutMs: options.osdRequestTimeout * 1000 },
+    osdkeepalive: { osdKeepaliveMs: options.osdkeepalive * 1000 },
+    osdIdleTtl: { osdIdleTtlMs: options.osdIdleTtl * 1000 },
+    readFromReplica: { readFromReplica: options.readFromReplica },
+    crushLocation: { crushLocation: options.crushLocation },
+    abortOnFull: { abortOnFull: options.abortOnFull },
   };
+  return Object.assign({}, config, ...options.given.map((name) => over[name]));
 }
 
 export function createRuntime(context: RuntimeContext): BlockRuntime {

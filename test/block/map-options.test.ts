@@ -31,6 +31,7 @@ describe('map options', () => {
       msMode: 'prefer-crc',
       abortOnFull: false,
       ignored: [],
+      given: [],
     });
     expect(parseMapOptions('')).toEqual(mapOptions());
   });
@@ -86,6 +87,15 @@ describe('map options', () => {
     expect(parseMapOptions('ro,rw').readOnly).toBe(false);
     const mixed = parseMapOptions('queue_depth=9', { queueDepth: 3, exclusive: true });
     expect([mixed.queueDepth, mixed.exclusive]).toEqual([9, true]);
+  });
+
+  it('remember which were given, for what is not is left to the connection', () => {
+    const options = parseMapOptions('rw,queue_depth=9,crc', {
+      msMode: 'prefer-crc',
+      queueDepth: 3,
+    });
+    expect(options.given).toEqual(['msMode', 'queueDepth', 'readOnly']);
+    expect(mapOptions({ name: undefined }).given).toEqual([]);
   });
 
   it('are frozen', () => {
@@ -144,6 +154,7 @@ describe('map options', () => {
     [{ crushLocation: 'host:a' }, /list of pairs/],
     [{ queue_depth: 5 }, /unknown map option "queue_depth"/],
     [{ ignored: [] }, /unknown map option/],
+    [{ given: ['msMode'] }, /unknown map option/],
   ])('refuse %o', (object, message) => {
     expect(thrown(() => mapOptions(object as never)).message).toMatch(message);
   });
@@ -153,7 +164,12 @@ describe('map options', () => {
       'read_only,queue_depth=64,name=admin,secret=AQBsecret,noshare,crush_location=rack:r1|host:h2';
     const shown = formatMapOptions(parseMapOptions(text));
     expect(shown).not.toContain('secret');
-    expect(parseMapOptions(shown)).toEqual({ ...parseMapOptions(text), secret: undefined });
+    const { secret: _, given, ...options } = parseMapOptions(text);
+    expect(parseMapOptions(shown)).toEqual({
+      ...options,
+      secret: undefined,
+      given: given.filter((name) => name !== 'secret'),
+    });
     expect(formatMapOptions(mapOptions())).toBe('');
   });
 });
