@@ -74,16 +74,18 @@ export class ImageBackend implements BlockBackend {
   }
 
   async read(offset: number, into: Uint8Array): Promise<void> {
-    const { length } = await this.#image.read(offset, into.length, into);
-    this.#expect('read', offset, length, into.length);
+    this.#checkWithin('read', offset, into.length, this.#image.size);
+    await this.#image.read(offset, into.length, into);
   }
 
   async write(offset: number, data: Uint8Array): Promise<void> {
-    this.#expect('write', offset, await this.#image.write(offset, data), data.length);
+    this.#checkWritable('write', offset, data.length);
+    await this.#image.write(offset, data);
   }
 
   async discard(offset: number, length: number): Promise<void> {
-    this.#expect('discard', offset, await this.#image.discard(offset, length), length);
+    this.#checkWritable('discard', offset, length);
+    await this.#image.discard(offset, length);
   }
 
   async writeZeroes(
@@ -91,22 +93,18 @@ export class ImageBackend implements BlockBackend {
     length: number,
     options: { noUnmap?: boolean } = {},
   ): Promise<void> {
-    const done = options.noUnmap
-      ? await this.#writeZeroBytes(offset, length)
-      : await this.#image.writeZeroes(offset, length);
-    this.#expect('write-zeroes', offset, done, length);
+    this.#checkWritable('write-zeroes', offset, length);
+    if (options.noUnmap) await this.#writeZeroBytes(offset, length);
+    else await this.#image.writeZeroes(offset, length);
   }
 
   async writeSame(offset: number, length: number, pattern: Uint8Array): Promise<void> {
-    this.#expect(
-      'write-same',
-      offset,
-      await this.#image.writeSame(offset, length, pattern),
-      length,
-    );
+    this.#checkWritable('write-same', offset, length);
+    await this.#image.writeSame(offset, length, pattern);
   }
 
   async compareAndWrite(offset: number, compare: Uint8Array, data: Uint8Array): Promise<void> {
+    this.#checkWritable('compare-and-write', offset, data.length);
     await this.#image.compareAndWrite(offset, compare, data);
   }
 
@@ -129,16 +127,16 @@ export class ImageBackend implements BlockBackend {
     return this.#image.writeSame(offset, length, new Uint8Array(1));
   }
 
-  /** The device asks only for what lies within the image: less means that it shrank under us. krbd says EIO. */
-  #expect(op: string, offset: number, done: number, length: number): void {
-    if (done === length) return;
-    throw new RadosError(
-      'EIO',
-      `${op} ${this.#image.target}: ${offset}~${length} is beyond the end of the image`,
-      {
-        op,
-        target: this.#image.target,
-      },
-    );
+  #checkWritable(op: string, offset: number, length: number): void {
+    this.#checkWithin(op, offset, length, this.#image.writableSize);
+  }
+
+  /** The device asks only for what lies within the image: what does not, was cut off meanwhile. krbd says EIO. */
+  #checkWithin(op: string, offset: number, length: number, size: number): void {
+    if (offset + length <= size) return;
+    const { target } = this.#image;
+    const message = `${op} ${target}: ${offset}~${length} is beyond the end of the image, now ${size}`;
+    const outcome = op === 'read' ? undefined : 'not-applied';
+    throw new RadosError('EIO', message, { op, target, outcome });
   }
 }

@@ -134,6 +134,11 @@ export class Image implements ImageHandle, AsyncDisposable {
     return this.snapshot ? this.snapshot.imageSize : this.#header.size;
   }
 
+  /** Bytes that writes may go to: while a shrink runs, fewer than there are. */
+  get writableSize(): number {
+    return Math.min(this.size, this.#writeLimit);
+  }
+
   get features(): bigint {
     return this.#header.features;
   }
@@ -356,7 +361,7 @@ export class Image implements ImageHandle, AsyncDisposable {
     ) {
       throw new RangeError(`${op}: offset ${offset} and length ${length} are not byte counts`);
     }
-    const end = op === 'read' ? this.size : Math.min(this.size, this.#writeLimit);
+    const end = op === 'read' ? this.size : this.writableSize;
     if (length === 0 || (op === 'read' && offset === end)) return 0;
     if (offset >= end) {
       throw this.#error('EINVAL', op, `offset ${offset} is beyond the size ${end}`);
