@@ -77,6 +77,8 @@ export const operations = {
       pool2: name,
       yes_i_really_really_mean_it: true,
     });
+    // From here on its name is unknown to us as well.
+    await client.waitForLatestMap();
   },
 
   listImages: async ({ client }: OperationContext, pool: string, namespace: string) => {
