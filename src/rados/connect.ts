@@ -9,7 +9,7 @@ import { CephxClient } from '../auth/cephx-client.js';
 import { AUTH_METHOD, type ClusterAuth, CON_MODE } from '../auth/method.js';
 import { NoneClient } from '../auth/none.js';
 import type { Environment } from '../base/environment.js';
-import { RadosError, toRadosError } from '../base/errors.js';
+import { isRadosError, RadosError, toRadosError } from '../base/errors.js';
 import type { EntityAddr } from '../encoding/entity.js';
 import type { Kernels } from '../kernels/load.js';
 import {
@@ -76,7 +76,7 @@ export async function connectRados(
   const config = await resolveClientConfig(env, options);
   const auths = authsOf(env, config);
   const modes = options.msMode && MODES[options.msMode];
-  const client = await RadosClient.connect(
+  const connecting = RadosClient.connect(
     {
       env,
       kernels,
@@ -94,6 +94,9 @@ export async function connectRados(
     },
     signal,
   );
+  const client = await connecting.catch((error: unknown) => {
+    throw isRadosError(error, 'EACCES') ? refusedAs(config.name, error) : error;
+  });
   if (options.fsid !== undefined && options.fsid !== client.fsid) {
     client.close();
     throw new RadosError('EINVAL', `the cluster is ${client.fsid}, not ${options.fsid}`, {
@@ -101,6 +104,12 @@ export async function connectRados(
     });
   }
   return { client, config };
+}
+
+/** The monitors do not say whether they know the user: both are to be looked at. */
+function refusedAs(name: string, error: RadosError): RadosError {
+  const { op, target } = error;
+  return new RadosError('EACCES', `${name}: ${error.message}`, { op, target, cause: error });
 }
 
 function authsOf(env: Environment, config: ClientConfig): ClusterAuth[] {
