@@ -1,0 +1,131 @@
+import { describe, expect, it } from 'vitest';
+import { LOG_ENTRIES_MAX, MemoryStore } from '../../../src/cluster/store/memory-store.js';
+import { compareObjects, type ObjectId, objectKey } from '../../../src/cluster/store/object-id.js';
+import type { LogEntry } from '../../../src/cluster/store/pg-record.js';
+import { NOSNAP } from '../../../src/encoding/types.js';
+import { compareHobject } from '../../../src/osdmap/hobject-order.js';
+
+const PG = '1.0';
+const id = (oid: string, more: Partial<ObjectId> = {}): ObjectId => ({
+  pool: 1,
+  nspace: '',
+  oid,
+  key: '',
+  hash: 0,
+  snap: NOSNAP,
+  ...more,
+});
+const bytes = (text: string) => Buffer.from(text);
+
+describe('a memory store', () => {
+  it('keeps data, xattrs and omap of an object', async () => {
+    const store = new MemoryStore();
+    const object = id('a');
+    await store.apply({
+      collection: PG,
+      ops: [
+        { op: 'write', id: object, offset: 2, data: bytes('xyz') },
+        { op: 'setXattr', id: object, name: 'n', value: bytes('v') },
+        {
+          op: 'omapSet',
+          id: object,
+          values: [
+            ['b', bytes('2')],
+            ['a', bytes('1')],
+            ['c', bytes('3')],
+          ],
+        },
+        { op: 'omapHeader', id: object, header: bytes('head') },
+      ],
+    });
+    const stored = store.get(PG, object);
+    expect(Buffer.from(stored?.read(0, 10) ?? []).toString('latin1')).toBe('\0\0xyz');
+    expect(stored?.xattr('n')?.toString()).toBe('v');
+    expect([...(stored?.omapFrom('b') ?? [])].map(([key]) => key)).toEqual(['b', 'c']);
+    expect(stored?.omapHeader.toString()).toBe('head');
+    await store.apply({
+      collection: PG,
+      ops: [
+        { op: 'omapRemoveRange', id: object, begin: 'a', end: 'c' },
+        { op: 'removeXattr', id: object, name: 'n' },
+      ],
+    });
+    expect([...(stored?.omapFrom('') ?? [])].map(([key]) => key)).toEqual(['c']);
+    expect(stored?.xattr('n')).toBeUndefined();
+    expect(store.get('1.1', object)).toBeUndefined();
+  });
+
+  it('makes clones that neither side changes for the other', async () => {
+    const store = new MemoryStore();
+    const head = id('a');
+    const clone = id('a', { snap: 4n });
+    await store.apply({
+      collection: PG,
+      ops: [
+        { op: 'write', id: head, offset: 0, data: bytes('old') },
+        { op: 'omapSet', id: head, values: [['k', bytes('1')]] },
+        { op: 'clone', from: head, to: clone },
+        { op: 'write', id: head, offset: 0, data: bytes('new') },
+        { op: 'omapSet', id: head, values: [['k', bytes('2')]] },
+      ],
+    });
+    expect(Buffer.from(store.get(PG, clone)?.read(0, 3) ?? []).toString()).toBe('old');
+    expect(store.get(PG, clone)?.omapGet('k')?.toString()).toBe('1');
+    expect(Buffer.from(store.get(PG, head)?.read(0, 3) ?? []).toString()).toBe('new');
+  });
+
+  it('gives an object to another store whole, and no change of either shows in the other', async () => {
+    const from = new MemoryStore();
+    const to = new MemoryStore();
+    await from.apply({
+      collection: PG,
+      ops: [{ op: 'write', id: id('a'), offset: 0, data: bytes('1234') }],
+    });
+    const object = from.dump(PG, id('a'));
+    if (!object) throw new Error('no dump');
+    await to.apply({ collection: PG, ops: [{ op: 'install', object }] });
+    await from.apply({
+      collection: PG,
+      ops: [{ op: 'write', id: id('a'), offset: 0, data: bytes('xx') }],
+    });
+    expect(Buffer.from(to.get(PG, id('a'))?.read(0, 4) ?? []).toString()).toBe('1234');
+  });
+
+  it('lists objects in the order of their PG, from any place', async () => {
+    const store = new MemoryStore();
+    const ids = ['𐍈', 'ﬀ', 'a', 'b'].flatMap((oid) =>
+      [1, 2, 0x80000000, 3].flatMap((hash) =>
+        ['', 'ns'].flatMap((nspace) =>
+          ['', 'k'].flatMap((key) =>
+            [NOSNAP, 3n, 5n].map((snap) => id(oid + hash, { hash, nspace, key, snap })),
+          ),
+        ),
+      ),
+    );
+    for (const each of ids) await store.apply({ collection: PG, ops: [{ op: 'touch', id: each }] });
+    const listed = store.list(PG, undefined, 1000);
+    const reference = [...ids].sort((a, b) =>
+      compareHobject({ ...a, max: 0, pool: 1n }, { ...b, max: 0, pool: 1n }),
+    );
+    expect(listed.map(objectKey)).toEqual(reference.map(objectKey));
+    expect([...ids].sort(compareObjects).map(objectKey)).toEqual(reference.map(objectKey));
+    expect(store.list(PG, listed[10], 3)).toEqual(listed.slice(10, 13));
+  });
+
+  it('bounds the log', async () => {
+    const store = new MemoryStore();
+    const entry = (version: number): LogEntry => ({
+      version: { version: BigInt(version), epoch: 1 },
+      objects: [],
+      result: 0,
+      userVersion: 0n,
+    });
+    for (let i = 1; i <= 3 * LOG_ENTRIES_MAX; i++) {
+      await store.apply({ collection: PG, ops: [{ op: 'log', entry: entry(i) }] });
+    }
+    const log = store.log(PG);
+    expect(log.length).toBeGreaterThanOrEqual(LOG_ENTRIES_MAX);
+    expect(log.length).toBeLessThan(2 * LOG_ENTRIES_MAX);
+    expect(log.at(-1)?.version.version).toBe(BigInt(3 * LOG_ENTRIES_MAX));
+  });
+});

@@ -1,0 +1,116 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { CHUNK_BYTES, ObjectData } from '../../../src/cluster/store/object-data.js';
+
+/** Bytes and "was it written" marks, one by one: what ObjectData must agree with. */
+class Reference {
+  bytes: number[] = [];
+  written: boolean[] = [];
+
+  write(offset: number, data: Uint8Array): void {
+    while (this.bytes.length < offset + data.length) this.#grow();
+    data.forEach((byte, i) => {
+      this.bytes[offset + i] = byte;
+      this.written[offset + i] = true;
+    });
+  }
+
+  zero(offset: number, length: number): void {
+    for (let i = offset; i < Math.min(offset + length, this.bytes.length); i++) {
+      this.bytes[i] = 0;
+      this.written[i] = false;
+    }
+  }
+
+  truncate(size: number): void {
+    this.bytes.length = Math.min(this.bytes.length, size);
+    this.written.length = this.bytes.length;
+    while (this.bytes.length < size) this.#grow();
+  }
+
+  extents(): [number, number][] {
+    const found: [number, number][] = [];
+    this.written.forEach((is, i) => {
+      const last = found.at(-1);
+      if (!is) return;
+      if (last && last[0] + last[1] === i) last[1]++;
+      else found.push([i, 1]);
+    });
+    return found;
+  }
+
+  #grow(): void {
+    this.bytes.push(0);
+    this.written.push(false);
+  }
+}
+
+const offset = fc.oneof(fc.nat(3000), fc.integer({ min: CHUNK_BYTES - 40, max: CHUNK_BYTES + 40 }));
+const step = fc.oneof(
+  fc.record({ op: fc.constant('write' as const), offset, data: fc.uint8Array({ maxLength: 200 }) }),
+  fc.record({ op: fc.constant('zero' as const), offset, length: fc.nat(CHUNK_BYTES + 100) }),
+  fc.record({ op: fc.constant('truncate' as const), size: offset }),
+  fc.record({ op: fc.constant('clone' as const) }),
+);
+
+describe('object data', () => {
+  it('reads what was written, knows the written ranges exactly, and leaves clones alone', () => {
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 25 }), (steps) => {
+        let data = new ObjectData();
+        const reference = new Reference();
+        const clones: { clone: ObjectData; expected: Buffer }[] = [];
+        for (const each of steps) {
+          switch (each.op) {
+            case 'write':
+              data.write(each.offset, each.data.slice());
+              if (each.data.length > 0) reference.write(each.offset, each.data);
+              break;
+            case 'zero':
+              data.zero(each.offset, each.length);
+              reference.zero(each.offset, each.length);
+              break;
+            case 'truncate':
+              data.truncate(each.size);
+              reference.truncate(each.size);
+              break;
+            case 'clone':
+              // Going on with the copy or with the original must make no difference.
+              clones.push({ clone: data, expected: Buffer.from(reference.bytes) });
+              data = data.clone();
+              break;
+          }
+          expect(data.size).toBe(reference.bytes.length);
+        }
+        const all = data.read(0, data.size);
+        expect(Buffer.compare(all, Buffer.from(reference.bytes))).toBe(0);
+        expect(data.extents(0, Number.MAX_SAFE_INTEGER)).toEqual(reference.extents());
+        for (const { clone, expected } of clones) {
+          expect(Buffer.compare(clone.read(0, clone.size), expected)).toBe(0);
+        }
+      }),
+      { numRuns: 150 },
+    );
+  });
+
+  it('keeps whole chunks of a write without copying them, and copies one before it changes', () => {
+    const data = new ObjectData();
+    const written = Buffer.alloc(4 * CHUNK_BYTES, 7);
+    data.write(0, written);
+    data.write(CHUNK_BYTES + 10, Buffer.from([1, 2, 3]));
+    expect(written.every((byte) => byte === 7)).toBe(true);
+    expect([...data.read(CHUNK_BYTES + 9, 5)]).toEqual([7, 1, 2, 3, 7]);
+  });
+
+  it('cuts extents at the asked range and at the end', () => {
+    const data = new ObjectData();
+    data.write(100, Buffer.alloc(50, 1));
+    data.write(300, Buffer.alloc(50, 1));
+    expect(data.extents(120, 200)).toEqual([
+      [120, 30],
+      [300, 20],
+    ]);
+    expect(data.extents(340, 1000)).toEqual([[340, 10]]);
+    expect(data.extents(1000, 10)).toEqual([]);
+  });
+});
