@@ -46,7 +46,12 @@ import { inRange } from './backoff.js';
 import type { MapFollower } from './map-follower.js';
 import { type MapUpdate } from './map-follower.js';
 import { OpRequest, type ParkReason, type Placement } from './op-request.js';
-import type { ObjectTarget, OperateOptions, OperateResult } from './request.js';
+import {
+  type ObjectTarget,
+  type OperateOptions,
+  type OperateResult,
+  PoolGoneError,
+} from './request.js';
 import { OsdSession } from './session.js';
 import type { ReplicaReads } from './replica-reads.js';
 import {
@@ -670,13 +675,7 @@ export class OsdClient {
           if (this.#maps.map?.hasPool(pool)) return;
           for (const request of [...this.#requests.values()]) {
             if (request.target.pool !== pool || request.parked !== 'homeless') continue;
-            this.#fail(
-              request,
-              RadosError.fromErrno(-2, {
-                ...this.#context(request),
-                detail: `pool ${pool} does not exist`,
-              }),
-            );
+            this.#fail(request, new PoolGoneError(pool, this.#context(request)));
           }
         },
         () => {

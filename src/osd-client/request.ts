@@ -1,5 +1,6 @@
 /** What the layers above hand to the OsdClient, and what they get back. */
 
+import { RadosError, type RadosErrorOptions, strerror } from '../base/errors.js';
 import type { SnapContext } from '../encoding/types.js';
 
 /** An object by name: where it lies is the OsdClient's business. */
@@ -47,4 +48,13 @@ export interface OperateResult {
   ops: OpOutput[];
   /** The object's version as `assertVersionOp` takes it. */
   userVersion: bigint;
+}
+
+/** The whole pool is gone. ENOENT, as librados has it; but a missing object reads as zeros in an image, this must not. */
+export class PoolGoneError extends RadosError {
+  constructor(pool: number, { op, target, outcome }: RadosErrorOptions) {
+    const where = [op, target].filter(Boolean).join(' ');
+    const message = `${where}: (2) ${strerror(2)}: pool ${pool} does not exist`;
+    super('ENOENT', message, { op, target, outcome });
+  }
 }

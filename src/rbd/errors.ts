@@ -1,6 +1,7 @@
 /** Errors of images: the same `RadosError`, with the image named. */
 
 import { isRadosError, type Outcome, RadosError, toRadosError } from '../base/errors.js';
+import { PoolGoneError } from '../osd-client/request.js';
 
 /** A compare-and-write that found other bytes than expected. Nothing was written. */
 export class CompareMismatchError extends RadosError {
@@ -34,12 +35,17 @@ export function imageError(
   });
 }
 
-/** Runs `step`; an error with the given code counts as success and yields undefined. */
+/** It is the object that is not there, not the pool with all that was in it. */
+export function isMissingObject(error: unknown): boolean {
+  return isRadosError(error, 'ENOENT') && !(error instanceof PoolGoneError);
+}
+
+/** Runs `step`; an error with the given code counts as success and yields undefined. ENOENT: only of the object. */
 export async function unless<T>(code: string, step: Promise<T>): Promise<T | undefined> {
   try {
     return await step;
   } catch (error) {
-    if (isRadosError(error, code)) return undefined;
+    if (code === 'ENOENT' ? isMissingObject(error) : isRadosError(error, code)) return undefined;
     throw error;
   }
 }

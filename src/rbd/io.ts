@@ -30,7 +30,7 @@ import {
 } from '../messages/osd-op.js';
 import type { IoContext, OperateOptions } from '../rados/io-context.js';
 import { eachLimited } from './concurrency.js';
-import { CompareMismatchError } from './errors.js';
+import { CompareMismatchError, isMissingObject } from './errors.js';
 import { dataObject, type Layout, type ObjectExtent, type Piece } from './layout.js';
 
 export interface ImageDataOptions {
@@ -184,7 +184,7 @@ export class ImageData {
         );
       },
       (error: unknown) => {
-        if (!isRadosError(error, 'ENOENT')) throw error;
+        if (!isMissingObject(error)) throw error;
         return into ? into.fill(0) : NO_BYTES;
       },
     );
@@ -225,7 +225,7 @@ export class ImageData {
     try {
       await this.#mutate(extent.objectNo, [op], context);
     } catch (error) {
-      if (!isRadosError(error, 'ENOENT')) throw error;
+      if (!isMissingObject(error)) throw error;
     }
   }
 
