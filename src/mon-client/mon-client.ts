@@ -34,6 +34,7 @@ import {
 } from '../messages/mon-messages.js';
 import { type IncomingMessage, MSG, messageName, outgoing } from '../messages/types.js';
 import { Connection, type MessengerContext } from '../msgr/connection.js';
+import { encodeMonCommand } from './mon-command.js';
 
 export interface MonClientOptions extends MessengerContext {
   /** Where monitors may be: the addresses of `mon host`, then those of the monmap. */
@@ -245,7 +246,7 @@ export class MonClient {
           encodeWith(monCommand, {
             paxos: NO_PAXOS,
             fsid: this.fsid,
-            cmd: [JSON.stringify(command)],
+            cmd: [encodeMonCommand(command)],
           }),
           { tid, ...(options.input ? { data: [options.input] } : {}) },
         ),

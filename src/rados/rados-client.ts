@@ -8,6 +8,7 @@ import { type Crc32c, createCrc32c } from '../kernels/crc32c.js';
 import type { Kernels } from '../kernels/load.js';
 import type { OsdOp } from '../messages/osd-op.js';
 import { type CommandResult, MonClient, type RequestOptions } from '../mon-client/mon-client.js';
+import { CephFloat } from '../mon-client/mon-command.js';
 import { WindowPool } from '../msgr/window-pool.js';
 import { MapFollower } from '../osd-client/map-follower.js';
 import { OsdClient } from '../osd-client/osd-client.js';
@@ -202,7 +203,7 @@ export class RadosClient implements ObjectOperator {
       prefix: 'osd blocklist',
       blocklistop: 'add',
       addr,
-      ...(expireS === undefined ? {} : { expire: expireS }),
+      ...(expireS === undefined ? {} : { expire: new CephFloat(expireS) }),
     });
     await this.#osdClient.waitForLatestMap();
   }

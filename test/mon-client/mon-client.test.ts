@@ -16,6 +16,7 @@ import {
 } from '../../src/messages/mon-messages.js';
 import { MSG, outgoing } from '../../src/messages/types.js';
 import { MonClient, type MonClientOptions } from '../../src/mon-client/mon-client.js';
+import { CephFloat, encodeMonCommand } from '../../src/mon-client/mon-command.js';
 import {
   FakeCluster,
   type FakeClusterOptions,
@@ -598,6 +599,17 @@ describe('closing', () => {
     expect(world.pendingEvents).toBe(0);
     expect(world.network.to((cluster.mons[0] as FakeMon).addr.port)).toEqual([]);
   });
+});
+
+it('a float is written as one, for monitors take no other', () => {
+  const command = {
+    prefix: 'x',
+    expire: new CephFloat(60),
+    ratio: new CephFloat(0.5),
+    n: 3,
+    no: undefined,
+  };
+  expect(encodeMonCommand(command)).toBe('{"prefix":"x","expire":60.0,"ratio":0.5,"n":3}');
 });
 
 it('a command names the cluster that it is for', async () => {
