@@ -1,6 +1,6 @@
 /** A worker thread that serves images, seen from the thread that uses them. */
 
-import { MessageChannel, Worker } from 'node:worker_threads';
+import { MessageChannel, receiveMessageOnPort, Worker } from 'node:worker_threads';
 
 import type { Environment } from '../base/environment.js';
 import { RadosError } from '../base/errors.js';
@@ -160,8 +160,8 @@ export class WorkerHost implements DeviceHost {
     { signal, onProgress }: ManageOptions = {},
   ): Promise<OperationResult<K>> {
     const { port1, port2 } = new MessageChannel();
-    if (onProgress)
-      port1.on('message', ([done, total]: [number, number]) => onProgress(done, total));
+    const report = ([done, total]: [number, number]) => onProgress?.(done, total);
+    if (onProgress) port1.on('message', report);
     const onAbort = () => port1.postMessage('abort');
     signal?.addEventListener('abort', onAbort, { once: true });
     try {
@@ -171,6 +171,8 @@ export class WorkerHost implements DeviceHost {
       return result as OperationResult<K>;
     } finally {
       signal?.removeEventListener('abort', onAbort);
+      // Its answer came by another port, and may have overtaken the last of these.
+      for (let last; onProgress && (last = receiveMessageOnPort(port1)); ) report(last.message);
       port1.close();
     }
   }
