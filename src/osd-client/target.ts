@@ -66,7 +66,7 @@ export class ClientMap {
 /** Undefined when the map has no such pool. */
 export function placeObject(map: ClientMap, target: ObjectTarget): Placement | undefined {
   const pool = map.osdMap.pool(target.pool);
-  const place = objectToPg(map.osdMap, { ...target, hash: target.hash });
+  const place = objectToPg(map.osdMap, target);
   if (!pool || !place) return undefined;
   const { acting, actingPrimary } = map.mapping(place.pg);
   return {

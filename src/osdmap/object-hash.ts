@@ -46,17 +46,15 @@ function mix(first: number, second: number, third: number): void {
 }
 
 /** The name hash of all pools since 2010 (`ceph_str_hash_rjenkins`). */
-export function rjenkinsHash(name: Uint8Array): number {
+export function rjenkinsHash(name: Uint8Array, length = name.length): number {
+  const byte = (at: number) => (at < length ? (name[at] as number) : 0);
   const word = (at: number) =>
-    (name[at] ?? 0) |
-    ((name[at + 1] ?? 0) << 8) |
-    ((name[at + 2] ?? 0) << 16) |
-    ((name[at + 3] ?? 0) << 24);
+    byte(at) | (byte(at + 1) << 8) | (byte(at + 2) << 16) | (byte(at + 3) << 24);
   words[A] = GOLDEN_RATIO;
   words[B] = GOLDEN_RATIO;
   words[C] = 0;
   let at = 0;
-  for (; name.length - at >= 12; at += 12) {
+  for (; length - at >= 12; at += 12) {
     words[A]! += word(at);
     words[B]! += word(at + 4);
     words[C]! += word(at + 8);
@@ -65,7 +63,7 @@ export function rjenkinsHash(name: Uint8Array): number {
   // The lowest byte of c is the length; the last up to 11 bytes (absent ones are 0) fill the rest.
   words[A]! += word(at);
   words[B]! += word(at + 4);
-  words[C]! += name.length + (word(at + 8) << 8);
+  words[C]! += length + (word(at + 8) << 8);
   mix(A, B, C);
   return words[C]! >>> 0;
 }
@@ -87,9 +85,16 @@ export function objectHash(
 ): number {
   const name = object.key || object.oid;
   const text = object.nspace ? `${object.nspace}${NAMESPACE_SEPARATOR}${name}` : name;
-  const bytes = utf8Bytes(text);
-  return algorithm === OBJECT_HASH.LINUX ? linuxDcacheHash(bytes) : rjenkinsHash(bytes);
+  if (algorithm === OBJECT_HASH.LINUX) return linuxDcacheHash(utf8Bytes(text));
+  // Every operation comes through here: names are spelled out in memory of our own.
+  if (text.length * UTF8_MAX > scratch.length) return rjenkinsHash(utf8Bytes(text));
+  return rjenkinsHash(scratch, scratch.write(text));
 }
+
+/** UTF-8 takes at most three bytes for each of a string's units. */
+const UTF8_MAX = 3;
+/** Object names have at most 2048 bytes. */
+const scratch = Buffer.alloc(8192);
 
 /** The mask for `stableMod`: one less than the next power of two. */
 export function pgNumMask(pgNum: number): number {
