@@ -1,19 +1,24 @@
 /**
- * An object's bytes: chunks of 64 KiB that exist where something was written, and the exact written ranges.
+ * An object's bytes: chunks of 16 KiB that exist where something was written, and the exact written ranges.
  *
- *   size 4 MiB   | chunk 0 | hole    | chunk 2 | hole ...
- *   written        [4096, 8192)        [131072, 196608)
+ *   size 64 KiB  | chunk 0 | hole    | chunk 2 | hole
+ *   written        [4096, 8192)        [32768, 49152)
  *
- * An overwrite of 4 KiB touches one chunk; a clone shares all chunks and copies one only when it is next written.
- * The written ranges are byte exact because that is what a bluestore OSD reports to SPARSE_READ and MAPEXT.
+ * A chunk's buffer reaches no further than the chunk was written, so that small objects stay small. An overwrite of
+ * 4 KiB touches one chunk; a clone shares all chunks and copies one only when it is next written. The written ranges
+ * are byte exact because that is what a bluestore OSD reports to SPARSE_READ and MAPEXT.
  */
 
-export const CHUNK_BYTES = 64 * 1024;
+export const CHUNK_BYTES = 16 * 1024;
+
+/** Buffers grow in these steps at least. */
+const PAGE_BYTES = 4096;
 
 /** `[offset, length]` */
 export type Extent = readonly [offset: number, length: number];
 
 interface Chunk {
+  /** Of at most CHUNK_BYTES; what is beyond is zero. */
   readonly bytes: Uint8Array;
   /** Others see the same bytes (a clone, a replica, the message they came in): copy before writing. */
   shared: boolean;
@@ -37,9 +42,9 @@ export class ObjectData {
       const index = Math.floor(at / CHUNK_BYTES);
       const within = at - index * CHUNK_BYTES;
       const part = Math.min(CHUNK_BYTES - within, end - at);
-      const chunk = this.#chunks.get(index);
-      if (chunk) out.set(chunk.bytes.subarray(within, within + part), at - offset);
-      else out.fill(0, at - offset, at - offset + part);
+      const found = this.#chunks.get(index)?.bytes.subarray(within, within + part);
+      if (found) out.set(found, at - offset);
+      out.fill(0, at - offset + (found?.length ?? 0), at - offset + part);
       at += part;
     }
     return out;
@@ -55,7 +60,7 @@ export class ObjectData {
       const part = Math.min(CHUNK_BYTES - within, end - at);
       const source = data.subarray(at - offset, at - offset + part);
       if (part === CHUNK_BYTES) this.#chunks.set(index, { bytes: source, shared: true });
-      else this.#ownChunk(index).set(source, within);
+      else this.#ownChunk(index, within + part).set(source, within);
       at += part;
     }
     this.#written.add(offset, end);
@@ -71,7 +76,7 @@ export class ObjectData {
       const within = at - index * CHUNK_BYTES;
       const part = Math.min(CHUNK_BYTES - within, end - at);
       if (part === CHUNK_BYTES) this.#chunks.delete(index);
-      else if (this.#chunks.has(index)) this.#ownChunk(index).fill(0, within, within + part);
+      else if (this.#chunks.has(index)) this.#ownChunk(index, 0).fill(0, within, within + part);
       at += part;
     }
     this.#written.remove(offset, end);
@@ -104,10 +109,16 @@ export class ObjectData {
     return this.#written.within(offset, Math.min(offset + length, this.#size));
   }
 
-  #ownChunk(index: number): Uint8Array {
+  /** A chunk's buffer, nobody else's, of at least `length` bytes. */
+  #ownChunk(index: number, length: number): Uint8Array {
     const chunk = this.#chunks.get(index);
-    if (chunk && !chunk.shared) return chunk.bytes;
-    const bytes = new Uint8Array(CHUNK_BYTES);
+    const held = chunk?.bytes.length ?? 0;
+    if (chunk && !chunk.shared && held >= length) return chunk.bytes;
+    // Doubled when it grows, so that appends do not copy what is there each time.
+    const wanted = held < length ? Math.max(length, 2 * held) : held;
+    const bytes = new Uint8Array(
+      Math.min(CHUNK_BYTES, Math.ceil(wanted / PAGE_BYTES) * PAGE_BYTES),
+    );
     if (chunk) bytes.set(chunk.bytes);
     this.#chunks.set(index, { bytes, shared: false });
     return bytes;
