@@ -1,5 +1,6 @@
 /** What every command works with: the process's streams, an interrupt, and the options that all commands share. */
 
+import { setMaxListeners } from 'node:events';
 import type { Readable, Writable } from 'node:stream';
 import { type Command, Option } from 'commander';
 import type { Environment } from '../base/environment.js';
@@ -106,6 +107,8 @@ export class CommandContext {
   ) {
     this.streams = streams;
     this.signal = signal;
+    // Every request under way listens to it.
+    setMaxListeners(0, signal);
     this.processEnv = processEnv;
   }
 
@@ -152,6 +155,7 @@ export class CommandContext {
     const connected = await step(
       CONNECT_FAILED,
       connectRados(env, loadKernels(), this.connectOptions(options), this.signal),
+      { alwaysDetail: true },
     );
     // Closing rejects whatever is still under way: an interrupted command ends at once.
     const onAbort = () => connected.client.close();
@@ -173,7 +177,9 @@ export class CommandContext {
       ...this.connectOptions(options),
       log: { level: options.logLevel ?? 'silent' },
     });
-    const cluster = await step(CONNECT_FAILED, this.interruptible(connecting));
+    const cluster = await step(CONNECT_FAILED, this.interruptible(connecting), {
+      alwaysDetail: true,
+    });
     try {
       return await action(cluster);
     } finally {

@@ -42,21 +42,31 @@ export function invalid(why: string): InvalidArgumentError {
  * `what: (errno) text`, the form of `rbd`'s messages. What the library knows beyond the errno follows in brackets, unless
  * it says no more than that.
  */
-export function commandError(what: string, error: unknown): CommandError {
+export function commandError(
+  what: string,
+  error: unknown,
+  { alwaysDetail = false }: { alwaysDetail?: boolean } = {},
+): CommandError {
   if (error instanceof CommandError) return error;
   const failure = isRadosError(error) ? error : toRadosError(error);
   const errno = Math.abs(failure.errno);
-  const plain = `(${errno}) ${strerror(errno)}`;
-  const detail = failure.message.endsWith(plain) ? '' : ` [${failure.message}]`;
-  return new CommandError(errno, `${what}: ${plain}${detail}`, { cause: error });
+  const text = strerror(errno);
+  const said = failure.message.toLowerCase();
+  const adds = alwaysDetail || (!said.includes(text.toLowerCase()) && failure.code !== 'EEXIST');
+  const detail = adds ? ` [${failure.message}]` : '';
+  return new CommandError(errno, `${what}: (${errno}) ${text}${detail}`, { cause: error });
 }
 
 /** Runs a step; its failure becomes the command's. */
-export async function step<T>(what: string, action: Promise<T>): Promise<T> {
+export async function step<T>(
+  what: string,
+  action: Promise<T>,
+  options?: { alwaysDetail?: boolean },
+): Promise<T> {
   try {
     return await action;
   } catch (error) {
     if (error instanceof Interrupt) throw error;
-    throw commandError(what, error);
+    throw commandError(what, error, options);
   }
 }

@@ -123,7 +123,7 @@ export async function main(
     // Whatever else went wrong then, it was the interrupt's doing.
     if (signal.aborted) return (signal.reason as Interrupt).exitCode;
     if (error instanceof CommanderError) return usageError(context, error);
-    if (isClosedPipe(error)) return 0;
+    if (isClosedPipe(error)) return EXIT_CLOSED_PIPE;
     const failure =
       error instanceof CommandError || isRadosError(error)
         ? commandError('error', error)
@@ -134,7 +134,10 @@ export async function main(
   }
 }
 
-/** The reader of our output left: `linger export img - | head`. */
+/** EPIPE, as `rbd` ends then: whoever looks at the code learns that not everything was read. */
+const EXIT_CLOSED_PIPE = 32;
+
+/** The reader of our output left: `linger export img - | head`. Nothing to tell anybody. */
 function isClosedPipe(error: unknown): boolean {
   const cause = error instanceof CommandError ? error.cause : error;
   return (cause as NodeJS.ErrnoException | undefined)?.code === 'EPIPE';

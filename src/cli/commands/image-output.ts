@@ -86,8 +86,7 @@ export function infoJson(image: ImageInfo): Record<string, unknown> {
   };
 }
 
-export function infoText(image: ImageInfo, snap: string | undefined): string {
-  const name = `${image.name ?? ''}${snap === undefined ? '' : `@${snap}`}`;
+export function infoText(image: ImageInfo): string {
   const { parent } = image;
   const lines = [
     `size ${formatSize(image.size)} in ${image.objects} objects`,
@@ -116,5 +115,5 @@ export function infoText(image: ImageInfo, snap: string | undefined): string {
       ? []
       : [`stripe unit: ${formatSize(image.stripeUnit)}`, `stripe count: ${image.stripeCount}`]),
   ];
-  return `rbd image '${name}':\n${lines.map((line) => `\t${line}\n`).join('')}`;
+  return `rbd image '${image.name ?? ''}':\n${lines.map((line) => `\t${line}\n`).join('')}`;
 }

@@ -3,6 +3,7 @@
 import type { Command } from 'commander';
 import { isRadosError } from '../../base/errors.js';
 import { LOCK_TYPE } from '../../rados/cls-lock.js';
+import { SNAP_NAMESPACE } from '../../rados/cls-rbd.js';
 import type { IoContext } from '../../rados/io-context.js';
 import type { RadosClient } from '../../rados/rados-client.js';
 import { createImage } from '../../rbd/create.js';
@@ -192,6 +193,10 @@ async function describeImage(client: RadosClient, spec: NamedImageSpec): Promise
       snapshot: parent.snapshot,
     },
   };
+  // Not those that were removed and stay, hidden, for their clones.
+  const listed = header.snapshots.filter(
+    ({ namespace }) => namespace.type !== SNAP_NAMESPACE.TRASH,
+  );
   return [
     {
       image: spec.name,
@@ -201,7 +206,7 @@ async function describeImage(client: RadosClient, spec: NamedImageSpec): Promise
       format: 2,
       ...(lockers.length === 0 ? {} : { lock_type: lockType }),
     },
-    ...header.snapshots.map(
+    ...listed.map(
       (snap): ListedImage => ({
         image: spec.name,
         id,
@@ -234,7 +239,7 @@ const info: Action<ImageOptions & FormatOptions & { imageId?: string }> = async 
       explainOpenFailure(client, spec, error),
     );
     context.print(
-      options.format === 'json' ? formatJson(infoJson(image), options) : infoText(image, spec.snap),
+      options.format === 'json' ? formatJson(infoJson(image), options) : infoText(image),
     );
   });
 };

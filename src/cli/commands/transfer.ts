@@ -2,7 +2,7 @@
 
 import { once } from 'node:events';
 import { createReadStream, type ReadStream } from 'node:fs';
-import { type FileHandle, open, rm } from 'node:fs/promises';
+import { type FileHandle, open, rm, stat } from 'node:fs/promises';
 import { addAbortSignal, type Readable } from 'node:stream';
 import { isRadosError, RadosError } from '../../base/errors.js';
 import type { Cluster } from '../../block/cluster.js';
@@ -206,31 +206,41 @@ async function openSource(context: CommandContext, path: string): Promise<Source
   if (path === '-') {
     return { size: undefined, bytes: context.streams.stdin, close: () => Promise.resolve() };
   }
-  const file = await open(path, 'r').catch((error: unknown) => {
-    context.note(`linger: error opening ${path}\n`);
-    throw commandError('import failed', error);
-  });
+  const fail = (why: string, error: unknown): CommandError => {
+    context.note(`linger: ${why}\n`);
+    return commandError('import failed', error);
+  };
+  const cannotOpen = (error: unknown) => {
+    throw fail(`error opening ${path}`, error);
+  };
+  // Looked at before it is opened, for opening a pipe waits for its writer.
+  const info = await stat(path).catch(cannotOpen);
+  if (info.isDirectory()) throw fail('cannot import a directory', new RadosError('EISDIR', ''));
+  if (!info.isFile() && !info.isBlockDevice())
+    throw fail('unable to get size of file/block device', noSize());
+  const file = await open(path, 'r').catch(cannotOpen);
   try {
-    const info = await file.stat();
-    if (info.isDirectory()) {
-      context.note('linger: cannot import a directory\n');
-      throw commandError('import failed', new RadosError('EISDIR', '(21) Is a directory'));
-    }
-    const size = info.isFile() ? info.size : info.isFIFO() ? undefined : await deviceSize(file);
-    return streamSource(file, size);
+    const size = info.isFile() ? (await file.stat()).size : await deviceSize(file);
+    return fileSource(file, size);
   } catch (error) {
     await file.close();
     throw error;
   }
 }
 
-function streamSource(file: FileHandle, size: number | undefined): Source {
+/** ENOTTY, which is what `rbd` gets for asking a pipe for its size. */
+function noSize(): CommandError {
+  return new CommandError(25, 'import failed: (25) Inappropriate ioctl for device (for pipes: -)');
+}
+
+function fileSource(file: FileHandle, size: number): Source {
   const bytes: ReadStream = createReadStream('', {
     fd: file,
     autoClose: false,
     highWaterMark: MIB,
     // Up to the size that the image is made for, should the file grow.
-    ...(size === undefined ? {} : { start: 0, end: Math.max(0, size - 1) }),
+    start: 0,
+    end: Math.max(0, size - 1),
   });
   return {
     size,
@@ -244,22 +254,11 @@ function streamSource(file: FileHandle, size: number | undefined): Source {
 
 /** A block device's stat has size 0: the end is found by reading at ever later places. */
 async function deviceSize(file: FileHandle): Promise<number> {
-  const readable = async (at: number) => {
-    const { bytesRead } = await file
-      .read(Buffer.alloc(1), 0, 1, at)
-      .catch(() => ({ bytesRead: 0 }));
-    return bytesRead === 1;
-  };
+  const byte = Buffer.alloc(1);
+  const readable = async (at: number) => (await file.read(byte, 0, 1, at)).bytesRead === 1;
   let low = 0;
   let high = 512;
-  // What goes on for ever, such as /dev/zero, is no image.
-  for (; await readable(high); high *= 2) {
-    if (high > 2 ** 50) throw new CommandError(25, 'unable to get size of file/block device');
-    low = high;
-  }
-  if (low === 0 && !(await readable(0))) {
-    throw new CommandError(25, 'unable to get size of file/block device');
-  }
+  for (; await readable(high); high *= 2) low = high;
   while (high - low > 1) {
     const middle = Math.floor((low + high) / 2);
     if (await readable(middle)) low = middle;
