@@ -395,9 +395,9 @@ export class OsdDaemon implements OsdPeer, PgHost, SessionOwner {
     await pg.recover(since, source);
   }
 
-  async activate(id: PgId, since: number, acting: readonly number[]): Promise<void> {
+  async activate(id: PgId, since: number): Promise<void> {
     const pg = await this.#requirePg(id, since);
-    await pg.activate(since, acting);
+    await pg.activate(since);
   }
 
   async replicate(id: PgId, since: number, change: ReplicatedChange): Promise<void> {

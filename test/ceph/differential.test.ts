@@ -9,6 +9,7 @@ import { writeOp } from '../../src/messages/osd-op.js';
 import { FakeMon } from '../cluster/osd/support/fake-mon.js';
 import { RawClient, type RawTarget, testMessenger } from '../cluster/osd/support/raw-client.js';
 import { omapSteps, xattrSteps } from './differential/attr-ops.js';
+import { copySteps } from './differential/copy-ops.js';
 import { dataSteps } from './differential/data-ops.js';
 import { listingSequence } from './differential/listing-sequence.js';
 import { lockSteps, OWN_GLOBAL_ID } from './differential/lock-class.js';
@@ -31,6 +32,7 @@ const STEP_TIMEOUT_MS = 3000;
 
 const SCRIPTS: Record<string, Step[]> = {
   'object data': dataSteps,
+  'copy-from': copySteps,
   xattrs: xattrSteps,
   omap: omapSteps,
   snapshots: snapSteps,
@@ -55,10 +57,12 @@ async function answers(target: RawTarget, steps: readonly Step[]): Promise<Answe
     const found: Answer[] = [];
     for (const step of steps) {
       found.push(
-        await client.operate(step, STEP_TIMEOUT_MS).then(
-          (reply) => describeReply(reply, base, step.mask),
-          (error: Error) => ({ error: error.message }),
-        ),
+        await client
+          .operate({ ...step, ops: step.build?.(target.pool) ?? step.ops }, STEP_TIMEOUT_MS)
+          .then(
+            (reply) => describeReply(reply, base, step.mask),
+            (error: Error) => ({ error: error.message }),
+          ),
       );
     }
     return found;

@@ -10,6 +10,10 @@ import { parseCopyFrom } from './ops/copy-from.js';
 import type { CopyTarget } from './osd-peer.js';
 import type { PgHost } from './pg-host.js';
 
+export type FetchedSources =
+  | { sources: ReadonlyMap<number, CopySource> }
+  | { failed: { index: number; errno: number } };
+
 const ATTEMPTS = 20;
 const RETRY_MS = 200;
 
@@ -20,8 +24,8 @@ export class CopySources {
     this.#host = host;
   }
 
-  /** By index of the operation. Never rejects: what cannot be had is an errno. */
-  async fetch(pg: PgView, { request }: ClientRequest): Promise<Map<number, CopySource>> {
+  /** By index of the operation. Never rejects: what cannot be had is an errno, and ends the vector there. */
+  async fetch(pg: PgView, { request }: ClientRequest): Promise<FetchedSources> {
     const sources = new Map<number, CopySource>();
     for (const [index, op] of request.ops.entries()) {
       if (op.arg.kind !== 'copyFrom') continue;
@@ -41,9 +45,13 @@ export class CopySources {
         target.oid === request.oid &&
         target.key === request.locator.key &&
         snapid === NOSNAP;
-      sources.set(index, self ? { errno: -ERRNO.EINVAL } : await this.#fetchOne(target));
+      if (self) continue;
+      const source = await this.#fetchOne(target);
+      const errno = 'errno' in source ? source.errno : versionMismatch(source, op.arg.srcVersion);
+      if ('errno' in source || errno !== 0) return { failed: { index, errno } };
+      sources.set(index, source);
     }
-    return sources;
+    return { sources };
   }
 
   async #fetchOne(target: CopyTarget): Promise<CopySource> {
@@ -64,4 +72,10 @@ export class CopySources {
     }
     return { errno: -ERRNO.EIO };
   }
+}
+
+/** As ASSERT_VER judges; 0 asks for any version. */
+function versionMismatch({ userVersion }: { userVersion: bigint }, asked: bigint): number {
+  if (asked === 0n || asked === userVersion) return 0;
+  return asked < userVersion ? -ERRNO.ERANGE : -ERRNO.EOVERFLOW;
 }

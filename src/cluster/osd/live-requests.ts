@@ -25,10 +25,6 @@ export class LiveRequests {
     this.#classes = classes;
   }
 
-  get size(): number {
-    return this.#all.size;
-  }
-
   /** A copy: answering removes. */
   all(): LiveRequest[] {
     return [...this.#all];

@@ -37,7 +37,7 @@ export interface OsdPeer {
   /** Makes its copy equal to that of `source`. */
   recover(pg: PgId, since: number, source: number): Promise<void>;
   /** All members are equal now and may serve. */
-  activate(pg: PgId, since: number, acting: readonly number[]): Promise<void>;
+  activate(pg: PgId, since: number): Promise<void>;
   replicate(pg: PgId, since: number, change: ReplicatedChange): Promise<void>;
   /** It is no member any more, and the members have everything. */
   removePg(pg: PgId, since: number): Promise<void>;

@@ -19,7 +19,6 @@ import type { PeerDirectory } from './osd-peer.js';
 
 export interface PeeringOptions {
   readonly pg: PgId;
-  readonly whoami: number;
   /** The epoch that the interval began at. */
   readonly since: number;
   readonly acting: readonly number[];
@@ -59,7 +58,7 @@ export async function peer(options: PeeringOptions): Promise<PeeringResult> {
     await Promise.all(stale.map((osd) => peerOf(options, osd).recover(pg, since, best.osd)));
     check();
   }
-  await Promise.all(acting.map((osd) => peerOf(options, osd).activate(pg, since, acting)));
+  await Promise.all(acting.map((osd) => peerOf(options, osd).activate(pg, since)));
   check();
   const strays = [...answers]
     .filter(([osd, info]) => info !== undefined && !acting.includes(osd))

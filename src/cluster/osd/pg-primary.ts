@@ -132,8 +132,10 @@ export class PgPrimary {
           this.#execute(live);
           return undefined;
         }
-        return this.#copySources.fetch(this.#view, live.client).then((sources) => {
-          if (!this.#interval.ended) this.#execute(live, sources);
+        return this.#copySources.fetch(this.#view, live.client).then((fetched) => {
+          if (this.#interval.ended) return;
+          if ('sources' in fetched) this.#execute(live, fetched.sources);
+          else this.#answerError(live, fetched.failed.errno, fetched.failed.index);
         });
       },
     });
@@ -181,9 +183,13 @@ export class PgPrimary {
     }
   }
 
-  #answerError(live: LiveRequest, errno: number): void {
+  /** `unfinished`: the operation that was waiting for something when the vector was given up. */
+  #answerError(live: LiveRequest, errno: number, unfinished?: number): void {
     const { client } = live;
-    this.#finish(live, () => sendReply(client, errorReply(this.#view, client, errno)));
+    const reply = errorReply(this.#view, client, errno);
+    const waiting = unfinished === undefined ? undefined : reply.ops[unfinished];
+    if (waiting) waiting.rval = -ERRNO.EINPROGRESS;
+    this.#finish(live, () => sendReply(client, reply));
   }
 
   #finish(live: LiveRequest, answer: () => void): void {

@@ -53,10 +53,6 @@ export class Pg {
     return this.#state;
   }
 
-  get pendingRequests(): number {
-    return this.#requests.size;
-  }
-
   // ---- requests ----
 
   /** Takes a request of which this OSD is the primary. It waits while the PG is not active. */
@@ -165,7 +161,6 @@ export class Pg {
     const { map } = host.view;
     peer({
       pg: this.id,
-      whoami: host.whoami,
       since: interval.since,
       acting,
       up: this.#existingOsds().filter((osd) => map.isUp(osd)),
@@ -294,11 +289,10 @@ export class Pg {
     }
   }
 
-  activate(since: number, acting: readonly number[]): Promise<void> {
+  activate(since: number): Promise<void> {
     this.#fence(since);
     return this.#storage.update({
       lastEpochStarted: since,
-      lastActing: acting,
       pastIntervals: [],
       complete: true,
     });

@@ -137,13 +137,6 @@ export class MemoryStore implements ObjectStore {
     };
   }
 
-  usage(collection: string): { objects: number; bytes: number } {
-    const objects = this.#collections.get(collection)?.objects;
-    let bytes = 0;
-    for (const [, object] of objects?.entries() ?? []) bytes += object.size;
-    return { objects: objects?.size ?? 0, bytes };
-  }
-
   apply(transaction: Transaction): Promise<void> {
     let collection = this.#collections.get(transaction.collection);
     if (!collection) {

@@ -39,8 +39,6 @@ export interface ObjectStore {
   /** Ids from `from` on (inclusive) in the PG's order, heads and clones; undefined starts at the beginning. */
   list(collection: string, from: ObjectId | undefined, max: number): ObjectId[];
   dump(collection: string, id: ObjectId): ObjectDump | undefined;
-  /** Objects and bytes, for statistics. */
-  usage(collection: string): { objects: number; bytes: number };
   /** Visible at once, durable when it resolves. Creates the collection when it is new. */
   apply(transaction: Transaction): Promise<void>;
   removeCollection(collection: string): Promise<void>;

@@ -37,8 +37,6 @@ export interface PgInfo {
   readonly lastUserVersion: bigint;
   /** Epoch of the last activation that this OSD took part in: all members then had the same content. */
   readonly lastEpochStarted: number;
-  /** The acting set of that activation. */
-  readonly lastActing: readonly number[];
   /** Intervals after that activation, oldest first. */
   readonly pastIntervals: readonly PastInterval[];
   /** Newest map that was taken into account; a later start must account for the maps after it. */
@@ -53,7 +51,6 @@ export const NEW_PG_INFO: PgInfo = {
   lastUpdate: ZERO_EVERSION,
   lastUserVersion: 0n,
   lastEpochStarted: 0,
-  lastActing: [],
   pastIntervals: [],
   mapEpoch: 0,
   complete: true,

@@ -7,6 +7,8 @@ import type { RawReply, RawRequest } from '../../cluster/osd/support/raw-client.
 
 export interface Step extends RawRequest {
   name: string;
+  /** Operations that name the pool. */
+  build?: (pool: number) => OsdOp[];
   /** Takes out of the output data what no two OSDs agree on: clocks, random names. */
   mask?: (outdata: Uint8Array) => Uint8Array | string;
 }

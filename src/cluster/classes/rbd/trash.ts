@@ -1,6 +1,6 @@
 /** Class `rbd`, `rbd_trash`: images on their way out. */
 
-import { type Infer, since, struct, u8 } from '../../../encoding/codec.js';
+import { since, struct, u8 } from '../../../encoding/codec.js';
 import { encode } from '../../../encoding/encoder.js';
 import { utime } from '../../../encoding/types.js';
 import { byteString, latin1Bytes } from '../../byte-string.js';
@@ -22,7 +22,6 @@ const trashSpec = struct(
     state: since(2, u8, () => 0),
   },
 );
-export type TrashSpec = Infer<typeof trashSpec>;
 
 function requireEntry(object: ClassObject, id: string): Uint8Array {
   const stored = object.omapGet(PREFIX + id);

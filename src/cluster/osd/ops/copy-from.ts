@@ -4,7 +4,7 @@ import { ERRNO } from '../../../base/errors.js';
 import { DecodeError, Decoder } from '../../../encoding/decoder.js';
 import { type ObjectLocator, objectLocator } from '../../../encoding/types.js';
 import { OP, type OsdOp } from '../../../messages/osd-op.js';
-import { argOf, type OpHandler } from './live-op.js';
+import type { OpHandler } from './live-op.js';
 
 const TRUNCATE_SEQ_FLAG = 32;
 const KNOWN_FLAGS = 63;
@@ -38,15 +38,11 @@ export function parseCopyFrom(op: OsdOp): CopyRequest | number {
 }
 
 export const copyFrom: OpHandler = (ctx, op) => {
-  const arg = argOf(op, 'copyFrom');
   const parsed = parseCopyFrom(op);
   if (typeof parsed === 'number') return parsed;
   const source = ctx.copySources.get(op.index);
-  if (!source) return -ERRNO.EIO;
-  if ('errno' in source) return source.errno;
-  if (arg.srcVersion !== 0n && arg.srcVersion !== source.userVersion) {
-    return arg.srcVersion < source.userVersion ? -ERRNO.ERANGE : -ERRNO.EOVERFLOW;
-  }
+  // Not fetched: an object cannot be copied onto itself.
+  if (!source || 'errno' in source) return -ERRNO.EINVAL;
   const { object } = source;
   if (ctx.exists) ctx.change({ op: 'remove', id: ctx.id });
   ctx.markModified(0, Math.max(ctx.size, object.data.size));
