@@ -1,10 +1,12 @@
 // Goal: while daemons die, sockets break and maps change under load, no acknowledged write is lost, none is applied twice,
 // the order on each object holds, and the load goes on by itself. Method: appends of numbered records, many at a time.
 
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 
-import { statOp, writeFullOp } from '../../src/messages/osd-op.js';
+import { readOp, statOp, writeFullOp } from '../../src/messages/osd-op.js';
 import type { RadosClient } from '../../src/rados/rados-client.js';
 import { rejection } from '../support/rejection.js';
 import { CephCluster, describeCeph } from './support/ceph-cluster.js';
@@ -182,14 +184,23 @@ describeCeph('OSDs whose sockets break', () => {
     async (msMode) => {
       using client = await connectTo(cluster, { msMode });
       const ioctx = await client.ioctx('rbd');
-      const load = new AppendLoad(ioctx, { name: `sockets-${msMode}` });
+      const load = new AppendLoad(ioctx, { name: `sockets-${msMode}`, paceMs: 0 });
       await load.start();
       await load.progress(5000, 90_000);
       await load.stop();
       expect(load.errors).toEqual([]);
       expect(await load.verify()).toEqual([]);
+      expect(await brokenSockets()).toBeGreaterThan(10);
     },
   );
+
+  /** How often the OSDs say that they broke a socket. */
+  async function brokenSockets(): Promise<number> {
+    const logs = await Promise.all(
+      [0, 1, 2].map((osd) => readFile(join(cluster.dir, 'log', `osd.${osd}.log`), 'utf8')),
+    );
+    return logs.join('').split('injecting socket failure').length - 1;
+  }
 
   it('bring large reads whole, in place', async () => {
     using client = await connectTo(cluster);
@@ -202,20 +213,7 @@ describeCeph('OSDs whose sockets break', () => {
           const into = new Uint8Array(data.length);
           await client.operate(
             { pool: ioctx.pool.id, nspace: '', oid: 'large' },
-            [
-              {
-                code: 0x1201,
-                flags: 0,
-                indata: new Uint8Array(0),
-                arg: {
-                  kind: 'extent',
-                  offset: 0,
-                  length: data.length,
-                  truncateSize: 0,
-                  truncateSeq: 0,
-                },
-              },
-            ],
+            [readOp(0, data.length)],
             { into },
           );
           return into;

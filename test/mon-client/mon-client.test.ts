@@ -7,6 +7,7 @@ import type { ClusterAuth } from '../../src/auth/method.js';
 import { isRadosError, type RadosError } from '../../src/base/errors.js';
 import { decodeAll, encodeWith } from '../../src/encoding/codec.js';
 import {
+  authReply,
   monCommand,
   monCommandAck,
   NO_PAXOS,
@@ -570,6 +571,88 @@ describe('a session', () => {
     mon.close();
   });
 });
+
+describe('hostile monitors', () => {
+  const send = (mon: FakeMon, type: number, front: Uint8Array, tid = 0) => {
+    for (const { connection } of mon.sessions) connection.send(outgoing(type, front, { tid }));
+  };
+
+  it.each([
+    ['a truncated monmap', MSG.MON_MAP, Uint8Array.of(100, 0, 0, 0, 9, 6)],
+    ['a monmap of nothing', MSG.MON_MAP, new Uint8Array(0)],
+    ['a monmap with bytes left over', MSG.MON_MAP, new Uint8Array(50)],
+    ['the answer to a renewal that nobody asked for', MSG.AUTH_REPLY, authReplyBytes(0)],
+    ['a truncated answer to a renewal', MSG.AUTH_REPLY, authReplyBytes(0).subarray(0, 9)],
+  ])('that send %s lose the session, and another is made', async (_what, type, front) => {
+    const { world, mons, mon } = await started({ cephx: {} });
+    const [first] = mons[0].sessions;
+    send(mons[0], type, front);
+    await world.until(() => first?.connection.closed);
+    await world.until(mon.command({ prefix: 'x' }));
+    expect(mon.fsid).toBe(FSID);
+    mon.close();
+  });
+
+  it('that refuse a renewal lose the session; the next one brings tickets', async () => {
+    const { world, mons, mon } = await started({ cephx: {} });
+    const [first] = mons[0].sessions;
+    mons[0].intercept = (message, connection) => {
+      if (message.type !== MSG.AUTH) return false;
+      connection.send(outgoing(MSG.AUTH_REPLY, authReplyBytes(-13)));
+      return true;
+    };
+    mon.auth.dropTicket(4);
+    mon.renewTickets();
+    await world.until(() => first?.connection.closed);
+    await world.until(() => mons[0].sessions.size === 1);
+    expect(mon.auth.hasTicket(4)).toBe(true);
+    mon.close();
+  });
+
+  it.each([
+    ['get_version', MSG.MON_GET_VERSION_REPLY, (mon: MonClient) => mon.getVersion('osdmap')],
+    ['statfs', MSG.STATFS_REPLY, (mon: MonClient) => mon.statfs()],
+    ['pool op', MSG.POOLOP_REPLY, (mon: MonClient) => mon.createSelfManagedSnap(1)],
+    ['command', MSG.MON_COMMAND_ACK, (mon: MonClient) => mon.command({ prefix: 'x' })],
+  ] as const)(
+    'that answer %s with any piece of nothing reject it with EPROTO',
+    async (_what, type, ask) => {
+      for (let length = 0; length < 24; length += 3) {
+        const { world, mons, mon } = await started();
+        mons[0].intercept = (message, connection) => {
+          connection.send(outgoing(type, new Uint8Array(length).fill(0xff), { tid: message.tid }));
+          return true;
+        };
+        expect((await world.until(rejection(ask(mon)))).code).toBe('EPROTO');
+        mon.close();
+      }
+    },
+  );
+
+  it('that allocate no snapshot id, or half of one, are told apart from success', async () => {
+    for (const data of [undefined, new Uint8Array(0), new Uint8Array(7), new Uint8Array(9)]) {
+      const { world, mons, mon } = await started();
+      mons[0].intercept = (message, connection) => {
+        const front = encodeWith(poolOpReply, {
+          paxos: NO_PAXOS,
+          fsid: FSID,
+          code: 0,
+          epoch: 1,
+          data,
+        });
+        connection.send(outgoing(MSG.POOLOP_REPLY, front, { tid: message.tid }));
+        return true;
+      };
+      expect((await world.until(rejection(mon.createSelfManagedSnap(1)))).code).toBe('EBADMSG');
+      mon.close();
+    }
+  });
+});
+
+function authReplyBytes(result: number): Uint8Array {
+  const payload = new Uint8Array(0);
+  return encodeWith(authReply, { protocol: 2, result, globalId: 1n, payload, message: '' });
+}
 
 describe('closing', () => {
   it('settles every request, ends the session, and leaves no timer', async () => {

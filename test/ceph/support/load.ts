@@ -3,6 +3,8 @@
  * afterwards every acknowledged record must be there, once, in the order in which it was sent.
  */
 
+import { setTimeout as sleep } from 'node:timers/promises';
+
 import { isRadosError } from '../../../src/base/errors.js';
 import { appendOp, createOp } from '../../../src/messages/osd-op.js';
 import type { IoContext } from '../../../src/rados/io-context.js';
@@ -22,13 +24,19 @@ export class AppendLoad {
   readonly #ioctx: IoContext;
   readonly #writers: Writer[];
   readonly #depth: number;
+  readonly #paceMs: number;
   readonly #errors: Error[] = [];
   #running = false;
   #loops: Promise<void>[] = [];
 
-  constructor(ioctx: IoContext, options: { objects?: number; depth?: number; name?: string } = {}) {
-    const { objects = 12, depth = 4, name = 'load' } = options;
+  /** `paceMs`: how long each writer rests between appends. Without rest, OSDs hardly get to recovering. */
+  constructor(
+    ioctx: IoContext,
+    options: { objects?: number; depth?: number; name?: string; paceMs?: number } = {},
+  ) {
+    const { objects = 12, depth = 4, name = 'load', paceMs = 40 } = options;
     this.#ioctx = ioctx;
+    this.#paceMs = paceMs;
     this.#depth = depth;
     this.#writers = Array.from({ length: objects }, (_, i) => ({
       oid: `${name}-${i}`,
@@ -70,6 +78,7 @@ export class AppendLoad {
         this.#errors.push(error as Error);
         return;
       }
+      if (this.#paceMs > 0) await sleep(this.#paceMs);
     }
   }
 
@@ -84,7 +93,7 @@ export class AppendLoad {
           `${goal - this.acknowledged} of ${records} records missing after ${timeoutMs} ms`,
         );
       }
-      await new Promise((resolve) => setTimeout(resolve, 5));
+      await sleep(5);
     }
   }
 

@@ -1,0 +1,96 @@
+import { describe, expect, it } from 'vitest';
+
+import { isRadosError } from '../../src/base/errors.js';
+import { callOp, OP, type OsdOp, statOp, writeOp } from '../../src/messages/osd-op.js';
+import {
+  describeOps,
+  IoContext,
+  type ObjectOperator,
+  type OperateOptions,
+  type OperateResult,
+} from '../../src/rados/io-context.js';
+
+interface Call {
+  target: Parameters<ObjectOperator['operate']>[0];
+  ops: readonly OsdOp[];
+  options: OperateOptions | undefined;
+}
+
+function setUp(answer: OperateResult['ops'] = [{ rval: 0, outdata: Uint8Array.of(1, 2) }]) {
+  const calls: Call[] = [];
+  const snaps: [string, number, bigint?][] = [];
+  const operator: ObjectOperator = {
+    async operate(target, ops, options) {
+      calls.push({ target, ops, options });
+      return { result: 0, ops: answer, userVersion: 1n };
+    },
+    async createSelfManagedSnap(pool) {
+      snaps.push(['create', pool]);
+      return 7n;
+    },
+    async removeSelfManagedSnap(pool, snapid) {
+      snaps.push(['remove', pool, snapid]);
+    },
+  };
+  return { calls, snaps, ioctx: new IoContext(operator, { id: 3, name: 'rbd' }) };
+}
+
+describe('an I/O context', () => {
+  it('names its pool and namespace in every operation, and passes options on', async () => {
+    const { calls, ioctx } = setUp();
+    const options = { snapid: 5n };
+    await ioctx.operate('x', [statOp()], options);
+    await ioctx.withNamespace('ns').operate('y', [statOp()]);
+    expect(calls.map(({ target }) => target)).toEqual([
+      { pool: 3, nspace: '', oid: 'x' },
+      { pool: 3, nspace: 'ns', oid: 'y' },
+    ]);
+    expect(calls[0]?.options).toBe(options);
+  });
+
+  it('is the same in the namespace that it has', () => {
+    const { ioctx } = setUp();
+    expect(ioctx.withNamespace('')).toBe(ioctx);
+    expect(ioctx.withNamespace('a').withNamespace('').nspace).toBe('');
+  });
+
+  it('reads, and calls classes, with their output', async () => {
+    const { calls, ioctx } = setUp();
+    expect(await ioctx.read('x', 4, 8)).toEqual(Uint8Array.of(1, 2));
+    expect(await ioctx.call('x', 'rbd', 'get_id', Uint8Array.of(9))).toEqual(Uint8Array.of(1, 2));
+    expect(calls.map(({ ops }) => ops[0]?.code)).toEqual([OP.READ, OP.CALL]);
+    expect(calls[0]?.ops[0]?.arg).toMatchObject({ offset: 4, length: 8 });
+    expect(calls[1]?.ops[0]?.arg).toMatchObject({
+      classLength: 3,
+      methodLength: 6,
+      indataLength: 1,
+    });
+    expect(Buffer.from(calls[1]?.ops[0]?.indata ?? []).toString('latin1')).toBe('rbdget_id\x09');
+  });
+
+  it('refuses an answer without the operation', async () => {
+    const { ioctx } = setUp([]);
+    for (const call of [() => ioctx.read('x', 0, 1), () => ioctx.call('x', 'a', 'b')]) {
+      const error = await call().catch((reason: unknown) => reason);
+      expect(isRadosError(error, 'EBADMSG')).toBe(true);
+    }
+  });
+
+  it('takes and gives back snapshot ids of its pool', async () => {
+    const { snaps, ioctx } = setUp();
+    expect(await ioctx.createSelfManagedSnap()).toBe(7n);
+    await ioctx.removeSelfManagedSnap(7n);
+    expect(snaps).toEqual([
+      ['create', 3],
+      ['remove', 3, 7n],
+    ]);
+  });
+
+  it('describes objects and operations for messages', () => {
+    const { ioctx } = setUp();
+    expect(ioctx.describe('x')).toBe('rbd/x');
+    expect(ioctx.withNamespace('ns').describe('x')).toBe('rbd/ns/x');
+    const ops = [statOp(), callOp('rbd', 'get_size'), writeOp(0, new Uint8Array(1))];
+    expect(describeOps(ops)).toBe('stat, rbd.get_size, write');
+  });
+});
