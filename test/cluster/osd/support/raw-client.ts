@@ -105,6 +105,9 @@ export function testMessenger(): MessengerContext {
 
 const MTIME: Utime = { sec: 1_600_000_000, nsec: 123_456_789 };
 
+/** Of all clients: one that connects again must not use a tid twice, or the OSD takes it for a resend. */
+let lastTid = 0;
+
 export class RawClient {
   readonly notifies: RawNotify[] = [];
   maps = 0;
@@ -117,7 +120,6 @@ export class RawClient {
     { resolve: (reply: RawReply) => void; reject: (error: Error) => void }
   >();
   #connection!: Connection;
-  #lastTid = 0;
 
   private constructor(target: RawTarget) {
     this.#target = target;
@@ -181,8 +183,8 @@ export class RawClient {
       retryAttempt: request.retryAttempt ?? 0,
       features: FEATURES_SUPPORTED,
     });
-    const tid = request.tid ?? ++this.#lastTid;
-    this.#lastTid = Math.max(this.#lastTid, tid);
+    const tid = request.tid ?? ++lastTid;
+    lastTid = Math.max(lastTid, tid);
     const reply = new Promise<RawReply>((resolve, reject) => {
       this.#pending.set(tid, { resolve, reject });
     });

@@ -1,9 +1,9 @@
 // Class lock, by one client. Addresses and global ids are the same towards both OSDs.
 
-import { entityName } from '../../../src/encoding/entity.js';
-import { encodeWith } from '../../../src/encoding/codec.js';
-import type { Encoder } from '../../../src/encoding/encoder.js';
-import { callOp, createOp, getXattrsOp, statOp } from '../../../src/messages/osd-op.js';
+import { entityName } from '../../../../src/encoding/entity.js';
+import { encodeWith } from '../../../../src/encoding/codec.js';
+import type { Encoder } from '../../../../src/encoding/encoder.js';
+import { callOp, createOp, getXattrsOp, statOp } from '../../../../src/messages/osd-op.js';
 import { bytes, encoded, type Step, step } from './step.js';
 
 const v1 = (body: (e: Encoder) => unknown) =>

@@ -1,11 +1,11 @@
 // PGNLS: pages of a PG, cursors good and bad, namespaces, clones and deleted heads.
 
-import { encodeWith } from '../../../src/encoding/codec.js';
-import { Decoder } from '../../../src/encoding/decoder.js';
-import { type Hobject, hobject, INT64_MIN, NOSNAP } from '../../../src/encoding/types.js';
-import { deleteOp, OP, type OsdOp, pgnlsOp, writeOp } from '../../../src/messages/osd-op.js';
-import { OSD_FLAG } from '../../../src/messages/osd-messages.js';
-import { RawClient, type RawTarget } from '../../cluster/osd/support/raw-client.js';
+import { encodeWith } from '../../../../src/encoding/codec.js';
+import { Decoder } from '../../../../src/encoding/decoder.js';
+import { type Hobject, hobject, INT64_MIN, NOSNAP } from '../../../../src/encoding/types.js';
+import { deleteOp, OP, type OsdOp, pgnlsOp, writeOp } from '../../../../src/messages/osd-op.js';
+import { OSD_FLAG } from '../../../../src/messages/osd-messages.js';
+import { RawClient, type RawTarget } from '../support/raw-client.js';
 import { bytes, rawOp } from './step.js';
 
 const FIRST: Hobject = { key: '', oid: '', snap: 0n, hash: 0, max: 0, nspace: '', pool: INT64_MIN };

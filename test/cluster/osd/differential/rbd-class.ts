@@ -1,7 +1,7 @@
 // Class rbd, method by method, with good, bad and truncated arguments.
 
-import type { Encoder } from '../../../src/encoding/encoder.js';
-import { NOSNAP, SNAPDIR } from '../../../src/encoding/types.js';
+import type { Encoder } from '../../../../src/encoding/encoder.js';
+import { NOSNAP, SNAPDIR } from '../../../../src/encoding/types.js';
 import {
   callOp,
   createOp,
@@ -15,7 +15,7 @@ import {
   truncateOp,
   writeFullOp,
   writeOp,
-} from '../../../src/messages/osd-op.js';
+} from '../../../../src/messages/osd-op.js';
 import { bytes, encoded, fill, type Step, step, zeroed } from './step.js';
 
 const MIB = 1024 * 1024;

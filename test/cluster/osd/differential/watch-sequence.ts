@@ -1,7 +1,7 @@
 // Watch and notify: sequences of several clients, told as a list of what each of them saw.
 
-import { encode } from '../../../src/encoding/encoder.js';
-import { Decoder } from '../../../src/encoding/decoder.js';
+import { encode } from '../../../../src/encoding/encoder.js';
+import { Decoder } from '../../../../src/encoding/decoder.js';
 import {
   createOp,
   deleteOp,
@@ -11,14 +11,14 @@ import {
   statOp,
   WATCH_OP,
   writeOp,
-} from '../../../src/messages/osd-op.js';
+} from '../../../../src/messages/osd-op.js';
 import {
   RawClient,
   type RawNotify,
   type RawReply,
   type RawRequest,
   type RawTarget,
-} from '../../cluster/osd/support/raw-client.js';
+} from '../support/raw-client.js';
 import { bytes } from './step.js';
 
 const FIRST = { globalId: 700_001n, nonce: 111 };
@@ -221,7 +221,7 @@ export async function watchSequence(target: RawTarget): Promise<string[]> {
     await events(b, 'told', 1);
     await ask(a, 'ack', { ops: [ackOp(odd?.notifyId ?? 0n, 10n, '')] });
     await ask(a, 'delete', { ops: [deleteOp()] });
-    await events(a, 'completed, then disconnected', 2);
+    await events(a, 'completion and disconnection', 2);
     await events(b, 'disconnected', 1);
     await ask(a, 'ping after the deletion', { ops: [watchOp(WATCH_OP.PING, 10n)] });
     await ask(a, 'create again', { ops: [createOp(true)] });

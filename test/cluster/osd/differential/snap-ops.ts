@@ -15,9 +15,9 @@ import {
   writeFullOp,
   writeOp,
   zeroOp,
-} from '../../../src/messages/osd-op.js';
-import { OSD_FLAG } from '../../../src/messages/osd-messages.js';
-import { SNAPDIR } from '../../../src/encoding/types.js';
+} from '../../../../src/messages/osd-op.js';
+import { OSD_FLAG } from '../../../../src/messages/osd-messages.js';
+import { SNAPDIR } from '../../../../src/encoding/types.js';
 import { bytes, fill, type Step, step } from './step.js';
 
 const snapc = (...snaps: bigint[]) => ({ snapContext: { seq: snaps[0] ?? 0n, snaps } });

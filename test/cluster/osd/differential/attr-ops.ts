@@ -24,8 +24,8 @@ import {
   statOp,
   truncateOp,
   writeFullOp,
-} from '../../../src/messages/osd-op.js';
-import { OSD_FLAG } from '../../../src/messages/osd-messages.js';
+} from '../../../../src/messages/osd-op.js';
+import { OSD_FLAG } from '../../../../src/messages/osd-messages.js';
 import { bytes, encoded, rawOp, type Step, step } from './step.js';
 
 const RETURNVEC = { flags: OSD_FLAG.RETURNVEC };

@@ -1,9 +1,10 @@
 // One request of the differential script, and how its answer is made comparable between two OSDs.
 
-import { encode } from '../../../src/encoding/encoder.js';
-import type { OsdOp, OsdOpArg } from '../../../src/messages/osd-op.js';
-import { OSD_OP_BYTES } from '../../../src/messages/osd-op.js';
-import type { RawReply, RawRequest } from '../../cluster/osd/support/raw-client.js';
+import { createHash } from 'node:crypto';
+import { encode } from '../../../../src/encoding/encoder.js';
+import type { OsdOp, OsdOpArg } from '../../../../src/messages/osd-op.js';
+import { OSD_OP_BYTES } from '../../../../src/messages/osd-op.js';
+import type { RawReply, RawRequest } from '../support/raw-client.js';
 
 export interface Step extends RawRequest {
   name: string;
@@ -42,33 +43,32 @@ export const zeroed = (at: number, length: number) => (outdata: Uint8Array) => {
   return copy;
 };
 
-/** The answer as lines of text. Versions count from `base`, so that what the PG did before does not matter. */
+/** The answer as a line of text. Versions count from `base`, so that what the PG did before does not matter. */
 export function describeReply(
   { front, reply }: RawReply,
   base: bigint,
   mask: Step['mask'],
-): Record<string, unknown> {
-  const version = (value: bigint) => (value === 0n ? 'none' : String(value - base));
+): string {
+  const version = (value: bigint) => (value === 0n ? '-' : String(value - base));
   const eversion = ({ version: v, epoch }: { version: bigint; epoch: number }) =>
     `${version(v)}${epoch === 0 ? '' : "'e"}`;
   // The operations as they stand on the wire: after oid, pg, flags, result, version, epoch and count.
   const opsAt = 4 + Buffer.byteLength(reply.oid) + 17 + 8 + 4 + 12 + 4 + 4;
-  return {
-    oid: reply.oid,
-    flags: `0x${reply.flags.toString(16)}`,
-    result: reply.result,
-    retryAttempt: reply.retryAttempt,
-    replayVersion: eversion(reply.replayVersion),
-    badReplayVersion: eversion(reply.badReplayVersion),
-    userVersion: version(reply.userVersion),
-    ops: reply.ops.map(({ rval, outdata }, i) => {
-      const at = opsAt + OSD_OP_BYTES * i;
-      const shown = mask ? mask(outdata) : outdata;
-      return {
-        echo: Buffer.from(front.subarray(at, at + OSD_OP_BYTES)).toString('hex'),
-        rval,
-        outdata: typeof shown === 'string' ? shown : Buffer.from(shown).toString('hex'),
-      };
-    }),
-  };
+  const ops = reply.ops.map(({ rval, outdata }, i) => {
+    const at = opsAt + OSD_OP_BYTES * i;
+    const echo = Buffer.from(front.subarray(at, at + OSD_OP_BYTES)).toString('hex');
+    return `[${echo.replace(/(00)+$/, '*')} ${rval} ${shown(mask ? mask(outdata) : outdata)}]`;
+  });
+  const { replayVersion, badReplayVersion, userVersion, retryAttempt, result, flags } = reply;
+  const versions = [eversion(replayVersion), eversion(badReplayVersion), version(userVersion)];
+  const head = `result ${result} flags ${flags.toString(16)} versions ${versions.join(' ')}`;
+  return `${head}${retryAttempt === 0 ? '' : ` attempt ${retryAttempt}`} ${ops.join(' ')}`.trim();
+}
+
+const SHOWN_BYTES = 600;
+
+function shown(outdata: Uint8Array | string): string {
+  if (typeof outdata === 'string') return outdata;
+  if (outdata.length <= SHOWN_BYTES) return Buffer.from(outdata).toString('hex');
+  return `${outdata.length} bytes, sha256 ${createHash('sha256').update(outdata).digest('hex')}`;
 }

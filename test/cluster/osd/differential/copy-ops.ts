@@ -1,6 +1,6 @@
 // COPY_FROM: an object becomes a copy of another.
 
-import { NOSNAP, objectLocator } from '../../../src/encoding/types.js';
+import { NOSNAP, objectLocator } from '../../../../src/encoding/types.js';
 import {
   getXattrsOp,
   listSnapsOp,
@@ -14,8 +14,8 @@ import {
   setXattrOp,
   statOp,
   writeOp,
-} from '../../../src/messages/osd-op.js';
-import { SNAPDIR } from '../../../src/encoding/types.js';
+} from '../../../../src/messages/osd-op.js';
+import { SNAPDIR } from '../../../../src/encoding/types.js';
 import { bytes, encoded, fill, rawOp, type Step, step } from './step.js';
 
 interface Copy {

@@ -18,8 +18,8 @@ import {
   writeOp,
   writeSameOp,
   zeroOp,
-} from '../../../src/messages/osd-op.js';
-import { OSD_FLAG } from '../../../src/messages/osd-messages.js';
+} from '../../../../src/messages/osd-op.js';
+import { OSD_FLAG } from '../../../../src/messages/osd-messages.js';
 import { bytes, encoded, extentArg, fill, rawOp, type Step, step } from './step.js';
 
 const checksum = (
