@@ -281,9 +281,15 @@ export class Pg {
     if (!from) throw new RadosError('EAGAIN', `osd.${source} is gone`);
     const { collection } = this.#storage;
     const { store } = this.#host;
-    const check = () => interval.check();
+    const target = {
+      pg: this.id,
+      collection,
+      store,
+      check: () => interval.check(),
+      yield: () => new Promise<void>((resolve) => this.#host.env.timers.nextTurn(resolve)),
+    };
     try {
-      await copyPg({ pg: this.id, collection, store, check }, from);
+      await copyPg(target, from);
     } finally {
       this.#storage.reload();
     }

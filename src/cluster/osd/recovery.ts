@@ -19,6 +19,8 @@ export interface RecoveryTarget {
   readonly store: ObjectStore;
   /** Throws when the interval ended meanwhile. */
   readonly check: () => void;
+  /** Lets others run. */
+  readonly yield: () => Promise<void>;
 }
 
 /** Objects asked for at once. */
@@ -75,11 +77,13 @@ export function changedObjects(
 }
 
 async function copyObjects(
-  { pg, collection, store, check }: RecoveryTarget,
+  target: RecoveryTarget,
   source: OsdPeer,
   ids: readonly ObjectId[],
 ): Promise<void> {
-  for (const id of ids) {
+  const { pg, collection, store, check } = target;
+  for (const [i, id] of ids.entries()) {
+    if (i % PAGE_OBJECTS === 0) await target.yield();
     const object = await source.dumpObject(pg, id);
     check();
     await store.apply({
