@@ -12,9 +12,8 @@
  */
 
 import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { open, rm, stat } from 'node:fs/promises';
+import { open, truncate } from 'node:fs/promises';
 import { packageFile } from '../base/paths.js';
 import { EmbeddedCluster } from '../cluster/embedded-cluster.js';
 import type { LogLevel } from '../base/log.js';
@@ -135,19 +134,21 @@ export async function startInBackground(
   } finally {
     await log.close();
   }
-  const ended = once(child, 'exit');
+  const ended = new Promise((resolve) => child.once('exit', resolve).once('error', resolve));
   try {
     const report = await context.interruptible(firstReport(child, directory));
-    if (report.kind === 'failed') throw new CommandError(report.exitCode, report.message);
+    if (report.kind === 'failed') {
+      // The log says the same.
+      await truncate(directory.logPath);
+      throw new CommandError(report.exitCode, report.message);
+    }
     child.unref();
     if (child.connected) child.disconnect();
     return report.record;
   } catch (error) {
-    if (child.exitCode === null && child.signalCode === null) {
-      child.kill('SIGTERM');
-      await ended;
-    }
-    await removeIfEmpty(directory.logPath);
+    child.kill('SIGTERM');
+    await ended;
+    await directory.removeIfUnused();
     throw error;
   }
 }
@@ -164,9 +165,4 @@ function firstReport(child: ChildProcess, directory: ClusterDirectory): Promise<
       );
     });
   });
-}
-
-export async function removeIfEmpty(path: string): Promise<void> {
-  const info = await stat(path).catch(() => undefined);
-  if (info?.size === 0) await rm(path, { force: true });
 }

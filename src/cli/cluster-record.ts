@@ -5,7 +5,7 @@
  * written, so that of two processes that start a cluster in one directory one finds out.
  */
 
-import { link, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { link, mkdir, readFile, rename, rm, rmdir, stat, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { toRadosError } from '../base/errors.js';
 import { CommandError, commandError } from './errors.js';
@@ -44,8 +44,9 @@ export class ClusterDirectory {
 
   async create(): Promise<void> {
     try {
-      await mkdir(this.path, { recursive: true });
+      await mkdir(this.path);
     } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'EEXIST') return;
       throw commandError(`cannot create ${this.path}`, error);
     }
   }
@@ -100,6 +101,13 @@ export class ClusterDirectory {
     for (const path of [this.confPath, this.keyringPath, this.#recordPath]) {
       await rm(path, { force: true });
     }
+  }
+
+  /** The log, if nothing is in it, and then the directory: whoever put something else there keeps it. */
+  async removeIfUnused(): Promise<void> {
+    const log = await stat(this.logPath).catch(() => undefined);
+    if (log?.size === 0) await rm(this.logPath, { force: true });
+    await rmdir(this.path).catch(() => {});
   }
 
   async #tryLink(temporary: string): Promise<boolean> {

@@ -1,7 +1,7 @@
 /** The command tree, and what becomes of a command line. */
 
 import { readFileSync } from 'node:fs';
-import { Command, CommanderError, type Option } from 'commander';
+import { Command, CommanderError, Help, type Option } from 'commander';
 import { isRadosError } from '../base/errors.js';
 import { packageFile } from '../base/paths.js';
 import type { Arguments } from './arguments.js';
@@ -56,12 +56,17 @@ export function buildProgram(context: CommandContext): Command {
     .exitOverride()
     .configureHelp({
       showGlobalOptions: true,
+      sortOptions: true,
       subcommandTerm: (command) => [command.name(), ...command.aliases()].join(', '),
+      // At the top level, commands come first.
+      visibleOptions(command) {
+        return command === program ? [] : Help.prototype.visibleOptions.call(this, command);
+      },
       visibleGlobalOptions: (command) => globalOptions(command, program),
     })
     // Messages are `main`'s to write, in `rbd`'s words.
     .configureOutput({ writeOut: (text) => context.print(text), writeErr: () => {} })
-    .addHelpText('after', EXAMPLES);
+    .addHelpText('after', () => optionsHelp(program) + EXAMPLES);
   addGlobalOptions(program);
   for (const register of REGISTER) register(program, run);
   program
@@ -70,7 +75,7 @@ export function buildProgram(context: CommandContext): Command {
     .summary('Show the help of a command.')
     .argument('[command...]')
     .action((words: string[]) => {
-      context.print(findCommand(program, words).helpInformation());
+      findCommand(program, words).outputHelp();
     });
   inheritSettings(program);
   return program;
@@ -79,6 +84,7 @@ export function buildProgram(context: CommandContext): Command {
 function inheritSettings(command: Command): void {
   for (const each of command.commands) {
     each.copyInheritedSettings(command).helpCommand(false);
+    if (each.description() === '') each.description(each.summary());
     inheritSettings(each);
   }
 }
@@ -86,9 +92,21 @@ function inheritSettings(command: Command): void {
 function globalOptions(command: Command, program: Command): Option[] {
   let top = command;
   while (top.parent && top.parent !== program) top = top.parent;
-  return command === program || WITHOUT_GLOBAL_OPTIONS.includes(top.name())
+  return command.commands.length > 0 || WITHOUT_GLOBAL_OPTIONS.includes(top.name())
     ? []
     : program.options.filter(({ hidden, long }) => !hidden && long !== '--version');
+}
+
+function optionsHelp(program: Command): string {
+  const help = program.createHelp();
+  help.prepareContext({ helpWidth: process.stdout.columns ?? 80 });
+  const options = program.options.filter(({ hidden }) => !hidden);
+  const terms = options.map((option) => help.optionTerm(option));
+  const width = Math.max(...terms.map((term) => term.length));
+  const lines = options.map((option, i) =>
+    help.formatItem(terms[i] as string, width, help.optionDescription(option), help),
+  );
+  return `\nOptions, before a command or after it:\n${lines.join('\n')}\n`;
 }
 
 function findCommand(program: Command, words: readonly string[]): Command {

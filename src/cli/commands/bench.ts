@@ -1,5 +1,6 @@
 /** bench: `rbd bench`'s options and lines, through a mapped device. */
 
+import { Option } from 'commander';
 import type { BlockDevice } from '../../block/device.js';
 import {
   addImageArgument,
@@ -52,26 +53,17 @@ export const registerBenchCommand: Register = (program, run) => {
   addFormatOptions(addImageArgument(program.command('bench')))
     .summary('Measure reads or writes of an image; writes overwrite it.')
     .option('--io-type <type>', 'read, write, or readwrite (rw)', parseType)
-    .option('--io-size <size>', 'bytes of one request (default: 4K)', bytes, 4096)
-    .option(
-      '--io-threads <count>',
-      'requests in flight (default: 16)',
-      (text) => wholeNumber(text, 0),
-      16,
-    )
-    .option('--io-total <size>', 'bytes in all (default: 1G)', bytes, 1024 ** 3)
+    .addOption(sized('--io-size <size>', 'bytes of one request').default(4096, '4K'))
+    .option('--io-threads <count>', 'requests in flight', (text) => wholeNumber(text, 0), 16)
+    .addOption(sized('--io-total <size>', 'bytes in all').default(1024 ** 3, '1G'))
     .option('--io-pattern <pattern>', 'rand, seq or full-seq', parsePattern, 'seq')
-    .option(
-      '--rw-mix-read <percent>',
-      'share of reads for readwrite',
-      (text) => wholeNumber(text, 0),
-      50,
-    )
+    .option('--rw-mix-read <percent>', 'reads among all', (text) => wholeNumber(text, 0), 50)
     .addHelpText('after', EXAMPLES)
     .action(run(bench));
 };
 
-const bytes = (text: string) => parseSize(text, 'B');
+const sized = (flags: string, description: string) =>
+  new Option(flags, description).argParser((text) => parseSize(text, 'B'));
 
 function parseType(text: string): IoType {
   const type = Object.hasOwn(IO_TYPES, text) ? IO_TYPES[text] : undefined;

@@ -1,6 +1,5 @@
 /** cluster: the embedded cluster as a process of its own. */
 
-import { rmdir } from 'node:fs/promises';
 import { type Command, Option } from 'commander';
 import { sleep } from '../../base/environment.js';
 import type { LogLevel } from '../../base/log.js';
@@ -8,7 +7,6 @@ import { LIMITS } from '../../cluster/settings.js';
 import { type Action, HELP_GROUPS, type Register } from '../command.js';
 import {
   type ClusterStart,
-  removeIfEmpty,
   serveAsChild,
   serveCluster,
   startInBackground,
@@ -35,7 +33,7 @@ interface StartOptions extends FormatOptions {
   osds: number;
   size?: number;
   host: string;
-  port: number;
+  port?: number;
   auth: 'cephx' | 'none';
   pools: string;
   memory?: boolean;
@@ -64,11 +62,8 @@ export const registerClusterCommands: Register = (program, run) => {
       wholeNumber(text, 1, LIMITS.size),
     )
     .option('--host <address>', 'address to listen on, which clients must reach', '127.0.0.1')
-    .option(
-      '--port <port>',
-      "the monitor's port (default: a free one)",
-      (text) => wholeNumber(text, 0, 65535),
-      0,
+    .option('--port <port>', "the monitor's port (default: a free one)", (text) =>
+      wholeNumber(text, 0, 65535),
     )
     .addOption(
       new Option('--auth <method>', 'how clients prove who they are')
@@ -110,7 +105,7 @@ const start: Action<StartOptions> = async (context, _, options) => {
 
 /** Everything decided, and what could not work refused before a process is started. */
 function startOf(options: StartOptions): ClusterStart {
-  const { osds, host, port, auth } = options;
+  const { osds, host, port = 0, auth } = options;
   const size = options.size ?? Math.min(osds, 2);
   if (size > osds) throw new CommandError(22, `--size ${size} needs as many OSDs, not ${osds}`);
   if (['0.0.0.0', '::', ''].includes(host)) {
@@ -251,9 +246,7 @@ const stop: Action<DirOptions> = async (context, _, options) => {
   else context.note(`linger: process ${record.pid}, which ran the cluster, was gone already\n`);
   // After an orderly end there is nothing left to remove.
   await directory.clear();
-  await removeIfEmpty(directory.logPath);
-  // The directory too, if it is empty: whoever put something in it keeps it.
-  await rmdir(directory.path).catch(() => {});
+  await directory.removeIfUnused();
 };
 
 async function endProcess(context: CommandContext, record: ClusterRecord): Promise<void> {

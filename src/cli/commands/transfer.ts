@@ -215,7 +215,8 @@ async function openSource(context: CommandContext, path: string): Promise<Source
   };
   // Looked at before it is opened, for opening a pipe waits for its writer.
   const info = await stat(path).catch(cannotOpen);
-  if (info.isDirectory()) throw fail('cannot import a directory', new RadosError('EISDIR', ''));
+  if (info.isDirectory())
+    throw fail('cannot import a directory', new RadosError('EISDIR', 'Is a directory'));
   if (!info.isFile() && !info.isBlockDevice())
     throw fail('unable to get size of file/block device', noSize());
   const file = await open(path, 'r').catch(cannotOpen);
@@ -230,7 +231,7 @@ async function openSource(context: CommandContext, path: string): Promise<Source
 
 /** ENOTTY, which is what `rbd` gets for asking a pipe for its size. */
 function noSize(): CommandError {
-  return new CommandError(25, 'import failed: (25) Inappropriate ioctl for device (for pipes: -)');
+  return new CommandError(25, 'import failed: (25) Inappropriate ioctl for device');
 }
 
 function fileSource(file: FileHandle, size: number): Source {
