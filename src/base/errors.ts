@@ -41,7 +41,6 @@ export const ERRNO = {
   EMSGSIZE: 90,
   EOPNOTSUPP: 95,
   EADDRINUSE: 98,
-  EADDRINUSE: 'Address already in use',
   ECONNABORTED: 103,
   ECONNRESET: 104,
   ENOTCONN: 107,
