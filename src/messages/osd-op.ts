@@ -479,3 +479,18 @@ export const pgnlsOp = (cursor: Uint8Array, count: number, startEpoch: number): 
   arg: { kind: 'pgls', count, startEpoch },
   indata: cursor,
 });
+
+/** `set-alloc-hint, write`, `rbd.get_id`: an op vector for messages and logs. */
+export function describeOps(ops: readonly OsdOp[]): string {
+  return ops
+    .map((op) => (op.arg.kind === 'cls' ? classCallName(op, op.arg) : opName(op.code)))
+    .join(', ');
+}
+
+function classCallName(op: OsdOp, arg: { classLength: number; methodLength: number }): string {
+  const { buffer, byteOffset } = op.indata;
+  const name = Buffer.from(buffer, byteOffset, arg.classLength + arg.methodLength).toString(
+    'latin1',
+  );
+  return `${name.slice(0, arg.classLength)}.${name.slice(arg.classLength)}`;
+}

@@ -8,26 +8,18 @@
 
 import type { Logger } from 'pino';
 import type { Timer } from '../base/environment.js';
-import {
-  abortError,
-  errnoCode,
-  isRadosError,
-  type Outcome,
-  ProtocolError,
-  RadosError,
-} from '../base/errors.js';
+import { abortError, isRadosError, ProtocolError, RadosError } from '../base/errors.js';
 import { decodeAll, encodeWith } from '../encoding/codec.js';
 import { ENTITY_TYPE } from '../encoding/entity.js';
 import {
   EMPTY_SNAP_CONTEXT,
-  formatPgId,
   NO_SHARD,
   type SpgId,
   utimeFromMs,
   ZERO_TIME,
 } from '../encoding/types.js';
 import { FEATURES_SUPPORTED } from '../messages/features.js';
-import { type OsdOp, opName } from '../messages/osd-op.js';
+import { describeOps, type OsdOp } from '../messages/osd-op.js';
 import {
   BACKOFF_OP,
   decodeOsdReply,
@@ -43,9 +35,16 @@ import { type IncomingMessage, MSG, outgoing, PRIORITY } from '../messages/types
 import type { MonClient } from '../mon-client/mon-client.js';
 import type { MessengerContext } from '../msgr/connection.js';
 import { inRange } from './backoff.js';
-import type { MapFollower } from './map-follower.js';
-import { type MapUpdate } from './map-follower.js';
+import {
+  closedError,
+  type FailureContext,
+  failureContext,
+  resultError,
+  timeoutError,
+} from './failures.js';
+import type { MapFollower, MapUpdate } from './map-follower.js';
 import { OpRequest, type ParkReason, type Placement } from './op-request.js';
+import { PoolChecks } from './pool-checks.js';
 import {
   type ObjectTarget,
   type OperateOptions,
@@ -88,9 +87,6 @@ const MAX_WAITING = 65_536;
 const MAX_AUTH_REFUSALS = 6;
 /** A cache tier redirects once: OSDs that go on are sending us in circles. */
 const MAX_REDIRECTS = 8;
-/** Errors that an OSD answers before it looks whether it has executed the operation already (`do_op`). */
-const UNSEEN_REFUSALS = ['EBLOCKLISTED', 'EPERM', 'EACCES', 'ENOSPC', 'EDQUOT'];
-
 export class OsdClient {
   readonly #options: OsdClientOptions;
   readonly #log: Logger;
@@ -104,14 +100,24 @@ export class OsdClient {
   #closed = false;
   #deadline: { at: number; timer: Timer } | undefined;
   #tick: Timer | undefined;
-  /** Pools whose absence is being checked with the monitors. */
-  readonly #poolChecks = new Set<number>();
+  readonly #poolChecks: PoolChecks;
 
   constructor(options: OsdClientOptions) {
     this.#options = options;
     this.#log = options.env.log.objecter;
     this.#maps = options.maps;
     this.#throttle = new Throttle(options.env.timers, MAX_IN_FLIGHT, MAX_WAITING);
+    this.#poolChecks = new PoolChecks({
+      timers: options.env.timers,
+      fetchNewest: () => this.waitForLatestMap(),
+      isWanted: (pool) => !this.#closed && this.#homelessOf(pool).length > 0,
+      onAnswered: (pool) => {
+        if (this.#maps.map?.hasPool(pool)) return;
+        for (const request of this.#homelessOf(pool)) {
+          this.#fail(request, new PoolGoneError(pool, this.#context(request)));
+        }
+      },
+    });
     this.#maps.onUpdate((update) => this.#onMapUpdate(update));
     this.#scheduleTick();
   }
@@ -157,9 +163,9 @@ export class OsdClient {
     ops: readonly OsdOp[],
     signal?: AbortSignal,
   ): RadosError | undefined {
-    if (this.#closed) return this.#closedError(ops, target);
+    if (this.#closed) return closedError(ops, target);
     if (!signal?.aborted) return undefined;
-    return abortError(signal, { op: describe(ops), target: target.oid, outcome: 'not-applied' });
+    return abortError(signal, { op: describeOps(ops), target: target.oid, outcome: 'not-applied' });
   }
 
   /** Resolves when the map is at least `epoch`. */
@@ -203,7 +209,7 @@ export class OsdClient {
     this.#deadline?.timer.cancel();
     for (const session of this.#sessions.values()) session.drop();
     for (const request of [...this.#requests.values()]) {
-      this.#fail(request, this.#closedError(request.ops, request.target, request.outcome));
+      this.#fail(request, closedError(request.ops, request.target, request.outcome));
     }
     this.#throttle.close(
       new RadosError('ENOTCONN', 'the client was closed', { outcome: 'not-applied' }),
@@ -434,7 +440,7 @@ export class OsdClient {
         request,
         new RadosError(
           error.errno,
-          `${describe(request.ops)} ${request.target.oid}: ${error.message}`,
+          `${describeOps(request.ops)} ${request.target.oid}: ${error.message}`,
           {
             ...this.#context(request),
             cause: error,
@@ -490,7 +496,7 @@ export class OsdClient {
     this.#detach(request);
     this.#finish(request);
     if (reply.result < 0) {
-      request.reject(this.#resultError(request, reply, session));
+      request.reject(resultError(this.#context(request), request, reply, session.osd));
       return;
     }
     try {
@@ -540,27 +546,6 @@ export class OsdClient {
     };
     request.flags |= OSD_FLAG.REDIRECTED | OSD_FLAG.IGNORE_CACHE | OSD_FLAG.IGNORE_OVERLAY;
     this.#dispatch(request);
-  }
-
-  #resultError(request: OpRequest, reply: OsdReply, session: OsdSession): RadosError {
-    const failed = reply.ops.find((op) => op.rval < 0);
-    return RadosError.fromErrno(reply.result, {
-      op:
-        failed && request.ops.length > 1
-          ? `${opName(failed.op.code)} in ${describe(request.ops)}`
-          : describe(request.ops),
-      target: `${this.#describeTarget(request)} at osd.${session.osd}`,
-      outcome: request.isWrite ? this.#outcomeOf(request, reply) : undefined,
-    });
-  }
-
-  /**
-   * A vector that fails changes nothing, and the answer to one that is sent again is the answer to its first execution.
-   * Only what the OSD refuses before it looks for that says nothing about earlier attempts.
-   */
-  #outcomeOf(request: OpRequest, reply: OsdReply): Outcome {
-    const refusedUnseen = UNSEEN_REFUSALS.includes(errnoCode(reply.result));
-    return refusedUnseen && request.attempts > 1 ? 'unknown' : 'not-applied';
   }
 
   #onBackoff(session: OsdSession, message: IncomingMessage): void {
@@ -660,37 +645,15 @@ export class OsdClient {
     return false;
   }
 
-  /**
-   * A pool that our map lacks may be younger than the map, or gone: the monitors' newest epoch decides.
-   */
+  /** A pool that our map lacks may be younger than the map, or gone: the monitors' newest epoch decides. */
   #checkPool(pool: number): void {
-    if (this.#poolChecks.has(pool) || this.#closed) return;
-    this.#poolChecks.add(pool);
-    void this.#options.monClient
-      .getVersion('osdmap')
-      .then(({ newest }) => this.waitForEpoch(newest))
-      .then(
-        () => {
-          this.#poolChecks.delete(pool);
-          if (this.#maps.map?.hasPool(pool)) return;
-          for (const request of [...this.#requests.values()]) {
-            if (request.target.pool !== pool || request.parked !== 'homeless') continue;
-            this.#fail(request, new PoolGoneError(pool, this.#context(request)));
-          }
-        },
-        () => {
-          this.#poolChecks.delete(pool);
-          if (!this.#closed) this.#options.env.timers.after(1000, () => this.#recheckPool(pool));
-        },
-      );
+    this.#poolChecks.start(pool);
   }
 
-  #recheckPool(pool: number): void {
-    if (
-      [...this.#requests.values()].some((r) => r.target.pool === pool && r.parked === 'homeless')
-    ) {
-      this.#checkPool(pool);
-    }
+  #homelessOf(pool: number): OpRequest[] {
+    return [...this.#requests.values()].filter(
+      (r) => r.target.pool === pool && r.parked === 'homeless',
+    );
   }
 
   // ---- endings ----
@@ -720,57 +683,18 @@ export class OsdClient {
     const now = this.#options.env.clock.monotonic();
     let next = Number.POSITIVE_INFINITY;
     for (const request of [...this.#requests.values()]) {
-      if (request.deadlineAt <= now) this.#fail(request, this.#timeoutError(request, now));
+      if (request.deadlineAt <= now)
+        this.#fail(
+          request,
+          timeoutError(this.#context(request), request, this.#sessionOf(request), now),
+        );
       else next = Math.min(next, request.deadlineAt);
     }
     if (next !== Number.POSITIVE_INFINITY) this.#armDeadline(next);
   }
 
-  #timeoutError(request: OpRequest, now: number): RadosError {
-    const seconds = ((now - request.startedAt) / 1000).toFixed(1);
-    const session = this.#sessionOf(request);
-    const culprit =
-      request.parked === 'paused'
-        ? 'the cluster is paused or full'
-        : request.parked === 'backoff'
-          ? `${session?.name ?? 'the OSD'} asked to wait`
-          : session
-            ? `${session.name} did not answer${session.open ? '' : ' (not connected)'}`
-            : request.placement
-              ? request.placement.osd < 0
-                ? `pg ${formatPgId(request.placement.pg)} has no primary`
-                : `osd.${request.placement.osd} is down`
-              : 'the osdmap has not come or lacks the pool';
-    return new RadosError(
-      'ETIMEDOUT',
-      `${describe(request.ops)} ${this.#describeTarget(request)}: ${culprit} in ${seconds} s`,
-      { ...this.#context(request), retryable: true },
-    );
-  }
-
-  #closedError(
-    ops: readonly OsdOp[],
-    target: ObjectTarget,
-    outcome?: 'not-applied' | 'unknown',
-  ): RadosError {
-    return new RadosError('ENOTCONN', `${describe(ops)} ${target.oid}: the client was closed`, {
-      op: describe(ops),
-      target: target.oid,
-      outcome: outcome ?? 'not-applied',
-    });
-  }
-
-  #context(request: OpRequest) {
-    return {
-      op: describe(request.ops),
-      target: this.#describeTarget(request),
-      outcome: request.outcome,
-    };
-  }
-
-  #describeTarget({ target }: OpRequest): string {
-    const pool = this.#maps.map?.poolName(target.pool) ?? `pool ${target.pool}`;
-    return [pool, target.nspace, target.oid].filter((part) => part !== '').join('/');
+  #context(request: OpRequest): FailureContext {
+    return failureContext(request, this.#maps.map);
   }
 
   // ---- upkeep ----
@@ -814,20 +738,4 @@ function spg(request: OpRequest): SpgId {
 
 function samePg(a: SpgId, b: SpgId): boolean {
   return a.pg.pool === b.pg.pool && a.pg.seed === b.pg.seed && a.shard === b.shard;
-}
-
-function describe(ops: readonly OsdOp[]): string {
-  return ops
-    .map((op) => (op.arg.kind === 'cls' ? classCallName(op, op.arg) : opName(op.code)))
-    .join('+');
-}
-
-/** `rbd.get_id`: what an object class is asked for. */
-function classCallName(op: OsdOp, arg: { classLength: number; methodLength: number }): string {
-  const name = Buffer.from(
-    op.indata.buffer,
-    op.indata.byteOffset,
-    arg.classLength + arg.methodLength,
-  ).toString('latin1');
-  return `${name.slice(0, arg.classLength)}.${name.slice(arg.classLength)}`;
 }

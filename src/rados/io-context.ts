@@ -1,7 +1,7 @@
 /** A pool and a namespace to operate in: the counterpart of librados' `IoCtx`. */
 
 import { RadosError } from '../base/errors.js';
-import { callOp, type OsdOp, opName, readOp } from '../messages/osd-op.js';
+import { callOp, type OsdOp, readOp } from '../messages/osd-op.js';
 import type { ObjectTarget, OperateOptions, OperateResult } from '../osd-client/request.js';
 
 export type { OperateOptions, OperateResult } from '../osd-client/request.js';
@@ -89,20 +89,4 @@ function outputOf(ops: OperateResult['ops'], index: number): Uint8Array {
   const op = ops[index];
   if (!op) throw new RadosError('EBADMSG', `the reply has no operation ${index}`);
   return op.outdata;
-}
-
-/** `read, call rbd.get_id` for messages and logs. */
-export function describeOps(ops: readonly OsdOp[]): string {
-  return ops
-    .map((op) => {
-      if (op.arg.kind !== 'cls') return opName(op.code);
-      const name = Buffer.from(
-        op.indata.buffer,
-        op.indata.byteOffset,
-        op.arg.classLength + op.arg.methodLength,
-      );
-      const text = name.toString('latin1');
-      return `${text.slice(0, op.arg.classLength)}.${text.slice(op.arg.classLength)}`;
-    })
-    .join(', ');
 }

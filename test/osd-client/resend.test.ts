@@ -121,7 +121,7 @@ describe('an operation', () => {
       code: 'ECANCELED',
       errno: -125,
       outcome: 'not-applied',
-      op: 'call in stat+lock.assert_locked+writefull',
+      op: 'call in stat, lock.assert_locked, writefull',
       target: 'pool/ns/x at osd.0',
     });
   });

@@ -1,9 +1,8 @@
 import { describe, expect, it } from 'vitest';
 
 import { isRadosError } from '../../src/base/errors.js';
-import { callOp, OP, type OsdOp, statOp, writeOp } from '../../src/messages/osd-op.js';
+import { callOp, describeOps, OP, type OsdOp, statOp, writeOp } from '../../src/messages/osd-op.js';
 import {
-  describeOps,
   IoContext,
   type ObjectOperator,
   type OperateOptions,

@@ -16,9 +16,9 @@ import { createClasses } from '../../src/cluster/classes/index.js';
 import { encodeWith } from '../../src/encoding/codec.js';
 import { ADDR_TYPE, ENTITY_TYPE } from '../../src/encoding/entity.js';
 import { utimeFromMs } from '../../src/encoding/types.js';
-import { OP, OP_FLAG, type OsdOp } from '../../src/messages/osd-op.js';
+import { describeOps, OP, OP_FLAG, type OsdOp } from '../../src/messages/osd-op.js';
 import type { ObjectTarget, OperateOptions, OperateResult } from '../../src/osd-client/request.js';
-import { describeOps, IoContext, type ObjectOperator } from '../../src/rados/io-context.js';
+import { IoContext, type ObjectOperator } from '../../src/rados/io-context.js';
 import { listWatchersReply, type Watcher } from '../../src/rados/watchers.js';
 import type { RbdContext } from '../../src/rbd/context.js';
 
