@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 
 import { isRadosError } from '../../src/base/errors.js';
-import { callOp, describeOps, OP, type OsdOp, statOp, writeOp } from '../../src/messages/osd-op.js';
+import { OP, type OsdOp, statOp } from '../../src/messages/osd-op.js';
 import {
   IoContext,
   type ObjectOperator,
