@@ -29,6 +29,7 @@ import {
 interface OsdDump {
   readonly epoch: number;
   readonly pools: readonly { readonly pool: number; readonly pg_num: number }[];
+  readonly osds: readonly { readonly up: 0 | 1; readonly in: 0 | 1 }[];
 }
 
 interface PgQuery {
@@ -168,7 +169,9 @@ export class CephCluster {
    * or PGs may go down with the only OSD that has the newest writes.
    */
   async settled(timeoutMs = 60_000): Promise<void> {
-    const { epoch, pools } = JSON.parse(await this.ceph('osd', 'dump', '-f', 'json')) as OsdDump;
+    const dump = JSON.parse(await this.ceph('osd', 'dump', '-f', 'json')) as OsdDump;
+    const { epoch, pools, osds } = dump;
+    const whole = osds.every((osd) => osd.up === 1 && osd.in === 1);
     const pending = new Map<string, string>();
     for (const { pool, pg_num } of pools) {
       for (let seed = 0; seed < pg_num; seed++)
@@ -186,7 +189,7 @@ export class CephCluster {
         [...pending.keys()].map(async (pgid) => {
           const pg = await this.#queryPg(pgid);
           if (pg) pending.set(pgid, pg.state);
-          if (pg && pg.epoch >= epoch && isSettled(pg.state)) pending.delete(pgid);
+          if (pg && pg.epoch >= epoch && isSettled(pg.state, whole)) pending.delete(pgid);
         }),
       );
       if (pending.size > 0) await sleep(50);
@@ -409,19 +412,17 @@ function monId(i: number): string {
   return String.fromCharCode('a'.charCodeAt(0) + i);
 }
 
-/** States that can last, some of them only while an OSD is down or out; all others pass. */
-function isSettled(pgState: string): boolean {
+/**
+ * Whether a PG is in a state that lasts. While an OSD is down or out, copies may be missing for good; when all are
+ * there, a PG that says so has only not begun to recover.
+ */
+function isSettled(pgState: string, whole: boolean): boolean {
   const words = pgState.split('+');
-  const lasting = [
-    'active',
-    'clean',
-    'undersized',
-    'degraded',
-    'remapped',
-    'snaptrim',
-    'snaptrim_wait',
-  ];
-  return words.includes('active') && words.every((word) => lasting.includes(word));
+  const lasting = ['active', 'clean', 'snaptrim', 'snaptrim_wait'];
+  if (!whole) lasting.push('undersized', 'degraded', 'remapped');
+  return (
+    words.includes(whole ? 'clean' : 'active') && words.every((word) => lasting.includes(word))
+  );
 }
 
 function osdUp(osd: Daemon): Promise<void> {
