@@ -162,7 +162,7 @@ async function makeSource(
   const path = join(directory, 'disk.img');
   await mkdir(content);
   await cp(packageFile('dist'), join(content, 'linger'), { recursive: true });
-  await writeFile(join(content, 'random'), random.bytes(RANDOM_BYTES));
+  await writeFile(join(content, 'random'), random.bytes(RANDOM_BYTES), { signal });
   const args = ['-q', '-F', '-L', IMAGE, '-d', content, path, `${DISK_BYTES / 1024}k`];
   if (await runTool('mkfs.ext4', args, signal)) {
     const size = formatSize(DISK_BYTES);
