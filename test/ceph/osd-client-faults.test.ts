@@ -158,8 +158,7 @@ describeCeph('a pool of two copies under load', () => {
     await load.start();
     await load.progress(100);
     await cluster.ceph('osd', 'pool', 'rm', 'doomed', 'doomed', '--yes-i-really-really-mean-it');
-    await client.waitForLatestMap();
-    await load.stop();
+    await load.ended();
     expect(load.errors.length).toBe(48);
     for (const error of load.errors) expect(error).toMatchObject({ code: 'ENOENT' });
     expect(await rejection(ioctx.operate('x', [statOp()]))).toMatchObject({ code: 'ENOENT' });

@@ -97,6 +97,11 @@ export class AppendLoad {
     }
   }
 
+  /** Every writer ended by itself, with an error. */
+  async ended(): Promise<void> {
+    await Promise.all(this.#loops);
+  }
+
   /** Stops, and waits for what is under way. */
   async stop(): Promise<void> {
     this.#running = false;
