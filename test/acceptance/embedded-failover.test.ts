@@ -1,0 +1,4 @@
+import { failover } from './failover.js';
+import { embedded } from './target.js';
+
+failover(embedded);

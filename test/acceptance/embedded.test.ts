@@ -1,0 +1,4 @@
+import { acceptance } from './script.js';
+import { embedded } from './target.js';
+
+acceptance(embedded);

@@ -1,0 +1,94 @@
+/** OSDs that end and come back while an image is in use. */
+
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+import type { BlockDevice, Cluster } from '../../src/index.js';
+import { blockMainThread, watchFromAside } from './aside.js';
+import { Load } from './load.js';
+import { StampedImage } from './stamped-image.js';
+import { connectTo, KIB, MIB } from './support.js';
+import { OSDS, type Target, type TargetKind } from './target.js';
+
+/** More than the calls that a device sends at a time, and many objects: every PG is in use. */
+const DEPTH = 48;
+const SIZE = 8 * MIB;
+const ORDER = 16;
+/** Real OSDs take their time to recover. */
+const TIMEOUT = 240_000;
+
+export function failover(kind: TargetKind): void {
+  describe(`a pool of two copies on ${kind.name}, through the loss and return of OSDs`, () => {
+    let target: Target;
+    let cluster: Cluster;
+    let other: Cluster;
+
+    beforeAll(async () => {
+      target = await kind.start([{ name: 'rbd', pgNum: 8, size: 2 }]);
+      [cluster, other] = await Promise.all([connectTo(target), connectTo(target)]);
+    });
+    afterAll(async () => {
+      await Promise.allSettled([cluster?.close(), other?.close()]);
+      await target?.stop();
+    });
+
+    /** One OSD after the other ends under load and comes back, and is whole before the next one goes. */
+    async function loseOsds(load: Load, victims: readonly number[]): Promise<void> {
+      for (const osd of victims) {
+        await load.progress(300);
+        await target.killOsd(osd);
+        await load.progress(300);
+        await target.startOsd(osd);
+        await load.progress(300);
+        await target.settled();
+      }
+    }
+
+    it.each([
+      { name: 'plain', options: {}, threads: 1 },
+      { name: 'striped', options: { stripeUnit: 4 * KIB, stripeCount: 4 }, threads: 0 },
+    ])(
+      'loses no acknowledged write of a $name image (threads: $threads)',
+      { timeout: TIMEOUT },
+      async (image) => {
+        const { name, options, threads } = image;
+        const images = cluster.pool('rbd').images;
+        await images.create(name, { size: SIZE, order: ORDER, ...options });
+        await using writers = await connectTo(target, { threads });
+        await using device = await writers.map(`rbd/${name}`);
+        await using observer = await other.map(`rbd/${name}`, { readOnly: true });
+        const stamps = new StampedImage(SIZE);
+        const seed = Date.now() & 0x7fffffff;
+        const victims = Array.from({ length: kind.failures }, (_, i) => i % OSDS);
+        const load = new Load({ image: stamps, device, observer, depth: DEPTH, seed });
+        try {
+          await loseOsds(load, victims);
+          await load.progress(300);
+          await load.stop();
+          expect(load.abandoned).toBeGreaterThan(0);
+          expect(device.load).toEqual({ inFlight: 0, waiting: 0, viewBytes: 0 });
+          await stamps.verify(device);
+          await stamps.verify(observer);
+        } catch (error) {
+          await load.stop().catch(() => {});
+          throw new Error(`with seed ${seed}: ${(error as Error).message}`, { cause: error });
+        }
+      },
+    );
+
+    it('goes on while the main thread is blocked', { timeout: TIMEOUT }, async () => {
+      await cluster.pool('rbd').images.create('blocked', { size: SIZE, order: ORDER });
+      await using device: BlockDevice = await cluster.map('rbd/blocked');
+      await device.write(0, Buffer.alloc(SIZE));
+      await using aside = await watchFromAside(target, 'rbd/blocked', { size: SIZE, block: ORDER });
+      await target.killOsd(1);
+      const writes = Array.from({ length: SIZE >> ORDER }, (_, i) =>
+        device.write(i << ORDER, Buffer.alloc(1 << ORDER, 1)),
+      );
+      const blocked = blockMainThread(10_000);
+      expect(aside.seenAt()).toBeLessThan(blocked.until);
+      await Promise.all(writes);
+      await target.startOsd(1);
+      await target.settled();
+    });
+  });
+}
