@@ -13,7 +13,7 @@
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { open, truncate } from 'node:fs/promises';
+import { open, rename, rm } from 'node:fs/promises';
 import { packageFile } from '../base/paths.js';
 import { EmbeddedCluster } from '../cluster/embedded-cluster.js';
 import type { LogLevel } from '../base/log.js';
@@ -98,6 +98,8 @@ export async function serveAsChild(
 ): Promise<void> {
   const orphaned = () => process.kill(process.pid, 'SIGTERM');
   process.once('disconnect', orphaned);
+  // It may have ended while this process was loading.
+  if (!process.connected) orphaned();
   const report = (message: Report) => {
     process.off('disconnect', orphaned);
     if (process.connected) process.send?.(message, () => process.connected && process.disconnect());
@@ -120,7 +122,9 @@ export async function startInBackground(
   await directory.create();
   const running = await directory.read();
   if (running && (await isRunning(running))) throw alreadyRunning(directory.path, running);
-  const log = await open(directory.logPath, 'w').catch((error: unknown) => {
+  // Not yet the directory's log: the cluster that runs here, if another one is faster, has its own.
+  const logPath = `${directory.logPath}.${process.pid}`;
+  const log = await open(logPath, 'w').catch((error: unknown) => {
     throw commandError(`cannot write to ${directory.path}`, error);
   });
   let child: ChildProcess;
@@ -136,29 +140,27 @@ export async function startInBackground(
   }
   const ended = new Promise((resolve) => child.once('exit', resolve).once('error', resolve));
   try {
-    const report = await context.interruptible(firstReport(child, directory));
-    if (report.kind === 'failed') {
-      // The log says the same.
-      await truncate(directory.logPath);
-      throw new CommandError(report.exitCode, report.message);
-    }
+    const report = await context.interruptible(firstReport(child, logPath));
+    if (report.kind === 'failed') throw new CommandError(report.exitCode, report.message);
+    await rename(logPath, directory.logPath);
     child.unref();
     if (child.connected) child.disconnect();
     return report.record;
   } catch (error) {
     child.kill('SIGTERM');
     await ended;
+    await rm(logPath, { force: true });
     await directory.removeIfUnused();
     throw error;
   }
 }
 
-function firstReport(child: ChildProcess, directory: ClusterDirectory): Promise<Report> {
+function firstReport(child: ChildProcess, logPath: string): Promise<Report> {
   return new Promise((resolve, reject) => {
     child.once('message', (message) => resolve(message as Report));
     child.once('error', (error) => reject(commandError('cannot start the cluster', error)));
     child.once('exit', (code, signal) => {
-      const log = readFileSync(directory.logPath, 'utf8').trim();
+      const log = readFileSync(logPath, 'utf8').trim();
       const how = signal ?? `code ${code}`;
       reject(
         new CommandError(5, `the cluster's process ended with ${how} before it was ready\n${log}`),

@@ -96,17 +96,17 @@ export class ClusterDirectory {
     await rename(temporary, this.#recordPath);
   }
 
-  /** Removes what a cluster wrote here, last of all the record. */
+  /** Removes what a cluster wrote here, last of all the record. A log stays if anything is in it. */
   async clear(): Promise<void> {
+    const log = await stat(this.logPath).catch(() => undefined);
+    if (log?.size === 0) await rm(this.logPath, { force: true });
     for (const path of [this.confPath, this.keyringPath, this.#recordPath]) {
       await rm(path, { force: true });
     }
   }
 
-  /** The log, if nothing is in it, and then the directory: whoever put something else there keeps it. */
+  /** The directory, if it is empty: whoever put something there keeps it. */
   async removeIfUnused(): Promise<void> {
-    const log = await stat(this.logPath).catch(() => undefined);
-    if (log?.size === 0) await rm(this.logPath, { force: true });
     await rmdir(this.path).catch(() => {});
   }
 

@@ -37,6 +37,8 @@ describeCeph('linger beside rbd', () => {
     await cluster.rbd('clone', 'parent@s3', 'rbd/ns/orphan', ...cloneV2);
     await cluster.rbd('snap', 'rm', '--no-progress', 'parent@s3');
     await cluster.rbd('snap', 'create', '--no-progress', 'child@c1');
+    await cluster.rbd('create', '--size', '1', 'snapped', '--image-feature', 'layering');
+    await cluster.rbd('snap', 'create', '--no-progress', 'snapped@s1');
     await cluster.rbd('snap', 'limit', 'set', 'small', '--limit', '7');
     await cluster.rbd('group', 'create', 'group');
     await cluster.rbd('group', 'image', 'add', 'group', 'striped');
@@ -126,8 +128,8 @@ describeCeph('linger beside rbd', () => {
       'info plain extra',
       'info plain --bad',
       'rm missing',
-      'rm parent',
-      'rm parent@s1',
+      'rm snapped',
+      'rm snapped@s1',
       'rm nopool/x',
       'mv missing x',
       'mv plain small',
@@ -181,7 +183,10 @@ describeCeph('linger beside rbd', () => {
       });
       // Ours may say more: in brackets what librbd says in its log.
       const words = lastWords('linger', ours).replace(/ [[(](?!\d).*[\])]$/, '');
-      expect(words).toBe(lastWords('rbd', theirs).trimEnd() || noPrefix(theirs.stderr));
+      const expected = lastWords('rbd', theirs) || noPrefix(theirs.stderr);
+      // A log line of librbd's own threads may fall into the middle of rbd's: what comes before it counts.
+      if (expected.endsWith(': ')) expect(words.startsWith(expected)).toBe(true);
+      else expect(words).toBe(expected);
     });
 
     /** A few messages of rbd's lack its name. */
@@ -290,7 +295,7 @@ describeCeph('linger beside rbd', () => {
       );
       expect(shrunk.code).toBe(0);
       expect(shrunk.stderr).toMatch(
-        /^\rResizing image: .*\rResizing image: 100% complete...done.\n$/,
+        /^\rResizing image: [^]*\rResizing image: 100% complete...done.\n$/,
       );
       expect((await infoOf('after'))['size']).toBe(3 * 1024 ** 2);
       const removed = await linger('rm', 'after', '--progress');
@@ -347,8 +352,8 @@ describeCeph('linger beside rbd', () => {
       // The figures are the machine's own.
       const shape = (text: string) =>
         text
-          .replace(/(\w+ops|ops\/sec|elapsed): [\d.]+/g, '$1: N')
-          .replace(/[\d.]+ \wi?B\/s/g, 'N/s');
+          .replace(/(\w+ops|ops\/sec|elapsed): ([\d.e+]+|inf|nan)/g, '$1: N')
+          .replace(/[\d.]+ (\wi)?B\/s/g, 'N/s');
       expect(ours.code).toBe(0);
       expect(shape(ours.stdout)).toBe(shape(theirs.stdout));
       const json = JSON.parse((await linger(...args, '--format=json')).stdout) as Info;

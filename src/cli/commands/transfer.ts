@@ -314,6 +314,8 @@ async function fill(
     signal,
     ...(sparseSize > 0 ? { skipZeroBlocks: sparseSize } : {}),
   });
+  // Its errors come to the calls below as well.
+  writer.on('error', () => {});
   let size = 0;
   addAbortSignal(signal, source.bytes);
   for await (const chunk of source.bytes) {
