@@ -40,6 +40,7 @@ export interface TargetKind {
   readonly dataPools: readonly string[];
   /** How many OSDs end and come back under load. */
   readonly failures: number;
+  readonly failoverTimeoutMs: number;
   start(pools: readonly PoolRequest[]): Promise<Target>;
 }
 
@@ -50,6 +51,7 @@ export const embedded: TargetKind = {
   hasTools: false,
   dataPools: ['data'],
   failures: 4,
+  failoverTimeoutMs: 90_000,
   start: async (pools) =>
     embeddedTarget(await EmbeddedCluster.start({ osds: OSDS, pools }), undefined),
 };

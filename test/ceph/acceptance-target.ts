@@ -29,6 +29,8 @@ export const real: TargetKind = {
   hasTools: true,
   dataPools: ['data', ERASURE_CODED.name],
   failures: 4,
+  // Real OSDs take their time to recover.
+  failoverTimeoutMs: 240_000,
   start: async (pools) => {
     const withData = pools.some(({ name }) => name === 'data');
     const cluster = await CephCluster.start({
