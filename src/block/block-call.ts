@@ -1,5 +1,6 @@
 /** One call of the block-device API on its way: from submission, as one or several requests, to its settlement. */
 
+import { copyBytes } from '../base/copy-bytes.js';
 import { RadosError } from '../base/errors.js';
 import { newOrderState, type Ordered, type OrderState } from './ordering.js';
 import { OP, type Op, opName } from './requests.js';
@@ -13,7 +14,7 @@ export interface BlockCallOptions {
   vector?: readonly Uint8Array[];
   /** The caller leaves its buffers alone until the call settles, so nothing needs to be copied meanwhile. */
   borrowed?: boolean;
-  /** A read's target may be written at any time until the backend answered, also after an abort. */
+  /** The caller's buffer may be read or written at any time until the backend answered. */
   inPlace?: boolean;
   /** A read whose bytes stay in the arena, in one piece, until the view of them is released. */
   keepsPayload?: boolean;
@@ -90,7 +91,7 @@ export class BlockCall implements Ordered {
   gather(position: number, target: Uint8Array): void {
     let at = 0;
     this.#walk(position, target.length, (part) => {
-      target.set(part, at);
+      copyBytes(target, part, at);
       at += part.length;
     });
   }
@@ -99,7 +100,8 @@ export class BlockCall implements Ordered {
   scatter(position: number, source: Uint8Array): void {
     let at = 0;
     this.#walk(position, source.length, (part) => {
-      part.set(source.subarray(at, at + part.length));
+      const whole = part.length === source.length;
+      copyBytes(part, whole ? source : source.subarray(at, at + part.length));
       at += part.length;
     });
   }

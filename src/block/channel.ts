@@ -16,12 +16,12 @@ export interface ChannelHandler {
 
 export interface Channel {
   readonly arena: Arena;
-  /** A read may be given its final place, anywhere in this thread's memory. */
-  readonly readsInPlace: boolean;
+  /** Payloads of reads and writes may lie anywhere in this thread's memory, not in the arena alone. */
+  readonly inPlace: boolean;
   /** The thread can wait for completions: `poll`, `block`, and `resume` when done. */
   readonly canBlock: boolean;
   start(handler: ChannelHandler): void;
-  /** `place`: where a read's bytes belong, instead of the request's address. */
+  /** `place`: where the payload lies or belongs, instead of the request's address. */
   submit(request: BlockRequest, place: Uint8Array | undefined): void;
   poll(): void;
   block(): void;
@@ -33,7 +33,7 @@ export interface Channel {
 /** Calls the backend in the caller's own thread. */
 export class DirectChannel implements Channel {
   readonly arena: Arena;
-  readonly readsInPlace = true;
+  readonly inPlace = true;
   readonly canBlock = false;
   readonly #backend: BlockBackend;
   #handler: ChannelHandler | undefined;

@@ -30,7 +30,10 @@ export interface IoOptions {
 export interface WriteOptions extends IoOptions {
   /** The write is durable when it resolves. */
   fua?: boolean;
-  /** The caller leaves the data alone until the call settles: saves a copy when the call has to wait. */
+  /**
+   * The caller leaves the data alone until the call settles (and, when the device is closed by force meanwhile, until that
+   * `close()` resolves): saves the copies, in the caller's own thread (`threads: 0`) all of them.
+   */
   borrowed?: boolean;
 }
 
@@ -168,9 +171,6 @@ export class BlockDevice extends EventEmitter<BlockDeviceEvents> {
    * most `maxPayloadBytes`; views hold at most half of the device's memory (EAGAIN).
    */
   async readView(offset: number, length: number, options: IoOptions = {}): Promise<ReadView> {
-    if (this.#channel.readsInPlace) {
-      return { data: await this.read(offset, length, options), release() {} };
-    }
     this.#check(OP.READ, offset, length);
     this.#checkPayload(OP.READ, length);
     const call = await this.#run(
@@ -211,7 +211,9 @@ export class BlockDevice extends EventEmitter<BlockDeviceEvents> {
     this.#check(OP.WRITE, offset, length);
     const flags = options.fua ? FLAG.FUA : 0;
     const borrowed = options.borrowed ?? false;
-    const call = { op: OP.WRITE, flags, offset, length, vector: [...data], borrowed };
+    // After an abort the caller has its buffers back, but the backend may still send from them.
+    const inPlace = borrowed && options.signal === undefined;
+    const call = { op: OP.WRITE, flags, offset, length, vector: [...data], borrowed, inPlace };
     await this.#run(call, options.signal);
   }
 

@@ -198,7 +198,7 @@ export class RequestQueue {
     let bytes = call.splits ? length : call.payloadBytes;
     let address = 0;
     const place =
-      this.#channel.readsInPlace && call.inPlace ? call.contiguous(position, length) : undefined;
+      this.#channel.inPlace && call.inPlace ? call.contiguous(position, length) : undefined;
     if (!place && bytes > 0) {
       address = this.#channel.arena.alloc(bytes);
       // With nothing in flight no room will come by itself (views hold it): go on in the pieces that fit.

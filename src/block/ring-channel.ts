@@ -41,7 +41,7 @@ const SILENCE_LIMIT_MS = 60_000;
 
 export class RingChannel implements Channel {
   readonly arena: Arena;
-  readonly readsInPlace = false;
+  readonly inPlace = false;
   readonly canBlock = true;
   readonly #memory: ChannelMemory;
   readonly #ports: ChannelPorts;

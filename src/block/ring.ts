@@ -145,6 +145,8 @@ export interface RingWriterOptions {
    * Look at the reader also before the end of a batch: at its first slot, and then once a millisecond by this clock.
    */
   eager?: (() => number) | undefined;
+  /** When a batch ends. By default with the current microtasks. */
+  atBatchEnd?: (callback: () => void) => void;
 }
 
 export class RingWriter {
@@ -153,16 +155,21 @@ export class RingWriter {
   readonly #mask: number;
   readonly #doorbell: () => void;
   readonly #now: (() => number) | undefined;
+  readonly #atBatchEnd: (callback: () => void) => void;
   #wokenAt = 0;
   #head = 0;
   #checkDue = false;
 
-  constructor(place: RingPlace, { doorbell, eager }: RingWriterOptions) {
+  constructor(
+    place: RingPlace,
+    { doorbell, eager, atBatchEnd = queueMicrotask }: RingWriterOptions,
+  ) {
     this.#words = place.words;
     this.#place = place;
     this.#mask = place.capacity - 1;
     this.#doorbell = doorbell;
     this.#now = eager;
+    this.#atBatchEnd = atBatchEnd;
   }
 
   /** Index of the first word of the next slot. Fill it, then `publish()`. */
@@ -177,7 +184,7 @@ export class RingWriter {
     const isFirst = !this.#checkDue;
     if (isFirst) {
       this.#checkDue = true;
-      queueMicrotask(this.#check);
+      this.#atBatchEnd(this.#check);
     }
     if (!this.#now || Atomics.load(this.#words, this.#place.reader) === AWAKE) return;
     const now = this.#now();

@@ -58,6 +58,9 @@ export class BlockServer {
     }
     this.#completions = new RingWriter(this.#memory.completions, {
       doorbell: () => ports.doorbell.postMessage(DOORBELL),
+      // With more under way, the other sockets' replies of this turn go with the same bell.
+      atBatchEnd: (ring) =>
+        this.#inFlight > 0 ? void env.timers.nextTurn(ring) : queueMicrotask(ring),
     });
     this.#requests = new RingReader(this.#memory.requests, {
       visit: (slot) => this.#serve(slot),

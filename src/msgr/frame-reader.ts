@@ -9,6 +9,7 @@
  *                                             `-> segments (one by one) -'
  */
 
+import { copyBytes } from '../base/copy-bytes.js';
 import { ProtocolError } from '../base/errors.js';
 import type { Crc32c } from '../kernels/crc32c.js';
 import { TAG } from './control-frames.js';
@@ -62,8 +63,9 @@ const IN_WINDOW_MAX_BYTES = 64 * 1024;
 export const WINDOW_BYTES = 128 * 1024;
 /** One read: larger ones gain nothing, and others on this thread wait meanwhile. */
 const READ_MAX_BYTES = 256 * 1024;
-/** A buffer for a declared length starts at most this large and doubles as bytes arrive. */
-const GROW_START_BYTES = 1024 * 1024;
+/** A buffer for a declared length starts at most this large, for data and for all else, and doubles as bytes arrive. */
+const DATA_START_BYTES = 1024 * 1024;
+const HEAD_START_BYTES = 16 * 1024;
 
 const EMPTY: Uint8Array = new Uint8Array(0);
 
@@ -73,9 +75,9 @@ class Collector {
   filled = 0;
   #bytes: Uint8Array;
 
-  constructor(length: number, place?: Uint8Array) {
+  constructor(length: number, place?: Uint8Array, startBytes = DATA_START_BYTES) {
     this.length = length;
-    this.#bytes = place ?? Buffer.allocUnsafe(Math.min(length, GROW_START_BYTES));
+    this.#bytes = place ?? Buffer.allocUnsafe(Math.min(length, startBytes));
   }
 
   get done(): boolean {
@@ -103,7 +105,7 @@ class Collector {
 /** A message whose segments are collected one by one (control frames always fit in the window). */
 interface LargeFrame {
   preamble: Preamble;
-  /** crc mode: the segments with what follows each. Secure mode: blocks 2 and 3. */
+  /** crc mode: the header with its crc, front and middle; the data; the epilogue. Secure mode: blocks 2 and 3. */
   parts: Collector[];
   /** Lengths of the parts that are still to be opened. */
   pending: number[];
@@ -112,7 +114,7 @@ interface LargeFrame {
   inline: Uint8Array;
 }
 
-type Segments = [Uint8Array, Uint8Array, Uint8Array, Uint8Array, Uint8Array];
+type CrcParts = [head: Collector, data: Collector, epilogue: Collector];
 
 type State =
   | { kind: 'banner-head' }
@@ -342,7 +344,7 @@ export class FrameReader {
     const [l0, l1, l2, l3] = preamble.lengths;
     const pending = this.#decipher
       ? [secureFirstSegmentBytes(preamble), secureRestBytes(preamble)]
-      : [l0 + SEGMENT_CRC_BYTES, l1, l2, l3, CRC_EPILOGUE_BYTES];
+      : [l0 + SEGMENT_CRC_BYTES + l1 + l2, l3, CRC_EPILOGUE_BYTES];
     return { preamble, parts: [], pending, header: undefined, inline };
   }
 
@@ -362,7 +364,7 @@ export class FrameReader {
       const room = part.room();
       const take = Math.min(room.length, this.#end - this.#start);
       const bytes = this.#window.subarray(this.#start, this.#start + take);
-      room.set(bytes);
+      copyBytes(room, bytes);
       this.#transcript?.push(bytes.slice());
       part.filled += take;
       this.#start += take;
@@ -372,19 +374,19 @@ export class FrameReader {
 
   /** Begins the next part; for a message's data in crc mode, asks the receiver where it should go. */
   #openPart(frame: LargeFrame, length: number): Collector {
-    const index = frame.parts.length;
-    if (this.#decipher) return new Collector(length);
-    const [first, front] = frame.parts;
-    if (index === 1 && first) {
-      const l0 = frame.preamble.lengths[0];
-      this.#checkCrc(0, first.bytes, 0, l0, readU32(first.bytes, l0));
-      frame.header = decodeMessageHeader(first.bytes, 0);
-    }
-    if (index === 3 && frame.header && front && length > 0) {
-      const place = this.#sink.placeData(frame.header, front.bytes, length);
-      if (place && place.length === length) return new Collector(length, place);
-    }
-    return new Collector(length);
+    const [head] = frame.parts;
+    if (this.#decipher || frame.header) return new Collector(length);
+    if (!head) return new Collector(length, undefined, HEAD_START_BYTES);
+    const [l0, l1] = frame.preamble.lengths;
+    const { bytes } = head;
+    this.#checkCrc(0, bytes, 0, l0, readU32(bytes, l0));
+    frame.header = decodeMessageHeader(bytes, 0);
+    const frontAt = l0 + SEGMENT_CRC_BYTES;
+    const place =
+      length > 0
+        ? this.#sink.placeData(frame.header, bytes.subarray(frontAt, frontAt + l1), length)
+        : undefined;
+    return new Collector(length, place?.length === length ? place : undefined);
   }
 
   #finishLarge(frame: LargeFrame): void {
@@ -396,13 +398,21 @@ export class FrameReader {
       this.#deliverOpened(preamble, first, this.#decipher.open(block3.bytes));
       return;
     }
-    const [, front, middle, data, epilogue] = parts.map((part) => part.bytes) as Segments;
+    const [{ bytes: head }, { bytes: data }, { bytes: epilogue }] = parts as CrcParts;
     if (!isComplete(epilogue[0] as number)) return;
-    [front, middle, data].forEach((segment, i) => {
-      if (segment.length === 0) return;
-      this.#checkCrc(i + 1, segment, 0, segment.length, readU32(epilogue, 1 + 4 * i));
+    const [l0, l1, l2] = preamble.lengths;
+    const frontAt = l0 + SEGMENT_CRC_BYTES;
+    const middleAt = frontAt + l1;
+    const end = middleAt + l2;
+    if (l1 > 0) this.#checkCrc(1, head, frontAt, middleAt, readU32(epilogue, 1));
+    if (l2 > 0) this.#checkCrc(2, head, middleAt, end, readU32(epilogue, 5));
+    if (data.length > 0) this.#checkCrc(3, data, 0, data.length, readU32(epilogue, 9));
+    this.#sink.onMessage({
+      header: header as MessageHeader,
+      front: head.subarray(frontAt, middleAt),
+      middle: head.subarray(middleAt, end),
+      data,
     });
-    this.#sink.onMessage({ header: header as MessageHeader, front, middle, data });
   }
 
   // ---- both ----
@@ -440,7 +450,7 @@ export class FrameReader {
     if (data.length === 0) return EMPTY;
     const place = this.#sink.placeData(header, front, data.length);
     if (place && place.length === data.length) {
-      place.set(data);
+      copyBytes(place, data);
       return place;
     }
     const copy = Buffer.allocUnsafe(data.length);

@@ -5,6 +5,7 @@
  * (each socket write costs 5 to 6 us of CPU, copying 4 KiB 0.04 us).
  */
 
+import { copyBytes } from '../base/copy-bytes.js';
 import { Encoder } from '../encoding/encoder.js';
 import type { Crc32c } from '../kernels/crc32c.js';
 import type { LazyFront, OutgoingMessage } from '../messages/types.js';
@@ -150,7 +151,7 @@ export class FrameWriter {
     pack.at = frontEnd + middle.length;
     for (const piece of data) {
       if (piece.length < PASS_THROUGH_BYTES) {
-        bytes.set(piece, pack.at);
+        copyBytes(bytes, piece, pack.at);
         pack.at += piece.length;
       } else {
         this.#cut();

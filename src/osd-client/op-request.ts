@@ -1,5 +1,6 @@
 /** One operation on its way: what was asked, where it goes, and who waits for it. */
 
+import { copyBytes } from '../base/copy-bytes.js';
 import { RadosError } from '../base/errors.js';
 import { NOSNAP, type PgId, type SnapContext } from '../encoding/types.js';
 import { isWriteOp, OP, type OsdOp } from '../messages/osd-op.js';
@@ -118,7 +119,7 @@ export class OpRequest {
           `the OSD returned ${first.outdata.length} bytes for a read of ${this.into.length}`,
         );
       }
-      this.into.set(first.outdata);
+      copyBytes(this.into, first.outdata);
       first.outdata = this.into.subarray(0, first.outdata.length);
     }
     return { result: reply.result, ops, userVersion: reply.userVersion };

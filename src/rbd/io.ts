@@ -14,6 +14,7 @@
  * There is no order between the objects of one request, nor between requests that overlap while in flight.
  */
 
+import { copyBytes } from '../base/copy-bytes.js';
 import { isRadosError, RadosError } from '../base/errors.js';
 import type { SnapContext } from '../encoding/types.js';
 import {
@@ -301,7 +302,7 @@ function scatter(pieces: readonly Piece[], bytes: Uint8Array, target: Uint8Array
   let done = 0;
   for (const { start, length } of pieces) {
     const part = bytes.subarray(done, done + length);
-    target.set(part, start);
+    copyBytes(target, part, start);
     target.fill(0, start + part.length, start + length);
     done += length;
   }
@@ -327,7 +328,7 @@ function repeated(extent: ObjectExtent, pattern: Uint8Array): Uint8Array {
 
 /** Puts what was read where it belongs, unless it is there already, and zeros behind it. */
 function place(bytes: Uint8Array, into: Uint8Array): Uint8Array {
-  if (bytes.buffer !== into.buffer || bytes.byteOffset !== into.byteOffset) into.set(bytes);
+  if (bytes.buffer !== into.buffer || bytes.byteOffset !== into.byteOffset) copyBytes(into, bytes);
   if (bytes.length < into.length) into.fill(0, bytes.length);
   return into;
 }

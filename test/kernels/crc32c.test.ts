@@ -117,6 +117,32 @@ describe('createCrc32c', () => {
     }
   });
 
+  it('agrees with the twin where long messages begin to be collapsed, and at the ends of its chunks', () => {
+    const source = pseudoRandomBytes(70_000, 29);
+    const placed = inKernelMemory(source);
+    const tail = 418;
+    const lengths = [2 * tail, 16 * KIB, 16 * KIB + tail, 32 * KIB + tail, 64 * KIB + tail].flatMap(
+      (middle) => Array.from({ length: 140 }, (_, i) => middle - 70 + i),
+    );
+    for (const length of lengths) {
+      const seed = length * 0x9e3779b1;
+      const bytes = placed.subarray(3, 3 + length);
+      expect(crc32c(seed, bytes), `length ${length}`).toBe(crc32cTwin(seed, bytes));
+    }
+  });
+
+  it('lets every single bit of a collapsed message reach the result', () => {
+    const length = 1500;
+    const zeros = crc32cTwin(0, new Uint8Array(length));
+    for (let bit = 0; bit < 8 * length; bit++) {
+      const bytes = inKernelMemory(new Uint8Array(length));
+      bytes[bit >>> 3] = 1 << (bit & 7);
+      // Linear, and never zero: what one bit adds is x^n mod P.
+      const rest = bytes.slice(bit >>> 3);
+      expect(crc32c(0, bytes) ^ zeros, `bit ${bit}`).toBe(crc32cTwin(0, rest) | 0);
+    }
+  });
+
   it('agrees with the twin at sizes around the scratch window, where parts are chained', () => {
     const window = 128 * KIB;
     const source = pseudoRandomBytes(3 * window + 100, 17);
