@@ -74,6 +74,8 @@ export class WorkerHost implements DeviceHost {
     this.#worker = new Worker(options.workerFile ?? packageFile('dist/workers/osd-client.js'), {
       workerData: setup,
       name: 'osd-client',
+      // Not main's: `--input-type` is refused for a thread whose code is a file, and flags of V8 for any thread.
+      execArgv: [],
     });
     this.#control = new ControlClient<Control>(this.#env, this.#worker);
     this.#worker.on('error', (error) => {

@@ -97,8 +97,8 @@ export class EmbeddedCluster implements AsyncDisposable {
           new Worker(packageFile('dist/workers/cluster.js'), {
             workerData: settings,
             name: 'ceph-cluster',
-            // A thread's code is a file, also in a process whose code is not (`node --input-type=module -e`).
-            execArgv: process.execArgv.filter((arg) => !arg.startsWith('--input-type')),
+            // As in src/block/worker-host.ts: flags of the main program are none of its business.
+            execArgv: [],
           }),
         );
     let cleanUp = async () => {};
