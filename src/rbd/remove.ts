@@ -83,6 +83,8 @@ async function assertRemovable(
   header: ImageHeader,
   target: string,
 ): Promise<void> {
+  // First, as librbd does (`PreRemoveRequest.cc`): snapshots are in the way whatever else this version lacks.
+  if (header.snapshots.length > 0) throw new RadosError('ENOTEMPTY', 'the image has snapshots');
   assertWritable(header.features, target);
   if (header.parent) {
     throw new RadosError(
@@ -90,7 +92,6 @@ async function assertRemovable(
       `image ${target} has feature 'layering' in use (it is a clone), which this version cannot remove: flatten it first`,
     );
   }
-  if (header.snapshots.length > 0) throw new RadosError('ENOTEMPTY', 'the image has snapshots');
   const watchers = await listWatchers(ioctx, headerObject(header.id));
   if (watchers.length > 0) {
     throw new RadosError('EBUSY', 'the image is open by another client', { retryable: true });

@@ -39,6 +39,8 @@ describeCeph('linger beside rbd', () => {
     await cluster.rbd('snap', 'create', '--no-progress', 'child@c1');
     await cluster.rbd('create', '--size', '1', 'snapped', '--image-feature', 'layering');
     await cluster.rbd('snap', 'create', '--no-progress', 'snapped@s1');
+    await cluster.rbd('create', '--size', '1', 'snapped-locking');
+    await cluster.rbd('snap', 'create', '--no-progress', 'snapped-locking@s1');
     await cluster.rbd('snap', 'limit', 'set', 'small', '--limit', '7');
     await cluster.rbd('group', 'create', 'group');
     await cluster.rbd('group', 'image', 'add', 'group', 'striped');
@@ -129,6 +131,7 @@ describeCeph('linger beside rbd', () => {
       'info plain --bad',
       'rm missing',
       'rm snapped',
+      'rm snapped-locking',
       'rm snapped@s1',
       'rm nopool/x',
       'mv missing x',

@@ -2,6 +2,7 @@
 
 import { beforeEach, describe, expect, it } from 'vitest';
 import { RadosError } from '../../src/base/errors.js';
+import { callOp } from '../../src/messages/osd-op.js';
 import type { RbdContext } from '../../src/rbd/context.js';
 import { type CreateOptions, createImage, newImageId } from '../../src/rbd/create.js';
 import { listImages, renameImage } from '../../src/rbd/directory.js';
@@ -168,6 +169,25 @@ describe('removeImage', () => {
       },
     );
     expect(steps).toBeGreaterThan(25);
+  });
+
+  it('says of snapshots before it says of features that it cannot write, as rbd does', async () => {
+    const id = await create('rbd/vm1');
+    const header = objects.objects.get(`1//rbd_header.${id}`);
+    header?.omap.set('features', Uint8Array.of(0x3d, 0, 0, 0, 0, 0, 0, 0));
+    await expect(removeImage(context, spec('rbd/vm1'))).rejects.toMatchObject({ code: 'ENOSYS' });
+    // A name, an id and the namespace of snapshots that users make.
+    const snapshot = Buffer.from(
+      '020000007331' + '0900000000000000' + '01010400000000000000',
+      'hex',
+    );
+    const ioctx = await context.ioctx('rbd');
+    await ioctx.operate(`rbd_header.${id}`, [callOp('rbd', 'snapshot_add', snapshot)], {
+      write: true,
+    });
+    await expect(removeImage(context, spec('rbd/vm1'))).rejects.toMatchObject({
+      code: 'ENOTEMPTY',
+    });
   });
 
   it('refuses an image that another client watches, before and after it lost its name', async () => {
