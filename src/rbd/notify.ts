@@ -1,22 +1,17 @@
 /** Telling the other clients of an image that its header changed (`librbd/WatchNotifyTypes.h`). */
 
 import type { Environment } from '../base/environment.js';
-import { encode } from '../encoding/encoder.js';
 import { notifyOp } from '../messages/osd-op.js';
 import type { IoContext } from '../rados/io-context.js';
 import { headerObject } from './names.js';
+import { encodeNotifyPayload } from './notify-payloads.js';
 
-const NOTIFY_OP = { HEADER_UPDATE: 3 } as const;
-/** The version that 16.2 sends; a header update has been the same since version 1. */
-const NOTIFY_VERSION = 7;
-const NOTIFY_COMPAT = 1;
 /** For the watchers to answer in. Nobody here waits for it. */
 const NOTIFY_TIMEOUT_S = 5;
 /** For the OSD to take the notification over. */
 const SEND_TIMEOUT_MS = 5000;
 
-export const headerUpdatePayload = (): Uint8Array =>
-  encode((e) => e.struct(NOTIFY_VERSION, NOTIFY_COMPAT, () => e.u32(NOTIFY_OP.HEADER_UPDATE)));
+export const headerUpdatePayload = (): Uint8Array => encodeNotifyPayload({ op: 'headerUpdate' });
 
 /**
  * Makes watchers (krbd, librbd, QEMU) read the header again. Fire and forget, as librbd does it after every change:
