@@ -83,6 +83,16 @@ function culpritOf(request: OpRequest, session: OsdSession | undefined): string 
   return `osd.${placement.osd} is down`;
 }
 
+/** No OSD takes our tickets. */
+export function refusedError(
+  context: FailureContext,
+  request: OpRequest,
+  cause: RadosError,
+): RadosError {
+  const what = `${describeOps(request.ops)} ${request.target.oid}`;
+  return new RadosError(cause.errno, `${what}: ${cause.message}`, { ...context, cause });
+}
+
 export function closedError(
   ops: readonly OsdOp[],
   target: ObjectTarget,

@@ -2,7 +2,7 @@
 
 import { copyBytes } from '../base/copy-bytes.js';
 import { RadosError } from '../base/errors.js';
-import { NOSNAP, type PgId, type SnapContext } from '../encoding/types.js';
+import { NOSNAP, type PgId, type SnapContext, type SpgId } from '../encoding/types.js';
 import { isWriteOp, OP, type OsdOp } from '../messages/osd-op.js';
 import { OSD_FLAG, type OsdReply } from '../messages/osd-messages.js';
 import type { ObjectTarget, OperateOptions, OperateResult } from './request.js';
@@ -108,6 +108,18 @@ export class OpRequest {
     return this.attempts === 0 ? 'not-applied' : 'unknown';
   }
 
+  /** Another object in this one's place (cache tiers). */
+  redirect({ locator, objectName }: NonNullable<OsdReply['redirect']>): void {
+    const { pool, nspace, oid } = this.target;
+    this.target = {
+      pool: locator.pool >= 0 ? locator.pool : pool,
+      nspace: locator.nspace || nspace,
+      key: locator.key,
+      oid: objectName || oid,
+    };
+    this.flags |= OSD_FLAG.REDIRECTED | OSD_FLAG.IGNORE_CACHE | OSD_FLAG.IGNORE_OVERLAY;
+  }
+
   /** The reply's outputs; a lone read with `into` ends up there. */
   outputs(reply: OsdReply): OperateResult {
     const ops = reply.ops.map(({ rval, outdata }) => ({ rval, outdata }));
@@ -129,4 +141,16 @@ export class OpRequest {
 /** Buffers of Node's pool share their memory: only the place tells whether two are the same. */
 function startsAt(a: Uint8Array, b: Uint8Array): boolean {
   return a.buffer === b.buffer && a.byteOffset === b.byteOffset;
+}
+
+export function inTidOrder(requests: ReadonlyMap<number, OpRequest>): OpRequest[] {
+  return [...requests.values()].sort((a, b) => a.tid - b.tid);
+}
+
+export function spgOf({ pg, shard }: Placement): SpgId {
+  return { pg, shard };
+}
+
+export function samePg(a: SpgId, b: SpgId): boolean {
+  return a.pg.pool === b.pg.pool && a.pg.seed === b.pg.seed && a.shard === b.shard;
 }

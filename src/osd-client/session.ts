@@ -12,8 +12,10 @@ import { type EntityAddr, ENTITY_TYPE, formatAddr, sameAddr } from '../encoding/
 import { type IncomingMessage, MSG, type OutgoingMessage } from '../messages/types.js';
 import { Connection, type MessengerContext } from '../msgr/connection.js';
 import type { ClusterAuth } from '../auth/method.js';
-import { BackoffSet } from './backoff.js';
-import type { OpRequest } from './op-request.js';
+import { ProtocolError } from '../base/errors.js';
+import { type Backoff, BackoffSet, inRange } from './backoff.js';
+import { inTidOrder, type OpRequest, type Placement, samePg, spgOf } from './op-request.js';
+import { sortPosition } from './target.js';
 
 export interface SessionOptions extends MessengerContext {
   osd: number;
@@ -50,8 +52,8 @@ export class OsdSession {
   #retry: Timer | undefined;
   #retryDelayMs = 0;
   /** Tickets in a row that the OSD refused, and which the last was (`MonClient.ticketGeneration`). */
-  refusals = 0;
-  refusedTickets = 0;
+  #refusals = 0;
+  #refusedTickets = 0;
 
   constructor(addr: EntityAddr, options: SessionOptions, events: SessionEvents) {
     this.osd = options.osd;
@@ -94,6 +96,51 @@ export class OsdSession {
     this.#dial();
   }
 
+  /**
+   * The OSD refused our ticket; returns how many in a row. The same tickets are not counted twice: as long as no monitor
+   * gives others, waiting is all that can be done.
+   */
+  countRefusal(ticketGeneration: number): number {
+    if (this.#refusedTickets === ticketGeneration) return 0;
+    this.#refusedTickets = ticketGeneration;
+    return ++this.#refusals;
+  }
+
+  /** Takes a BLOCK: what was sent in that range was dropped by the OSD. */
+  holdBack(backoff: Backoff): void {
+    if (!this.backoffs.add(backoff)) {
+      throw new ProtocolError(`${this.name} holds back more ranges than can be kept`);
+    }
+    for (const request of this.requests.values()) {
+      if (
+        request.parked !== 'paused' &&
+        request.placement &&
+        samePg(spgOf(request.placement), backoff.pg) &&
+        inRange(sortPosition(request, request.placement), backoff)
+      ) {
+        request.parked = 'backoff';
+      }
+    }
+  }
+
+  /** Takes an UNBLOCK: what may be sent again, though some of it may still be in another range. */
+  release({ pg, id }: Backoff): OpRequest[] {
+    const removed = this.backoffs.remove(pg, id);
+    if (!removed) return [];
+    return inTidOrder(this.requests).filter(
+      ({ parked, placement }) =>
+        parked === 'backoff' && placement && samePg(spgOf(placement), removed.pg),
+    );
+  }
+
+  /** Whether the OSD asked to wait with this operation. */
+  holds(request: OpRequest, placement: Placement): boolean {
+    return (
+      this.backoffs.size > 0 &&
+      this.backoffs.covers(spgOf(placement), sortPosition(request, placement))
+    );
+  }
+
   send(message: OutgoingMessage): void {
     this.#connection?.send(message);
   }
@@ -128,7 +175,7 @@ export class OsdSession {
       handler: {
         onReady: () => {
           this.#retryDelayMs = 0;
-          this.refusals = 0;
+          this.#refusals = 0;
           this.#events.onOpen(this);
         },
         onMessage: (connection, message) => {
