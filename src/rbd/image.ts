@@ -9,7 +9,8 @@ import type { RbdContext } from './context.js';
 import { imageError } from './errors.js';
 import { assertReadable, assertWritable } from './features.js';
 import { type ImageHeader, type ImageSnapshot, refreshHeader } from './header.js';
-import { ImageData } from './io.js';
+import { FreshnessGate } from './freshness-gate.js';
+import { ImageData, type WriteContext } from './io.js';
 import { headerObject } from './names.js';
 import { notifyHeaderUpdate } from './notify.js';
 import { type ImageHandle, openHeader } from './open.js';
@@ -41,6 +42,7 @@ export interface ResizeOptions extends RequestOptions {
 
 const ALLOC_SIZE = 65_536;
 const OBJECT_OPS_MAX = 32;
+const WATCH_MAX_AGE_MS = 22_000;
 const ALLOC_HINT_FLAGS = { none: 0, compressible: 0x100, incompressible: 0x200 } as const;
 
 /**
@@ -68,6 +70,7 @@ export class Image implements ImageHandle, AsyncDisposable {
   readonly snapshot: ImageSnapshot | undefined;
   readonly #data: ImageData;
   readonly #writes = new WriteTracker();
+  readonly #gate: FreshnessGate;
   #header: ImageHeader;
   /** Refreshes begun so far, and which of them `#header` is from. */
   #refreshes = 0;
@@ -113,6 +116,12 @@ export class Image implements ImageHandle, AsyncDisposable {
     this.readOnly = handle.readOnly;
     this.snapshot = handle.snapshot;
     this.#header = header;
+    this.#gate = new FreshnessGate({
+      clock: handle.context.environment.clock,
+      refresh: () => this.refresh(),
+      watchMaxAgeMs: WATCH_MAX_AGE_MS,
+      target: handle.target,
+    });
     this.#data = new ImageData({
       ioctx: dataIoctx,
       layout: header.layout,
@@ -175,6 +184,8 @@ export class Image implements ImageHandle, AsyncDisposable {
     options: RequestOptions = {},
   ): Promise<Uint8Array> {
     this.#assertOpen('read');
+    const wait = this.#gate.pass(options.signal);
+    if (wait) await this.#waitFor(wait, 'read');
     const clipped = this.#clip('read', offset, length);
     if (into && into.length < clipped) {
       throw new RangeError(`the buffer of ${into.length} bytes does not hold ${clipped}`);
@@ -183,7 +194,7 @@ export class Image implements ImageHandle, AsyncDisposable {
     try {
       return await this.#data.read(offset, clipped, into, {
         snapId: this.snapshot?.id,
-        signal: options.signal,
+        ...this.#requestContext('read', offset + clipped, options),
       });
     } catch (error) {
       throw imageError(error, 'read', this.target);
@@ -192,22 +203,22 @@ export class Image implements ImageHandle, AsyncDisposable {
 
   /** Returns the bytes written: fewer than given only at the end of the image. They are durable. */
   write(offset: number, data: Uint8Array, options: RequestOptions = {}): Promise<number> {
-    return this.#change('write', offset, data.length, (length) =>
-      this.#data.write(offset, data.subarray(0, length), this.#writeContext(options)),
+    return this.#change('write', offset, data.length, options, (clipped, context) =>
+      this.#data.write(offset, data.subarray(0, clipped), context),
     );
   }
 
   /** Gives space back where whole multiples of the alloc size are covered; these read as zeros afterwards. */
   discard(offset: number, length: number, options: RequestOptions = {}): Promise<number> {
-    return this.#change('discard', offset, length, (clipped) =>
-      this.#data.discard(offset, clipped, this.#writeContext(options)),
+    return this.#change('discard', offset, length, options, (clipped, context) =>
+      this.#data.discard(offset, clipped, context),
     );
   }
 
   /** Makes the range read as zeros, and gives space back where that does it. */
   writeZeroes(offset: number, length: number, options: RequestOptions = {}): Promise<number> {
-    return this.#change('write-zeroes', offset, length, (clipped) =>
-      this.#data.writeZeroes(offset, clipped, this.#writeContext(options)),
+    return this.#change('write-zeroes', offset, length, options, (clipped, context) =>
+      this.#data.writeZeroes(offset, clipped, context),
     );
   }
 
@@ -218,7 +229,7 @@ export class Image implements ImageHandle, AsyncDisposable {
     pattern: Uint8Array,
     options: RequestOptions = {},
   ): Promise<number> {
-    return this.#change('write-same', offset, length, (clipped) => {
+    return this.#change('write-same', offset, length, options, (clipped, context) => {
       if (pattern.length === 0 || length % pattern.length !== 0) {
         throw this.#error(
           'EINVAL',
@@ -226,7 +237,7 @@ export class Image implements ImageHandle, AsyncDisposable {
           `${length} bytes are not a multiple of the pattern's ${pattern.length}`,
         );
       }
-      return this.#data.writeSame(offset, clipped, pattern, this.#writeContext(options));
+      return this.#data.writeSame(offset, clipped, pattern, context);
     });
   }
 
@@ -240,16 +251,22 @@ export class Image implements ImageHandle, AsyncDisposable {
     data: Uint8Array,
     options: RequestOptions = {},
   ): Promise<number> {
-    return this.#change('compare-and-write', offset, compare.length, (clipped) => {
-      if (compare.length !== data.length || clipped !== data.length) {
-        throw this.#error(
-          'EINVAL',
-          'compare-and-write',
-          'the lengths differ or reach over the end of the image',
-        );
-      }
-      return this.#data.compareAndWrite(offset, compare, data, this.#writeContext(options));
-    });
+    return this.#change(
+      'compare-and-write',
+      offset,
+      compare.length,
+      options,
+      (clipped, context) => {
+        if (compare.length !== data.length || clipped !== data.length) {
+          throw this.#error(
+            'EINVAL',
+            'compare-and-write',
+            'the lengths differ or reach over the end of the image',
+          );
+        }
+        return this.#data.compareAndWrite(offset, compare, data, context);
+      },
+    );
   }
 
   /** Resolves when all writes that had begun before it have settled: an acknowledged write is durable by itself. */
@@ -333,13 +350,29 @@ export class Image implements ImageHandle, AsyncDisposable {
     op: string,
     offset: number,
     length: number,
-    change: (clipped: number) => Promise<void>,
+    options: RequestOptions,
+    change: (clipped: number, context: WriteContext) => Promise<void>,
   ): Promise<number> {
     this.#assertWritable(op);
+    return this.#writes.track(this.#admitted(op, offset, length, options, change));
+  }
+
+  async #admitted(
+    op: string,
+    offset: number,
+    length: number,
+    options: RequestOptions,
+    change: (clipped: number, context: WriteContext) => Promise<void>,
+  ): Promise<number> {
+    const wait = this.#gate.pass(options.signal);
+    if (wait) {
+      await this.#waitFor(wait, op);
+      this.#assertWritable(op);
+    }
     const clipped = this.#clip(op, offset, length);
     if (clipped === 0) return 0;
     try {
-      await this.#writes.track(change(clipped));
+      await change(clipped, this.#writeContext(op, offset + clipped, options));
       return clipped;
     } catch (error) {
       if (isRadosError(error) && error.target === this.target) throw error;
@@ -347,8 +380,43 @@ export class Image implements ImageHandle, AsyncDisposable {
     }
   }
 
-  #writeContext({ signal }: RequestOptions) {
-    return { snapContext: this.#header.snapContext, signal };
+  /** What keeps the gate closed is told as this call's error. */
+  async #waitFor(gate: Promise<void>, op: string): Promise<void> {
+    try {
+      await gate;
+    } catch (error) {
+      throw imageError(error, op, this.target);
+    }
+  }
+
+  #requestContext(op: string, end: number, { signal }: RequestOptions) {
+    return { signal, admit: () => this.#admitObject(op, end, signal) };
+  }
+
+  /** Each object operation passes the gate again. The size may have shrunk meanwhile, or features come that we lack. */
+  #admitObject(
+    op: string,
+    end: number,
+    signal: AbortSignal | undefined,
+  ): Promise<void> | undefined {
+    return this.#gate.pass(signal)?.then(() => {
+      if (op !== 'read') this.#assertWritable(op);
+      if (end > this.size) {
+        const why = `the image shrank to ${this.size} meanwhile`;
+        throw new RadosError('EIO', `${op} ${this.target}: ${why}`, { op, target: this.target });
+      }
+    });
+  }
+
+  #writeContext(op: string, end: number, options: RequestOptions): WriteContext {
+    const header = () => this.#header;
+    return {
+      ...this.#requestContext(op, end, options),
+      get snapContext() {
+        return header().snapContext;
+      },
+      onOldSnapContext: () => this.#gate.stale(),
+    };
   }
 
   /** How much of a range lies within the image. */

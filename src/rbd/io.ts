@@ -17,6 +17,7 @@
 import { copyBytes } from '../base/copy-bytes.js';
 import { isRadosError, RadosError } from '../base/errors.js';
 import type { SnapContext } from '../encoding/types.js';
+import { OSD_FLAG } from '../messages/osd-messages.js';
 import {
   allocHintOp,
   cmpExtOp,
@@ -49,17 +50,33 @@ export interface ImageDataOptions {
   readonly objectOpsMax: number;
 }
 
-/** What goes with a write. */
-export interface WriteContext {
-  readonly snapContext: SnapContext;
+interface RequestContext {
   readonly signal?: AbortSignal | undefined;
+  /**
+   * Asked before each object operation is sent: undefined when it may go at once, else resolves when it may. A request
+   * over many objects takes its time, and what it began with may have changed.
+   */
+  admit?(): Promise<void> | undefined;
+}
+
+/** What goes with a write. */
+export interface WriteContext extends RequestContext {
+  /** Read for each object operation, once it is admitted. */
+  readonly snapContext: SnapContext;
+  /**
+   * When given, OSDs refuse a snapshot context that is older than the object's. The operation is sent again after
+   * this was called and `admit` let it through.
+   */
+  onOldSnapContext?(): void;
 }
 
 /** What goes with a read: absent `snapId` reads the head. */
-export interface ReadContext {
+export interface ReadContext extends RequestContext {
   readonly snapId?: bigint | undefined;
-  readonly signal?: AbortSignal | undefined;
 }
+
+/** Snapshots that are taken faster than the header can be read are somebody's mistake. */
+const OLD_SNAP_CONTEXTS_MAX = 10;
 
 /** OSDs answer a mismatch at byte `n` of a CMPEXT with `-(4095 + n)`. */
 const CMPEXT_MISMATCH = 4095;
@@ -166,6 +183,17 @@ export class ImageData {
   #readObject(
     extent: ObjectExtent,
     into: Uint8Array | undefined,
+    context: ReadContext,
+  ): Promise<Uint8Array> {
+    const wait = context.admit?.();
+    return wait
+      ? wait.then(() => this.#sendRead(extent, into, context))
+      : this.#sendRead(extent, into, context);
+  }
+
+  #sendRead(
+    extent: ObjectExtent,
+    into: Uint8Array | undefined,
     { snapId, signal }: ReadContext,
   ): Promise<Uint8Array> {
     const options: OperateOptions = {};
@@ -230,15 +258,24 @@ export class ImageData {
     }
   }
 
-  async #mutate(
-    objectNo: number,
-    ops: readonly OsdOp[],
-    { snapContext, signal }: WriteContext,
-  ): Promise<void> {
+  async #mutate(objectNo: number, ops: readonly OsdOp[], context: WriteContext): Promise<void> {
     const oid = dataObject(this.#options.objectPrefix, objectNo);
-    const options: OperateOptions = { snapContext };
-    if (signal) options.signal = signal;
-    await this.#options.ioctx.operate(oid, ops, options);
+    const { signal } = context;
+    for (let attempt = 1; ; attempt++) {
+      const wait = context.admit?.();
+      if (wait) await wait;
+      const options: OperateOptions = { snapContext: context.snapContext };
+      if (signal) options.signal = signal;
+      if (context.onOldSnapContext) options.flags = OSD_FLAG.ORDERSNAP;
+      try {
+        await this.#options.ioctx.operate(oid, ops, options);
+        return;
+      } catch (error) {
+        const isOld = context.onOldSnapContext && isRadosError(error, 'ERESTART');
+        if (!isOld || attempt === OLD_SNAP_CONTEXTS_MAX) throw error;
+        context.onOldSnapContext?.();
+      }
+    }
   }
 
   /** librbd's `prune_object_extents`: a range up to the object's end is not cut there if the alloc size is the object's. */

@@ -421,3 +421,53 @@ describe('imageInfo', () => {
     });
   });
 });
+
+describe('a write whose snapshot context an OSD finds too old', () => {
+  const OLD = -85;
+  const isData = (text: string) => text.includes('write');
+
+  it('goes again with the header that is read then, and never with the old one', async () => {
+    const image = await open();
+    objects.requests.length = 0;
+    let refusals = 0;
+    objects.onRequest = ({ text }) => {
+      if (!isData(text) || refusals > 0) return;
+      refusals++;
+      fake.snapshots = SNAPSHOTS;
+      fake.snapSeq = 7n;
+      throw RadosError.fromErrno(OLD, {});
+    };
+    await image.write(0, Buffer.from('new'));
+    const writes = objects.requests.filter(({ text }) => isData(text));
+    expect(writes.map(({ options }) => options.snapContext?.seq)).toEqual([0n, 7n]);
+    expect((await image.read(0, 3)).toString()).toBe('new');
+  });
+
+  it('fails when the header never catches up', async () => {
+    const image = await open();
+    let refusals = 0;
+    objects.onRequest = ({ text }) => {
+      if (!isData(text)) return;
+      refusals++;
+      throw RadosError.fromErrno(OLD, {});
+    };
+    await expect(image.write(0, Buffer.from('new'))).rejects.toMatchObject({ code: 'ERESTART' });
+    expect(refusals).toBe(10);
+  });
+
+  it('plans the rest of a large write anew when the image shrank meanwhile', async () => {
+    const image = await open();
+    let first = true;
+    objects.onRequest = ({ text }) => {
+      if (!isData(text) || !first) return;
+      first = false;
+      fake.size = 4096;
+      throw RadosError.fromErrno(OLD, {});
+    };
+    await expect(image.write(0, Buffer.alloc(8192))).rejects.toMatchObject({
+      code: 'EIO',
+      message: expect.stringContaining('shrank to 4096'),
+    });
+    expect(image.size).toBe(4096);
+  });
+});
