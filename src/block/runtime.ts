@@ -4,6 +4,7 @@
  * Devices that connect the same way share one client (krbd's `share`); `noshare` gives a device its own.
  */
 
+import type { Environment, StreamHandler } from '../base/environment.js';
 import { RadosError } from '../base/errors.js';
 import { type ConnectOptions, connectRados } from '../rados/connect.js';
 import type { RadosClient } from '../rados/rados-client.js';
@@ -44,7 +45,7 @@ class CephRuntime implements BlockRuntime {
   #closed = false;
 
   constructor(context: RuntimeContext) {
-    this.#context = context;
+    this.#context = { ...context, env: pollingEnvironment(context.env, context.poll) };
     this.#config = (context.config ?? {}) as ConnectOptions;
   }
 
@@ -153,6 +154,29 @@ class CephRuntime implements BlockRuntime {
       throw error;
     }
   }
+}
+
+/** The same world, where every network event ends with a look at the request rings: what came meanwhile joins the batch. */
+function pollingEnvironment(env: Environment, poll: () => void): Environment {
+  const { network } = env;
+  const polling = (handler: StreamHandler): StreamHandler => ({
+    readInto: () => handler.readInto(),
+    onRead: (length) => {
+      handler.onRead(length);
+      poll();
+    },
+    onDrain: () => handler.onDrain(),
+    onClose: (error) => handler.onClose(error),
+  });
+  const { clock, timers, random, files, hostname, log } = env;
+  return {
+    ...{ clock, timers, random, files, hostname, log },
+    network: {
+      lookup: (host) => network.lookup(host),
+      connect: (target, handler, onConnect) => network.connect(target, polling(handler), onConnect),
+      listen: (at, accept) => network.listen(at, accept),
+    },
+  };
 }
 
 /** The caller's way to the cluster, with the map options over it that were given. Seconds become milliseconds. */
