@@ -1,10 +1,13 @@
-/** Telling the other clients of an image that its header changed (`librbd/WatchNotifyTypes.h`). */
+/** Telling the other clients of an image that its header changed, and reading what they answer to notifications. */
 
 import type { Environment } from '../base/environment.js';
+import { ERRNO } from '../base/errors.js';
+import { decodeFirst } from '../encoding/codec.js';
 import { notifyOp } from '../messages/osd-op.js';
+import type { NotifyResult } from '../osd-client/watch-types.js';
 import type { IoContext } from '../rados/io-context.js';
 import { headerObject } from './names.js';
-import { encodeNotifyPayload } from './notify-payloads.js';
+import { encodeNotifyPayload, responseMessage } from './notify-payloads.js';
 
 /** For the watchers to answer in. Nobody here waits for it. */
 const NOTIFY_TIMEOUT_S = 5;
@@ -30,5 +33,22 @@ export async function notifyHeaderUpdate(
     });
   } catch (error) {
     env.log.rbd.warn({ error, object: ioctx.describe(oid) }, 'header update was not notified');
+  }
+}
+
+/**
+ * What the lock's owner answered to a notification: its result; ETIMEDOUT (negative, as all of them) when nobody
+ * answered, EIO when two did, EINVAL when the answer cannot be read (`librbd/image_watcher/NotifyLockOwner.cc`). Everybody
+ * else acknowledges with nothing, or did not in time, which says nothing about the owner.
+ */
+export function lockOwnerResult({ replies }: NotifyResult): number {
+  const answers = replies.filter(({ payload }) => payload.length > 0);
+  const [answer] = answers;
+  if (!answer) return -ERRNO.ETIMEDOUT;
+  if (answers.length > 1) return -ERRNO.EIO;
+  try {
+    return decodeFirst(responseMessage, answer.payload).result;
+  } catch {
+    return -ERRNO.EINVAL;
   }
 }
