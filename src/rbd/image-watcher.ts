@@ -195,17 +195,24 @@ export class ImageWatcher implements WatchHandler, AsyncDisposable {
    */
   async notifyLockOwner(
     payload: KnownPayload,
-    { timeoutSeconds = NOTIFY_TIMEOUT_S, signal }: NotifyOptions = {},
+    { timeoutSeconds = NOTIFY_TIMEOUT_S, ...options }: NotifyOptions = {},
   ): Promise<number> {
-    return lockOwnerResult(
-      await this.#notify(payload, { timeoutSeconds, ...(signal && { signal }) }),
-    );
+    return lockOwnerResult(await this.#notify(payload, { timeoutSeconds, ...options }));
   }
 
-  /** 0: the owner will release the lock. EROFS: it will not. ETIMEDOUT: nobody answers to that. */
-  requestLock(options: NotifyOptions & { force?: boolean } = {}): Promise<number> {
-    const { force = false, ...notifyOptions } = options;
-    return this.notifyLockOwner({ op: 'requestLock', client: this.clientId, force }, notifyOptions);
+  /**
+   * 0: the owner will release the lock. EROFS: it will not. ETIMEDOUT: it may be one of those that did not answer.
+   * Undefined: everybody answered, and nobody is the owner.
+   */
+  async requestLock({
+    force = false,
+    timeoutSeconds = NOTIFY_TIMEOUT_S,
+    ...options
+  }: NotifyOptions & { force?: boolean } = {}): Promise<number | undefined> {
+    const request = { op: 'requestLock', client: this.clientId, force } as const;
+    const notified = await this.#notify(request, { timeoutSeconds, ...options });
+    const result = lockOwnerResult(notified);
+    return result === -ERRNO.ETIMEDOUT && notified.missed.length === 0 ? undefined : result;
   }
 
   /** Resolves when all clients have heard of it, or did not in time. Never rejects: the lock is taken either way. */
@@ -315,7 +322,7 @@ export class ImageWatcher implements WatchHandler, AsyncDisposable {
     if (this.#isOwn(client)) return EMPTY;
     const changed = client === undefined || !sameClient(client, this.#owner);
     this.#owner = client;
-    // Announced again after its watch was registered anew, the owner is still at work.
+    // The owner that announces itself again, as after its watch was lost, is still at work.
     if (changed) this.#asked.cancel();
     return this.#inTime(
       () => this.#handler.onAcquiredLock(client),

@@ -569,8 +569,14 @@ describe('asking the owner of the lock', () => {
   });
 
   it('no answer: ETIMEDOUT', async () => {
-    expect(await ask(undefined, undefined)).toBe(-ERRNO.ETIMEDOUT);
-    expect(await ask()).toBe(-ERRNO.ETIMEDOUT);
+    const { world, watcher } = await peers(undefined, undefined);
+    const request = { op: 'requestLock', client: watcher.clientId, force: false } as const;
+    expect(await world.until(watcher.notifyLockOwner(request))).toBe(-ERRNO.ETIMEDOUT);
+  });
+
+  it('no answer to a lock request although everybody acknowledged it: there is no owner', async () => {
+    expect(await ask(undefined, undefined)).toBeUndefined();
+    expect(await ask()).toBeUndefined();
   });
 
   it('two answers: EIO', async () => {
