@@ -23,6 +23,8 @@ export interface Channel {
   start(handler: ChannelHandler): void;
   /** `place`: where the payload lies or belongs, instead of the request's address. */
   submit(request: BlockRequest, place: Uint8Array | undefined): void;
+  /** After a failure: whether the other side may have begun with the request. */
+  wasTaken(tag: number): boolean;
   poll(): void;
   block(): void;
   resume(): void;
@@ -58,6 +60,10 @@ export class DirectChannel implements Channel {
       () => this.#complete(tag, undefined),
       (error: unknown) => this.#complete(tag, toRadosError(error)),
     );
+  }
+
+  wasTaken(): boolean {
+    return true;
   }
 
   emit(event: BackendEvent): void {

@@ -9,7 +9,7 @@
 
 import { EventEmitter } from 'node:events';
 
-import { abortError, RadosError } from '../base/errors.js';
+import { abortError, RadosError, toRadosError } from '../base/errors.js';
 import { AbortWatch } from './abort-watch.js';
 import type { DeviceAttributes } from './attributes.js';
 import type { BackendEvent } from './backend.js';
@@ -48,10 +48,31 @@ export interface ReadView {
 export interface BlockDeviceEvents {
   /** The image has a new size. */
   resize: [size: number];
+  /**
+   * The worker thread of the device ended, and another one serves it from now on. Reads, flushes and what had not been
+   * begun were done again; changes that had been begun have rejected with `outcome: 'unknown'`. What these had not
+   * changed by now they never will, as far as the user may blocklist clients.
+   */
+  'worker-replaced': [replacement: WorkerReplacement];
   /** The device failed: every call rejects from now on. Emitted only when somebody listens. */
   error: [error: RadosError];
   /** Closed, by `close()` or after a failure. Emitted once. */
   close: [];
+}
+
+export interface WorkerReplacement {
+  /** Why the worker ended. */
+  reason: RadosError;
+  /** Requests that were done again. */
+  repeated: number;
+  /** Changes that may or may not have taken effect. */
+  unknown: number;
+}
+
+/** The way to the same image through another worker. */
+export interface Reopened {
+  channel: Channel;
+  attributes: DeviceAttributes;
 }
 
 export interface BlockDeviceOptions {
@@ -69,6 +90,11 @@ export interface BlockDeviceOptions {
   notrim?: boolean;
   /** Sets the image's size. */
   resize?: (size: number) => Promise<number>;
+  /**
+   * The channel failed: opens the image again, or rejects with what the device fails with. `mayApply`: the other side
+   * may still have changes under way; they must not take effect after this resolved.
+   */
+  reopen?: (mayApply: boolean) => Promise<Reopened>;
   /** Lets go of the backend. `force`: without asking whether it answers. */
   release: (force: boolean) => Promise<void>;
 }
@@ -79,7 +105,7 @@ const DEFAULT_MAX_QUEUED_BYTES = 256 * MIB;
 export const DEFAULT_PIECE_BYTES = 4 * MIB;
 
 export class BlockDevice extends EventEmitter<BlockDeviceEvents> {
-  readonly #channel: Channel;
+  #channel: Channel;
   readonly #queue: RequestQueue;
   readonly #aborts = new AbortWatch();
   readonly #options: BlockDeviceOptions;
@@ -87,6 +113,8 @@ export class BlockDevice extends EventEmitter<BlockDeviceEvents> {
   readonly #target: string;
   #attributes: DeviceAttributes;
   #failure: RadosError | undefined;
+  /** Why the image is being opened again. */
+  #interruption: RadosError | undefined;
   #closing: Promise<void> | undefined;
   #releasing: Promise<void> | undefined;
   #closed = false;
@@ -108,11 +136,7 @@ export class BlockDevice extends EventEmitter<BlockDeviceEvents> {
       maxQueuedBytes: options.maxQueuedBytes ?? DEFAULT_MAX_QUEUED_BYTES,
       pieceBytes: this.#pieceBytes,
     });
-    channel.start({
-      onComplete: (tag, error) => this.#queue.onComplete(tag, error),
-      onEvent: (event) => this.#onEvent(event),
-      onFailure: (error) => this.#fail(error),
-    });
+    this.#listen(channel);
   }
 
   /** Bytes. Follows resizes by anyone. */
@@ -179,10 +203,11 @@ export class BlockDevice extends EventEmitter<BlockDeviceEvents> {
     );
     if (call.keptAddress < 0) return { data: new Uint8Array(0), release() {} };
     let held = true;
+    const { arena } = this.#channel;
     return {
-      data: this.#channel.arena.view(call.keptAddress, length),
+      data: arena.view(call.keptAddress, length),
       release: () => {
-        if (held) this.#queue.release(call.keptAddress, length);
+        if (held) this.#queue.release(arena, call.keptAddress, length);
         held = false;
       },
     };
@@ -277,7 +302,8 @@ export class BlockDevice extends EventEmitter<BlockDeviceEvents> {
 
   /**
    * The synchronous calls block this thread until the worker answered: for emulators that cannot await. They
-   * keep their order with the asynchronous ones. EOPNOTSUPP with `threads: 0`.
+   * keep their order with the asynchronous ones. EOPNOTSUPP with `threads: 0`. ENOTCONN while a worker that ended is
+   * being replaced: that needs this thread's event loop.
    */
   readSync(offset: number, lengthOrInto: number | Uint8Array): Uint8Array {
     const into = this.#readTarget(offset, lengthOrInto);
@@ -367,6 +393,47 @@ export class BlockDevice extends EventEmitter<BlockDeviceEvents> {
     this.emit('close');
   }
 
+  #listen(channel: Channel): void {
+    channel.start({
+      onComplete: (tag, error) => this.#queue.onComplete(tag, error),
+      onEvent: (event) => this.#onEvent(event),
+      onFailure: (error) => this.#onChannelFailure(error),
+    });
+  }
+
+  #onChannelFailure(failure: RadosError): void {
+    const { reopen } = this.#options;
+    if (!reopen || this.#releasing) {
+      this.#fail(failure);
+      return;
+    }
+    this.#interruption = failure;
+    const unknown = this.#queue.interrupt(failure);
+    reopen(unknown > 0).then(
+      ({ channel, attributes }) => {
+        // Closed by force meanwhile: what was opened again is closed again by who opened it.
+        if (this.#failure) channel.close();
+        else this.#resume(channel, attributes, { reason: failure, unknown });
+      },
+      (error: unknown) => this.#fail(toRadosError(error)),
+    );
+  }
+
+  #resume(
+    channel: Channel,
+    attributes: DeviceAttributes,
+    interruption: Omit<WorkerReplacement, 'repeated'>,
+  ): void {
+    const { size } = this;
+    this.#channel = channel;
+    this.#attributes = Object.freeze({ ...attributes, size });
+    this.#interruption = undefined;
+    this.#listen(channel);
+    const repeated = this.#queue.resume(channel);
+    this.#setSize(attributes.size);
+    this.emit('worker-replaced', { ...interruption, repeated });
+  }
+
   #fail(failure: RadosError): void {
     if (this.#failure || this.#closed) return;
     this.#failure = failure;
@@ -439,7 +506,11 @@ export class BlockDevice extends EventEmitter<BlockDeviceEvents> {
     while (!call.settled) {
       this.#channel.poll();
       if (call.settled) break;
-      if (this.#queue.inFlight > 0) this.#channel.block();
+      if (this.#interruption) {
+        const why = 'it is being replaced, which needs the event loop of this thread';
+        const error = new RadosError('ENOTCONN', `${this.#interruption.message}: ${why}`);
+        this.#queue.abort(call, call.errorOf(error, this.#target));
+      } else if (this.#queue.inFlight > 0) this.#channel.block();
       else {
         const why = 'no memory is left beside the views that were not released';
         this.#queue.abort(call, call.errorOf(new RadosError('EAGAIN', why), this.#target));

@@ -140,6 +140,10 @@ export const operations = {
   removeNamespace: async ({ client }: OperationContext, pool: string, name: string) =>
     removeNamespace(await client.ioctx(pool), name),
 
+  /** Fences a client by its address, `10.0.0.5:0/3141592`: from here on no OSD takes anything from it. */
+  blocklistAdd: ({ client }: OperationContext, addr: string, expireS?: number): Promise<void> =>
+    client.blocklistAdd(addr, expireS),
+
   command: async ({ client }: OperationContext, command: Record<string, unknown>) =>
     client.command(command),
 };

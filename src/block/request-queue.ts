@@ -10,11 +10,14 @@
  * Invariant: a tag and a payload place belong to the backend from `channel.submit` to its completion, also
  * when the call was aborted meanwhile: only the completion makes them free.
  *
+ * A channel whose other side is gone is replaced: `interrupt` gives up what cannot be done again, `resume` does the
+ * rest again on the new channel. In between calls wait.
+ *
  * Everything here happens at once, without promises: the synchronous calls need that.
  */
 
 import { RadosError } from '../base/errors.js';
-import { ARENA_PAGE_BYTES } from './arena.js';
+import { type Arena, ARENA_PAGE_BYTES } from './arena.js';
 import type { BlockCall } from './block-call.js';
 import type { Channel } from './channel.js';
 import { OrderingTracker } from './ordering.js';
@@ -43,7 +46,9 @@ interface Slot extends BlockRequest {
 
 export class RequestQueue {
   readonly #options: RequestQueueOptions;
-  readonly #channel: Channel;
+  #channel: Channel;
+  /** Between two channels. */
+  #interruption: RadosError | undefined;
   readonly #slots: Slot[] = [];
   readonly #freeTags: number[] = [];
   readonly #ordering = new OrderingTracker<BlockCall>((call) => this.#fifo.push(call));
@@ -148,11 +153,66 @@ export class RequestQueue {
   }
 
   /** The bytes of a view are not needed any more. */
-  release(address: number, bytes: number): void {
+  release(arena: Arena, address: number, bytes: number): void {
+    // That of an earlier channel is not used again.
+    if (arena !== this.#channel.arena) return;
     this.#keptBytes -= wholePages(bytes);
     if (this.#failure) return;
-    this.#channel.arena.free(address, bytes);
+    arena.free(address, bytes);
     this.#pump();
+  }
+
+  /**
+   * The other side of the channel is gone, and another comes (`resume`). What may be done twice, and what was
+   * never begun with, stays; changes that were begun with settle now: their outcome is unknown. Returns their number.
+   */
+  interrupt(failure: RadosError): number {
+    this.#interruption = failure;
+    const begun = this.#slots.filter(
+      ({ tag, call }) => call?.changes && this.#channel.wasTaken(tag),
+    );
+    this.#giveUp(begun, failure);
+    // The other parts of a call that failed by now, and what nobody waits for.
+    this.#giveUp(this.#settledSlots(), failure);
+    return begun.length;
+  }
+
+  /** Issues on a new channel what was interrupted, then what waits. Returns how many requests were issued again. */
+  resume(channel: Channel): number {
+    const old = this.#channel;
+    const { target } = this.#options;
+    this.#giveUp(this.#settledSlots(), this.#interruption!);
+    this.#channel = channel;
+    this.#interruption = undefined;
+    this.#keptBytes = 0;
+    for (const call of this.#ordering.all()) {
+      if (call.keepsPayload) this.#keptBytes += wholePages(call.payloadBytes);
+    }
+    const again = this.#slots.filter(({ call }) => call !== undefined);
+    for (const slot of again) {
+      if (slot.bytes > 0) {
+        const address = channel.arena.alloc(slot.bytes);
+        // It held all of this and more, and is empty.
+        if (address < 0) throw new Error(`${target}: the new arena is smaller than the old one`);
+        if (slot.call?.changes) {
+          channel.arena.view(address, slot.bytes).set(old.arena.view(slot.address, slot.bytes));
+        }
+        slot.address = address;
+      }
+      channel.submit(slot, undefined);
+    }
+    this.#pump();
+    return again.length;
+  }
+
+  #settledSlots(): Slot[] {
+    return this.#slots.filter(({ call }) => call && (call.settled || call.error));
+  }
+
+  #giveUp(slots: readonly Slot[], failure: RadosError): void {
+    for (const { tag, call } of slots) {
+      if (call) this.onComplete(tag, call.errorOf(failure, this.#options.target));
+    }
   }
 
   /** No completion comes any more: settles all calls, now and later. */
@@ -180,7 +240,7 @@ export class RequestQueue {
   }
 
   #pump(): void {
-    if (this.#failure) return;
+    if (this.#failure || this.#interruption) return;
     for (let call = this.#fifo.peek(); call; call = this.#fifo.peek()) {
       while (!call.allIssued) if (!this.#issue(call)) return;
       this.#fifo.shift();

@@ -49,8 +49,13 @@ export class RingChannel implements Channel {
   readonly #requests: RingWriter;
   readonly #completions: RingReader;
   readonly #target: string;
+  /** By tag: which request on this channel it is, modulo 2^32, counted as the worker counts what it takes. */
+  readonly #sequence: Int32Array;
+  #submitted = 0;
   #handler: ChannelHandler | undefined;
   #closed = false;
+  /** The worker has ended for certain, so what it took is what it took. */
+  #workerEnded = false;
   #lastBeat = 0;
   #lastBeatAt = 0;
 
@@ -60,6 +65,7 @@ export class RingChannel implements Channel {
     this.#target = target;
     this.arena = new Arena(region.buffer, region.arenaAddress, region.arenaBytes);
     this.#memory = new ChannelMemory(region.buffer, region.ringAddress, region.capacity);
+    this.#sequence = new Int32Array(region.capacity);
     this.#requests = new RingWriter(this.#memory.requests, {
       doorbell: () => ports.doorbell.postMessage(DOORBELL),
       eager: () => env.clock.monotonic(),
@@ -77,8 +83,15 @@ export class RingChannel implements Channel {
   }
 
   submit(request: BlockRequest): void {
+    this.#sequence[request.tag] = this.#submitted;
+    this.#submitted = (this.#submitted + 1) | 0;
     encodeRequest(this.#memory.words, this.#requests.slot(), request);
     this.#requests.publish();
+  }
+
+  wasTaken(tag: number): boolean {
+    // A thread that is only silent may still begin with any.
+    return !this.#workerEnded || ((this.#memory.taken - this.#sequence[tag]!) | 0) > 0;
   }
 
   poll(): void {
@@ -95,17 +108,10 @@ export class RingChannel implements Channel {
       this.#lastBeat = beats;
       this.#lastBeatAt = now;
     }
-    const silent = now - this.#lastBeatAt > SILENCE_LIMIT_MS;
-    if (this.#memory.gone || silent) {
-      this.fail(
-        new RadosError(
-          'ENOTCONN',
-          this.#memory.gone
-            ? `${this.#target}: the osd-client worker ended`
-            : `${this.#target}: the osd-client worker gave no sign of life for ${SILENCE_LIMIT_MS / 1000} s`,
-          { target: this.#target },
-        ),
-      );
+    const { gone } = this.#memory;
+    if (gone) this.workerEnded(this.#failure('ended'));
+    else if (now - this.#lastBeatAt > SILENCE_LIMIT_MS) {
+      this.#fail(this.#failure(`gave no sign of life for ${SILENCE_LIMIT_MS / 1000} s`));
     }
   }
 
@@ -114,8 +120,18 @@ export class RingChannel implements Channel {
     this.#completions.turn();
   }
 
-  /** The worker ended, says its host. */
-  fail(error: RadosError): void {
+  /** The worker's thread is no more. */
+  workerEnded(error: RadosError): void {
+    this.#workerEnded = true;
+    this.#fail(error);
+  }
+
+  #failure(why: string): RadosError {
+    const message = `${this.#target}: the osd-client worker ${why}`;
+    return new RadosError('ENOTCONN', message, { target: this.#target });
+  }
+
+  #fail(error: RadosError): void {
     // What it completed before its end is complete.
     this.poll();
     const handler = this.#handler;

@@ -8,7 +8,7 @@
  *    16  requests.reader       AWAKE, ASLEEP or BLOCKED: the worker
  *    32  completions.head      how many completions the worker ever published
  *    48  completions.reader    the same three states: main
- *    64  beat, gone            the worker's signs of life, read by a blocked main thread
+ *    64  beat, gone, taken     the worker's signs of life, and how many requests it began with
  *    80  request slots         capacity x 16 words
  *     …  completion slots      capacity x 4 words
  *
@@ -48,6 +48,7 @@ const COMPLETIONS_HEAD = 2 * LINE;
 const COMPLETIONS_READER = 3 * LINE;
 const BEAT = 4 * LINE;
 const GONE = BEAT + 1;
+const TAKEN = BEAT + 2;
 const SLOTS = 5 * LINE;
 
 /** A bound on what one device may have in flight; krbd's tag sets have one too. */
@@ -125,6 +126,17 @@ export class ChannelMemory {
 
   get beats(): number {
     return Atomics.load(this.words, BEAT);
+  }
+
+  /** The worker begins with the next request: said before anything comes of it. */
+  take(): void {
+    Atomics.add(this.words, TAKEN, 1);
+    this.beat();
+  }
+
+  /** How many requests the worker began with, modulo 2^32. Final when it has ended. */
+  get taken(): number {
+    return Atomics.load(this.words, TAKEN);
   }
 
   /** The worker's last word. Wakes a blocked main thread. */

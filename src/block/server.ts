@@ -112,11 +112,11 @@ export class BlockServer {
   }
 
   #serve(slot: number): void {
+    this.#memory.take();
     const request = this.#request;
     decodeRequest(this.#memory.words, slot, request);
     const { tag } = request;
     this.#inFlight++;
-    this.#memory.beat();
     this.#busy = true;
     if (!this.#lookDue) this.#lookAgain();
     const start = request.address - this.#region.arenaAddress;

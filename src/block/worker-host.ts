@@ -1,14 +1,20 @@
-/** A worker thread that serves images, seen from the thread that uses them. */
+/**
+ * A worker thread that serves images, seen from the thread that uses them.
+ *
+ * A worker that ends is replaced when somebody needs one: each device opens its image again in the new one. A worker that
+ * ends again and again is not: the host fails for good, and its devices with it.
+ */
 
-import { MessageChannel, receiveMessageOnPort, Worker } from 'node:worker_threads';
+import { MessageChannel, receiveMessageOnPort } from 'node:worker_threads';
 
 import type { Environment } from '../base/environment.js';
-import { RadosError } from '../base/errors.js';
+import { isRadosError, RadosError } from '../base/errors.js';
 import type { LogOptions } from '../base/log.js';
-import { packageFile } from '../base/paths.js';
+import { FEATURE } from '../rbd/features.js';
+import type { DeviceAttributes } from './attributes.js';
 import { describeImage, type ImageSpec } from './backend.js';
-import { ControlClient, withPorts } from './control.js';
-import { BlockDevice } from './device.js';
+import { withPorts } from './control.js';
+import { BlockDevice, type Reopened } from './device.js';
 import {
   arenaBytesOf,
   DEFAULT_MEMORY_BYTES,
@@ -25,7 +31,8 @@ import type {
 } from './management.js';
 import type { MapOptions } from './map-options.js';
 import { RingChannel } from './ring-channel.js';
-import type { OpenedDevice, WorkerControl, WorkerSetup } from './worker-main.js';
+import type { OpenedDevice } from './worker-main.js';
+import { OsdClientThread } from './worker-thread.js';
 
 export interface WorkerHostOptions {
   env: Environment;
@@ -38,6 +45,8 @@ export interface WorkerHostOptions {
   workerFile?: string;
   /** The worker's kernel memory: all arenas of its devices lie in it. */
   memoryBytes?: number;
+  /** Workers that are replaced within a minute, at most. Default 3. */
+  maxReplacements?: number;
 }
 
 /** Start-up connects to the cluster, within the runtime's own limits; this is for a worker that hangs. */
@@ -45,55 +54,45 @@ const START_DEADLINE_MS = 120_000;
 const CONTROL_DEADLINE_MS = 30_000;
 /** Over the time that the image's own waits take. */
 const OPEN_GRACE_MS = 30_000;
+const DEFAULT_MAX_REPLACEMENTS = 3;
+const REPLACEMENTS_WITHIN_MS = 60_000;
 
-type Control = Pick<
-  WorkerControl,
-  'open' | 'close' | 'resize' | 'attributes' | 'manage' | 'status' | 'shutdown'
->;
+/** An image that is open in a worker: what it takes to open it again in another. */
+interface Mapped {
+  readonly id: number;
+  readonly spec: ImageSpec;
+  readonly map: MapOptions;
+  readonly options: OpenOptions;
+  /** Where it is open now. */
+  thread: OsdClientThread;
+  channel: RingChannel;
+  attributes: DeviceAttributes;
+}
 
 export class WorkerHost implements DeviceHost {
   readonly #env: Environment;
-  readonly #worker: Worker;
-  readonly #control: ControlClient<Control>;
-  readonly #channels = new Map<number, RingChannel>();
+  readonly #options: WorkerHostOptions;
+  #thread: OsdClientThread;
+  readonly #mapped = new Map<number, Mapped>();
   readonly #devices = new Set<BlockDevice>();
   #nextDevice = 1;
-  #lastError: unknown;
+  /** When workers were replaced. */
+  #replacedAt: number[] = [];
+  #replacing: Promise<OsdClientThread> | undefined;
   #failure: RadosError | undefined;
-  #exited: Promise<void>;
   #closing: Promise<void> | undefined;
 
   private constructor(options: WorkerHostOptions) {
     this.#env = options.env;
-    const setup: WorkerSetup = {
-      runtimeModule: options.runtimeModule ?? defaultRuntimeModule(),
-      memoryBytes: options.memoryBytes ?? DEFAULT_MEMORY_BYTES,
-      log: options.log ?? {},
-      config: options.config,
-    };
-    this.#worker = new Worker(options.workerFile ?? packageFile('dist/workers/osd-client.js'), {
-      workerData: setup,
-      name: 'osd-client',
-      // Not main's: `--input-type` is refused for a thread whose code is a file, and flags of V8 for any thread.
-      execArgv: [],
-    });
-    this.#control = new ControlClient<Control>(this.#env, this.#worker);
-    this.#worker.on('error', (error) => {
-      this.#lastError = error;
-    });
-    this.#exited = new Promise((resolve) => {
-      this.#worker.once('exit', (code) => {
-        this.#onExit(code);
-        resolve();
-      });
-    });
+    this.#options = options;
+    this.#thread = this.#startThread();
   }
 
   /** Resolves when the worker's runtime is ready; rejects with what it threw. */
   static async start(options: WorkerHostOptions): Promise<WorkerHost> {
     const host = new WorkerHost(options);
     try {
-      await host.#control.call('status', [], { deadlineMs: START_DEADLINE_MS });
+      await host.#thread.control.call('status', [], { deadlineMs: START_DEADLINE_MS });
     } catch (error) {
       await host.close();
       throw error;
@@ -101,86 +100,50 @@ export class WorkerHost implements DeviceHost {
     return host;
   }
 
-  /** ENOTCONN when the worker has ended, from outside or by a fault of its own. */
+  /** ENOTCONN when workers ended so often that they are not replaced any more. */
   get failure(): RadosError | undefined {
     return this.#failure;
   }
 
   async open(spec: ImageSpec, map: MapOptions, options: OpenOptions = {}): Promise<BlockDevice> {
-    if (this.#closing) throw new RadosError('EBADF', 'open: the host is closed', { op: 'open' });
+    const thread = await this.#ready('open');
     const id = this.#nextDevice++;
-    const doorbell = new MessageChannel();
-    const details = new MessageChannel();
-    const request = {
-      device: id,
-      spec,
-      options: map,
-      arenaBytes: arenaBytesOf(options),
-      doorbell: doorbell.port2,
-      details: details.port2,
-    };
-    let opened: OpenedDevice;
-    try {
-      opened = await this.#control.call(
-        'open',
-        [withPorts(request, [doorbell.port2, details.port2])],
-        { deadlineMs: openDeadlineMs(map), signal: options.signal },
-      );
-    } catch (error) {
-      doorbell.port1.close();
-      details.port1.close();
-      // If it still succeeds over there, nobody wants it.
-      this.#closeQuietly(id);
-      throw error;
-    }
-    const ports = { doorbell: doorbell.port1, details: details.port1 };
-    const channel = new RingChannel(this.#env, opened.region, ports, describeImage(spec));
+    const { channel, opened } = await this.#openIn(thread, { id, spec, map, options });
+    const { attributes } = opened;
+    const mapped: Mapped = { id, spec, map, options, thread, channel, attributes };
     const device = new BlockDevice({
       ...deviceLimits(map, options),
       channel,
-      attributes: opened.attributes,
+      attributes,
       ...(opened.canResize && {
-        resize: (size: number) => this.#control.call('resize', [id, size], { deadlineMs: 0 }),
+        resize: async (size: number) => {
+          const { control } = await this.#ready('resize');
+          return control.call('resize', [id, size], { deadlineMs: 0 });
+        },
       }),
-      release: async (force) => {
-        this.#channels.delete(id);
+      reopen: (mayApply) => this.#reopen(mapped, mayApply),
+      release: (force) => {
         this.#devices.delete(device);
-        if (this.#failure) return;
-        if (force) this.#closeQuietly(id);
-        else await this.#control.call('close', [id], { deadlineMs: CONTROL_DEADLINE_MS });
+        return this.#release(mapped, force);
       },
     });
-    this.#channels.set(id, channel);
+    this.#mapped.set(id, mapped);
     this.#devices.add(device);
-    if (this.#failure) channel.fail(this.#failure);
+    if (thread.failure) channel.workerEnded(thread.failure);
     return device;
   }
 
   async manage<K extends OperationName>(
     operation: K,
     args: OperationArguments<K>,
-    { signal, onProgress }: ManageOptions = {},
+    options: ManageOptions = {},
   ): Promise<OperationResult<K>> {
-    const { port1, port2 } = new MessageChannel();
-    const report = ([done, total]: [number, number]) => onProgress?.(done, total);
-    if (onProgress) port1.on('message', report);
-    const onAbort = () => port1.postMessage('abort');
-    signal?.addEventListener('abort', onAbort, { once: true });
-    try {
-      const request = withPorts({ operation, args, port: port2 }, [port2]);
-      // As long as it takes: the operation has its own limits, and the worker's end settles it.
-      const result = await this.#control.call('manage', [request], { deadlineMs: 0, signal });
-      return result as OperationResult<K>;
-    } finally {
-      signal?.removeEventListener('abort', onAbort);
-      // Its answer came by another port, and may have overtaken the last of these.
-      for (let last; onProgress && (last = receiveMessageOnPort(port1)); ) report(last.message);
-      port1.close();
-    }
+    return this.#manageIn(await this.#ready(operation), operation, args, options);
   }
 
-  status(): Promise<unknown> {
-    return this.#control.call('status', [], { deadlineMs: CONTROL_DEADLINE_MS });
+  async status(): Promise<unknown> {
+    const { control } = await this.#ready('status');
+    return control.call('status', [], { deadlineMs: CONTROL_DEADLINE_MS });
   }
 
   close(): Promise<void> {
@@ -194,32 +157,221 @@ export class WorkerHost implements DeviceHost {
 
   async #close(): Promise<void> {
     await Promise.allSettled([...this.#devices].map((device) => device.close({ force: true })));
-    if (!this.#failure) {
+    if (!this.#thread.failure && !this.#replacing) {
       // A runtime that cannot close in order ends with its thread.
-      await this.#control
+      await this.#thread.control
         .call('shutdown', [], { deadlineMs: CONTROL_DEADLINE_MS })
         .catch(() => undefined);
     }
-    await this.#worker.terminate();
-    await this.#exited;
+    // A replacement that is being started ends by this as well, and no other follows.
+    await this.#thread.end();
+    await this.#replacing?.catch(() => undefined);
   }
 
-  #closeQuietly(id: number): void {
-    if (this.#failure) return;
-    this.#control.call('close', [id], { deadlineMs: CONTROL_DEADLINE_MS }).catch((error: Error) => {
-      this.#env.log.block.warn({ device: id, error: error.message }, 'closing a device failed');
+  // ---- the worker and its successors ----
+
+  #startThread(): OsdClientThread {
+    const { env, runtimeModule, memoryBytes, log, config, workerFile } = this.#options;
+    const thread: OsdClientThread = new OsdClientThread({
+      env,
+      setup: {
+        runtimeModule: runtimeModule ?? defaultRuntimeModule(),
+        memoryBytes: memoryBytes ?? DEFAULT_MEMORY_BYTES,
+        log: log ?? {},
+        config,
+      },
+      workerFile,
+      onEnd: (failure) => this.#onEnd(thread, failure),
     });
+    return thread;
   }
 
-  #onExit(code: number): void {
-    const reason = this.#lastError instanceof Error ? this.#lastError.message : `exit code ${code}`;
-    this.#failure = new RadosError('ENOTCONN', `the osd-client worker ended: ${reason}`, {
-      cause: this.#lastError,
-    });
-    if (!this.#closing) this.#env.log.block.error({ reason }, 'the osd-client worker ended');
-    this.#control.fail(this.#failure);
-    for (const channel of [...this.#channels.values()]) channel.fail(this.#failure);
+  #onEnd(thread: OsdClientThread, failure: RadosError): void {
+    if (!this.#closing) {
+      this.#env.log.block.error({ reason: failure.message }, 'the osd-client worker ended');
+    }
+    for (const mapped of [...this.#mapped.values()]) {
+      if (mapped.thread === thread) mapped.channel.workerEnded(failure);
+    }
   }
+
+  /** The worker, or its successor as soon as that is ready. */
+  async #ready(op: string): Promise<OsdClientThread> {
+    if (this.#closing) throw new RadosError('EBADF', `${op}: the host is closed`, { op });
+    if (this.#failure) throw this.#failure;
+    if (!this.#thread.failure) return this.#replacing ?? this.#thread;
+    this.#replacing ??= this.#replace().finally(() => {
+      this.#replacing = undefined;
+    });
+    return this.#replacing;
+  }
+
+  async #replace(): Promise<OsdClientThread> {
+    for (;;) {
+      this.#countReplacement();
+      const thread = this.#startThread();
+      this.#thread = thread;
+      try {
+        await thread.control.call('status', [], { deadlineMs: START_DEADLINE_MS });
+        this.#env.log.block.warn('another osd-client worker took over');
+        return thread;
+      } catch (error) {
+        await thread.end();
+        if (this.#closing) throw error;
+      }
+    }
+  }
+
+  /** Throws when there were too many: what ends every worker would end the next one too. */
+  #countReplacement(): void {
+    const { maxReplacements = DEFAULT_MAX_REPLACEMENTS } = this.#options;
+    const now = this.#env.clock.monotonic();
+    this.#replacedAt = this.#replacedAt.filter((at) => now - at < REPLACEMENTS_WITHIN_MS);
+    if (this.#replacedAt.length >= maxReplacements) {
+      const last = this.#thread.failure;
+      const times =
+        maxReplacements === 0
+          ? ''
+          : `; ${maxReplacements} others were started within ${REPLACEMENTS_WITHIN_MS / 1000} s`;
+      const message = `${last?.message ?? 'the osd-client worker ended'}${times}`;
+      this.#failure = new RadosError('ENOTCONN', message, { cause: last?.cause });
+      throw this.#failure;
+    }
+    this.#replacedAt.push(now);
+  }
+
+  // ---- images ----
+
+  /** Opens an image and the rings to it. The id lets go of an open that nobody waits for any more. */
+  async #openIn(
+    thread: OsdClientThread,
+    { id, spec, map, options }: Pick<Mapped, 'id' | 'spec' | 'map' | 'options'>,
+  ): Promise<{ channel: RingChannel; opened: OpenedDevice }> {
+    const doorbell = new MessageChannel();
+    const details = new MessageChannel();
+    const request = {
+      device: id,
+      spec,
+      options: map,
+      arenaBytes: arenaBytesOf(options),
+      doorbell: doorbell.port2,
+      details: details.port2,
+    };
+    let opened: OpenedDevice;
+    try {
+      opened = await thread.control.call(
+        'open',
+        [withPorts(request, [doorbell.port2, details.port2])],
+        { deadlineMs: openDeadlineMs(map), signal: options.signal },
+      );
+    } catch (error) {
+      doorbell.port1.close();
+      details.port1.close();
+      // If it still succeeds over there, nobody wants it.
+      this.#closeQuietly(thread, id);
+      throw error;
+    }
+    const ports = { doorbell: doorbell.port1, details: details.port1 };
+    const channel = new RingChannel(this.#env, opened.region, ports, describeImage(spec));
+    return { channel, opened };
+  }
+
+  /** Opens an image again whose worker ended, in that worker's successor. */
+  async #reopen(mapped: Mapped, mayApply: boolean): Promise<Reopened> {
+    // One that only seemed dead ends here.
+    await mapped.thread.end();
+    const { id, spec, map } = mapped;
+    // The caller's signal was for the first time.
+    const { signal: _, ...options } = mapped.options;
+    for (;;) {
+      const thread = await this.#ready('open');
+      try {
+        if (mayApply || mayHoldLock(mapped.attributes)) {
+          await this.#fence(thread, mapped.attributes.clientAddr);
+        }
+        const { channel, opened } = await this.#openIn(thread, { id, spec, map, options });
+        if (!this.#mapped.has(id)) {
+          channel.close();
+          this.#closeQuietly(thread, id);
+          throw new RadosError('EBADF', 'open: the device was closed', { op: 'open' });
+        }
+        if (!thread.failure) {
+          const { attributes } = opened;
+          mapped.thread = thread;
+          mapped.channel = channel;
+          mapped.attributes = attributes;
+          return { channel, attributes };
+        }
+        channel.close();
+      } catch (error) {
+        if (!thread.failure || this.#closing) throw error;
+      }
+    }
+  }
+
+  /**
+   * What the ended worker sent last may still be on its way to an OSD, and could overwrite what is written from here on.
+   * From the map on that blocklists its client, no OSD takes it any more; the image is opened with that map. The
+   * client's watches and with them its claim to a lock go as well, at once instead of after their time-out.
+   */
+  async #fence(thread: OsdClientThread, clientAddr: string): Promise<void> {
+    try {
+      await this.#manageIn(thread, 'blocklistAdd', [clientAddr], {});
+    } catch (error) {
+      const unable = isRadosError(error) && ['EACCES', 'EPERM', 'EOPNOTSUPP'].includes(error.code);
+      if (!unable) throw error;
+      this.#env.log.block.warn(
+        { client: clientAddr, error: error.message },
+        'the client of a worker that ended cannot be fenced: its last writes may still take effect',
+      );
+    }
+  }
+
+  async #release({ id, thread }: Mapped, force: boolean): Promise<void> {
+    this.#mapped.delete(id);
+    if (thread.failure) return;
+    if (force) this.#closeQuietly(thread, id);
+    else await thread.control.call('close', [id], { deadlineMs: CONTROL_DEADLINE_MS });
+  }
+
+  #closeQuietly(thread: OsdClientThread, id: number): void {
+    if (thread.failure) return;
+    thread.control
+      .call('close', [id], { deadlineMs: CONTROL_DEADLINE_MS })
+      .catch((error: Error) => {
+        this.#env.log.block.warn({ device: id, error: error.message }, 'closing a device failed');
+      });
+  }
+
+  // ---- management ----
+
+  async #manageIn<K extends OperationName>(
+    thread: OsdClientThread,
+    operation: K,
+    args: OperationArguments<K>,
+    { signal, onProgress }: ManageOptions,
+  ): Promise<OperationResult<K>> {
+    const { port1, port2 } = new MessageChannel();
+    const report = ([done, total]: [number, number]) => onProgress?.(done, total);
+    if (onProgress) port1.on('message', report);
+    const onAbort = () => port1.postMessage('abort');
+    signal?.addEventListener('abort', onAbort, { once: true });
+    try {
+      const request = withPorts({ operation, args, port: port2 }, [port2]);
+      // As long as it takes: the operation has its own limits, and the worker's end settles it.
+      const result = await thread.control.call('manage', [request], { deadlineMs: 0, signal });
+      return result as OperationResult<K>;
+    } finally {
+      signal?.removeEventListener('abort', onAbort);
+      // Its answer came by another port, and may have overtaken the last of these.
+      for (let last; onProgress && (last = receiveMessageOnPort(port1)); ) report(last.message);
+      port1.close();
+    }
+  }
+}
+
+function mayHoldLock({ features, readOnly }: DeviceAttributes): boolean {
+  return !readOnly && (features & FEATURE.EXCLUSIVE_LOCK) !== 0n;
 }
 
 /** krbd waits `mount_timeout` for the cluster and then `lock_timeout` for the lock; 0 is for ever. */

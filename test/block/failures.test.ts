@@ -18,13 +18,13 @@ import {
 
 const KIB = 1024;
 
-describe('the death of the worker', () => {
+describe('the death of a worker that is not replaced', () => {
   it.each<DeathKind>(['exit', 'silent-exit', 'throw', 'reject'])(
     'settles every call: %s',
     async (how) => {
       await withFake(
         1,
-        { size: 1024 * KIB, maxDelayTurns: 3, die: { request: 40, how } },
+        { size: 1024 * KIB, maxDelayTurns: 3, die: { request: 40, how }, maxReplacements: 0 },
         async ({ device }) => {
           const errors: unknown[] = [];
           const events: string[] = [];
@@ -73,7 +73,8 @@ describe('the death of the worker', () => {
   );
 
   it('ends a synchronous call that is blocked', async () => {
-    await withFake(1, { die: { request: 3, how: 'exit' } }, async ({ device }) => {
+    const dying = { die: { request: 3, how: 'exit' as const }, maxReplacements: 0 };
+    await withFake(1, dying, async ({ device }) => {
       device.writeSync(0, Buffer.alloc(10));
       device.writeSync(0, Buffer.alloc(10));
       const error = thrown(() => device.writeSync(0, Buffer.alloc(10)));
@@ -89,7 +90,8 @@ describe('the death of the worker', () => {
       ...real,
       clock: { now: real.clock.now, monotonic: () => real.clock.monotonic() * 200 },
     };
-    await withFake(1, { die: { request: 2, how: 'silent-exit' }, env }, async ({ device }) => {
+    const dying = { die: { request: 2, how: 'silent-exit' as const }, env, maxReplacements: 0 };
+    await withFake(1, dying, async ({ device }) => {
       device.readSync(0, 10);
       const error = thrown(() => device.readSync(0, 10));
       expect(error).toMatchObject({ code: 'ENOTCONN', retryable: true });
@@ -98,7 +100,7 @@ describe('the death of the worker', () => {
   });
 
   it('rejects an open in progress, and later ones', async () => {
-    const host = await startHost(1);
+    const host = await startHost(1, {}, nodeEnvironment(), 0);
     const first = await rejection(host.open(spec(IMAGE.DIES_AT_OPEN), mapOptions()));
     expect(first).toMatchObject({ name: 'RadosError', code: 'ENOTCONN' });
     expect(await rejection(host.open(spec(), mapOptions()))).toMatchObject({ code: 'ENOTCONN' });

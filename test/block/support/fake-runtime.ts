@@ -32,6 +32,12 @@ export interface FakeConfig {
   errors?: { offset: number; code: 'EIO' | 'EBLOCKLISTED'; outcome?: 'unknown' | 'not-applied' }[];
   /** The thread dies when it meets its n-th request (from 1). */
   die?: { request: number; how: DeathKind };
+  /** One word: how many threads die yet. Without it each one does. */
+  deaths?: SharedArrayBuffer;
+  /** One word: how many opens find the image yet. Without it all do. */
+  opens?: SharedArrayBuffer;
+  /** The image's bytes, so that they outlive the thread. */
+  disk?: SharedArrayBuffer;
   dieAtStart?: boolean;
   /** One word that counts the requests that took effect: seen also by a thread that gets no events. */
   progress?: SharedArrayBuffer;
@@ -73,7 +79,8 @@ export function createRuntime(context: RuntimeContext): BlockRuntime {
   };
   return {
     async open(spec, options, emit) {
-      if (spec.image === IMAGE.MISSING) {
+      const gone = config.opens && Atomics.sub(new Int32Array(config.opens), 0, 1) <= 0;
+      if (gone || spec.image === IMAGE.MISSING) {
         throw new RadosError('ENOENT', `image ${spec.image} does not exist`, {
           op: 'open',
           target: spec.image,
@@ -121,7 +128,7 @@ class FakeBackend implements BlockBackend {
     this.#emit = emit;
     this.#status = status;
     this.readOnly = options.readOnly || spec.snap !== undefined;
-    this.#data = Buffer.alloc(config.size ?? 1024 * 1024);
+    this.#data = config.disk ? Buffer.from(config.disk) : Buffer.alloc(config.size ?? 1024 * 1024);
     this.#random = xorshift(config.seed ?? 1);
     this.#gateOpened = new Promise((resolve) => {
       this.#openGate = resolve;
@@ -232,7 +239,7 @@ class FakeBackend implements BlockBackend {
     this.#concurrent++;
     this.#status.maxConcurrent = Math.max(this.#status.maxConcurrent, this.#concurrent);
     try {
-      if (death?.request === this.#status.requests) die(death.how);
+      if (death?.request === this.#status.requests && this.#mayDie()) die(death.how);
       if (resizeAt?.request === this.#status.requests) this.#setSize(resizeAt.size);
       if (failAt?.request === this.#status.requests) {
         const error = new RadosError('EBLOCKLISTED', 'this client was fenced');
@@ -258,6 +265,11 @@ class FakeBackend implements BlockBackend {
     } finally {
       this.#concurrent--;
     }
+  }
+
+  #mayDie(): boolean {
+    const { deaths } = this.#config;
+    return !deaths || Atomics.sub(new Int32Array(deaths), 0, 1) > 0;
   }
 
   #inRange(offset: number, length: number): void {

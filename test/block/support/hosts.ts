@@ -23,12 +23,19 @@ export function startHost(
   threads: Threads,
   config: FakeConfig = {},
   env: Environment = nodeEnvironment(),
+  maxReplacements?: number,
 ): Promise<DeviceHost> {
   if (threads === 0) {
     return DirectHost.start({ env, createRuntime, config, memoryBytes: 64 * MIB });
   }
   runtimeModule ??= buildSupport('fake-runtime');
-  return WorkerHost.start({ env, config, runtimeModule, memoryBytes: 64 * MIB });
+  return WorkerHost.start({
+    env,
+    config,
+    runtimeModule,
+    memoryBytes: 64 * MIB,
+    ...(maxReplacements === undefined ? {} : { maxReplacements }),
+  });
 }
 
 export interface OpenedFake {
@@ -42,11 +49,12 @@ export interface FakeOptions extends FakeConfig {
   image?: string;
   snap?: string;
   env?: Environment;
+  maxReplacements?: number;
 }
 
 export async function openFake(threads: Threads, options: FakeOptions = {}): Promise<OpenedFake> {
-  const { map, open, image, snap, env, ...config } = options;
-  const host = await startHost(threads, config, env);
+  const { map, open, image, snap, env, maxReplacements, ...config } = options;
+  const host = await startHost(threads, config, env, maxReplacements);
   try {
     const device = await host.open(spec(image, snap), mapOptions(map), open);
     return { host, device };
