@@ -65,6 +65,8 @@ export interface Stream {
   resume(): void;
   /** Drops the stream at once. `onClose` still comes, with `error` when given. Safe to call twice. */
   destroy(error?: Error): void;
+  /** Drops it as a crash does: the peer finds the connection reset, not closed. Where there is no such thing, absent. */
+  reset?(): void;
 }
 
 export interface SocketAddress {

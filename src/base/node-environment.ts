@@ -106,6 +106,13 @@ class SocketStream implements Stream {
   destroy(error?: Error): void {
     this.#socket.destroy(error);
   }
+
+  reset(): void {
+    if (this.#socket.destroyed) return;
+    // The first alone would wait until everything is written, the second alone would close in order.
+    this.#socket.resetAndDestroy();
+    this.#socket.destroy();
+  }
 }
 
 function socketAddress(host: string | undefined, port: number | undefined): SocketAddress {

@@ -9,7 +9,13 @@
 
 import type { Logger } from 'pino';
 import type { AuthClient } from '../auth/method.js';
-import type { Environment, Stream, StreamHandler, Timer } from '../base/environment.js';
+import type {
+  Environment,
+  SocketAddress,
+  Stream,
+  StreamHandler,
+  Timer,
+} from '../base/environment.js';
 import { isRadosError, ProtocolError, RadosError, toRadosError } from '../base/errors.js';
 import { decodeAll, encodeWith } from '../encoding/codec.js';
 import { ADDR_TYPE, type EntityAddr } from '../encoding/entity.js';
@@ -168,6 +174,11 @@ export class Connection {
   get peer(): PeerInfo {
     if (!this.#peer) throw new Error(`connection to ${this.name} is not established`);
     return this.#peer;
+  }
+
+  /** The other end of the stream, which for a client is another address than the one it goes by. */
+  get remoteAddress(): SocketAddress | undefined {
+    return this.#stream?.remoteAddress;
   }
 
   /** Bytes accepted and not yet handed to the kernel. */
