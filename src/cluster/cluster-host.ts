@@ -14,6 +14,8 @@ import { WindowPool } from '../msgr/window-pool.js';
 import type { CrushMappers } from '../osdmap/crush-mapper.js';
 import { wasmMappers } from '../osdmap/crush-wasm.js';
 import type { MessengerContext } from '../msgr/connection.js';
+import { FaultHost } from './faults/fault-host.js';
+import { FaultMachinery, MON_NAME, osdName } from './faults/fault-machinery.js';
 import { formatKeyring } from './mon/auth-database.js';
 import { checkHealth, healthStatus } from './mon/health.js';
 import { ADMIN, Monitor } from './mon/monitor.js';
@@ -75,6 +77,8 @@ export class ClusterHost {
   readonly #running = new Map<number, OsdDaemon>();
   /** OSDs on their way up. */
   readonly #starting = new Set<number>();
+  readonly #machinery: FaultMachinery;
+  readonly faults: FaultHost;
   #stopped = false;
 
   /** Resolves when all OSDs are up and all pools are there. */
@@ -83,8 +87,11 @@ export class ClusterHost {
     const messenger = { env, crc32c: createCrc32c(kernels), windows: new WindowPool(kernels) };
     const crushMappers = wasmMappers(kernels);
     const { host, port, fsid, osds, auth, size, downOutIntervalS } = settings;
+    const machinery = new FaultMachinery(env, osds);
     const monitor = await Monitor.start({
       ...messenger,
+      env: machinery.monEnvironment(),
+      onClient: (remote, client) => machinery.network.identify(MON_NAME, remote, client),
       crushMappers,
       host,
       port,
@@ -95,7 +102,7 @@ export class ClusterHost {
       // min_size 0: half of the copies, and one for an odd number.
       poolDefaults: { size, minSize: 0, pgNum: DEFAULT_PG_NUM },
     });
-    const cluster = new ClusterHost({ messenger, settings, crushMappers, monitor });
+    const cluster = new ClusterHost({ messenger, settings, crushMappers, monitor, machinery });
     try {
       await cluster.#bringUp();
       return cluster;
@@ -110,12 +117,25 @@ export class ClusterHost {
     settings: ClusterSettings;
     crushMappers: CrushMappers;
     monitor: Monitor;
+    machinery: FaultMachinery;
   }) {
     this.#messenger = parts.messenger;
     this.#settings = parts.settings;
     this.#crushMappers = parts.crushMappers;
     this.#monitor = parts.monitor;
     this.#stores = Array.from({ length: parts.settings.osds }, () => new MemoryStore());
+    this.#machinery = parts.machinery;
+    this.faults = new FaultHost({
+      machinery: parts.machinery,
+      state: parts.monitor.state,
+      checkOsd: (id) => this.#checkId(id),
+      osd: (id) => this.#running.get(id),
+      osds: () => [...this.#running.values()],
+      killOsd: (id) => this.killOsd(id),
+      stopOsd: (id) => this.stopOsd(id),
+      startOsd: (id) => this.startOsd(id),
+      reportFailure: (id) => this.#monitor.link().reportFailure(id, id),
+    });
   }
 
   describe(): ClusterDescription {
@@ -166,6 +186,16 @@ export class ClusterHost {
     this.#monitor.link().reportFailure(id, id);
   }
 
+  /** Ends an OSD in order: the map says that it is down before it goes, so that nobody waits for it. */
+  async stopOsd(id: number): Promise<void> {
+    this.#checkId(id);
+    const osd = this.#running.get(id);
+    if (!osd) throw new RadosError('ENOENT', `osd.${id} is not running`, { op: 'stopOsd' });
+    this.#monitor.state.osds.markDown([id]);
+    this.#running.delete(id);
+    await osd.stop();
+  }
+
   /**
    * Starts an OSD that was killed; resolves when the map has it up. `lost`: with an empty disk, as after a replacement.
    */
@@ -182,6 +212,7 @@ export class ClusterHost {
   /** Ends everything. Safe to call twice. */
   async stop(): Promise<void> {
     this.#stopped = true;
+    this.faults.close();
     const running = [...this.#running.values()];
     this.#running.clear();
     await Promise.all(running.map((osd) => osd.stop()));
@@ -197,12 +228,17 @@ export class ClusterHost {
 
   async #startOsd(id: number): Promise<void> {
     this.#starting.add(id);
+    const gate = this.#machinery.gate(id);
     try {
       await OsdDaemon.start({
         ...this.#messenger,
+        env: this.#machinery.osdEnvironment(id),
         id,
         host: this.#settings.host,
-        mon: this.#monitor.link(),
+        mon: gate.monLink(this.#monitor.link()),
+        faults: this.#machinery.osds,
+        passage: () => gate.passage(),
+        onClient: (remote, client) => this.#machinery.network.identify(osdName(id), remote, client),
         peers: { osd: (peer) => this.#running.get(peer) },
         objectStore: this.#stores[id] as ObjectStore,
         watchTimeoutS: this.#settings.watchTimeoutS,

@@ -7,6 +7,7 @@
 import type { MessagePort, Worker } from 'node:worker_threads';
 import { isRadosError, RadosError } from '../base/errors.js';
 import type { ClusterDescription, ClusterHost, ClusterStatus } from './cluster-host.js';
+import type { FaultControl } from './faults/fault-spec.js';
 
 interface Request {
   id: number;
@@ -26,7 +27,20 @@ interface PlainError {
 }
 
 const METHODS = ['describe', 'status', 'killOsd', 'startOsd', 'stop'] as const;
-type Method = (typeof METHODS)[number];
+const FAULT_METHODS = [
+  'arm',
+  'fired',
+  'untilFired',
+  'stop',
+  'clear',
+  'counters',
+  'active',
+  'watches',
+  'clients',
+] as const satisfies readonly (keyof FaultControl)[];
+
+type FaultMethod = (typeof FAULT_METHODS)[number];
+type Method = (typeof METHODS)[number] | `faults.${FaultMethod}`;
 
 /** What both a `ClusterHost` and its proxy offer. */
 export interface ClusterControl {
@@ -35,6 +49,7 @@ export interface ClusterControl {
   killOsd(id: number): Promise<void>;
   startOsd(id: number, options?: { lost?: boolean }): Promise<void>;
   stop(): Promise<void>;
+  readonly faults: FaultControl;
   /** Resolves when the cluster is gone: after `stop` with nothing, else with what ended it. Never rejects. */
   readonly ended: Promise<Error | undefined>;
 }
@@ -56,12 +71,22 @@ async function perform(starting: Promise<ClusterHost>, request: Request): Promis
   const { id, method, args } = request;
   try {
     const host = await starting;
-    if (!METHODS.includes(method)) throw new TypeError(`no method '${String(method)}'`);
-    const call = host[method] as (...values: unknown[]) => unknown;
-    return { id, ok: true, value: await call.apply(host, args) };
+    return { id, ok: true, value: await call(host, method, args) };
   } catch (error) {
     return { id, ok: false, error: toPlain(error) };
   }
+}
+
+function call(host: ClusterHost, method: Method, args: unknown[]): unknown {
+  const name = METHODS.find((known) => known === method);
+  if (name) return apply(host, host[name], args);
+  const fault = FAULT_METHODS.find((known) => `faults.${known}` === method);
+  if (fault) return apply(host.faults, host.faults[fault], args);
+  throw new TypeError(`no method '${method}'`);
+}
+
+function apply(target: object, method: unknown, args: unknown[]): unknown {
+  return (method as (...values: unknown[]) => unknown).apply(target, args);
 }
 
 function toPlain(error: unknown): PlainError {
@@ -118,6 +143,13 @@ export class ClusterThread implements ClusterControl {
     return this.#call('status') as Promise<ClusterStatus>;
   }
 
+  readonly faults = Object.fromEntries(
+    FAULT_METHODS.map((name) => [
+      name,
+      (...args: unknown[]) => this.#call(`faults.${name}`, ...args),
+    ]),
+  ) as unknown as FaultControl;
+
   async killOsd(id: number): Promise<void> {
     await this.#call('killOsd', id);
   }
@@ -173,6 +205,7 @@ export function controlOf(host: ClusterHost): ClusterControl {
   });
   return {
     ended,
+    faults: host.faults,
     describe: async () => host.describe(),
     status: async () => host.status(),
     killOsd: async (id) => host.killOsd(id),

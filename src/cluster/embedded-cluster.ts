@@ -16,6 +16,7 @@ import {
   type PoolStatus,
 } from './cluster-host.js';
 import { type ClusterControl, ClusterThread, controlOf } from './cluster-rpc.js';
+import { Faults } from './faults/faults.js';
 import { randomUuid } from './mon/initial-map.js';
 import { type ClusterSettingsInput, type PoolOptions, resolveSettings } from './settings.js';
 
@@ -67,6 +68,8 @@ export class EmbeddedCluster implements AsyncDisposable {
   readonly confPath: string;
   /** The key of client.admin, which may do everything. */
   readonly keyringPath: string;
+  /** Faults to inject, for tests of what an application does when its storage fails. */
+  readonly faults: Faults;
 
   private constructor(parts: {
     control: ClusterControl;
@@ -76,6 +79,7 @@ export class EmbeddedCluster implements AsyncDisposable {
   }) {
     this.#control = parts.control;
     this.#cleanUp = parts.cleanUp;
+    this.faults = new Faults(parts.control.faults);
     this.fsid = parts.description.fsid;
     this.monHost = parts.description.monHost;
     this.dir = parts.dir;

@@ -4,12 +4,12 @@
  *   session -> request -> PG -> object lane -> executor -> store transaction -> replicas -> reply
  */
 
-import type { Timer } from '../base/environment.js';
+import type { SocketAddress, Timer } from '../base/environment.js';
 import { RadosError } from '../base/errors.js';
 import { ADDR_TYPE, type EntityAddr, ENTITY_TYPE, sameAddr } from '../encoding/entity.js';
 import { formatPgId, type PgId } from '../encoding/types.js';
 import { CON_MODE } from '../auth/method.js';
-import type { MessengerContext } from '../msgr/connection.js';
+import type { Connection, MessengerContext } from '../msgr/connection.js';
 import { type Server, serve } from '../msgr/listener.js';
 import { twinMappers } from '../osdmap/crush-twin.js';
 import type { CrushMappers } from '../osdmap/crush-mapper.js';
@@ -18,6 +18,8 @@ import type { OsdMap } from '../osdmap/osdmap.js';
 import { objectToPg, Placement } from '../osdmap/placement.js';
 import type { ClassRegistry } from './classes/class-registry.js';
 import { createClasses } from './classes/index.js';
+import type { ClientIdentity } from './faults/client-match.js';
+import type { OsdFaults } from './faults/osd-faults.js';
 import type { MonLink } from './mon-link.js';
 import type { ClientRequest, ClientSession } from './osd/client-request.js';
 import { Executor } from './osd/executor.js';
@@ -26,6 +28,7 @@ import type { CopySource } from './osd/op-context.js';
 import type { CopyTarget, OsdPeer, PeerDirectory, ReplicatedChange } from './osd/osd-peer.js';
 import { Pg } from './osd/pg.js';
 import type { MapView, PgHost } from './osd/pg-host.js';
+import type { PgPrimary } from './osd/pg-primary.js';
 import { OsdSession, type SessionOwner } from './osd/session.js';
 import type { ObjectId } from './store/object-id.js';
 import type { ObjectStore } from './store/object-store.js';
@@ -52,6 +55,12 @@ export interface OsdDaemonOptions extends MessengerContext {
   readonly heartbeatMs?: number;
   /** Called before the monitor hears of it: as soon as a map has it up, others look for it in their directory. */
   readonly onReachable?: (osd: OsdDaemon) => void;
+  /** A client has authenticated, on the connection from this address. */
+  readonly onClient?: (remote: SocketAddress, client: ClientIdentity) => void;
+  /** Faults that are injected into its work. */
+  readonly faults?: OsdFaults;
+  /** What calls of other OSDs wait for, when they must. */
+  readonly passage?: () => Promise<void> | undefined;
 }
 
 const HEARTBEAT_MS = 1000;
@@ -72,6 +81,7 @@ export class OsdDaemon implements OsdPeer, PgHost, SessionOwner {
   readonly classes: ClassRegistry = createClasses();
   readonly executor = new Executor(this.classes);
   readonly peers: PeerDirectory;
+  readonly faults: OsdFaults | undefined;
   readonly maxInFlightOps = MAX_IN_FLIGHT_OPS;
   readonly maxInFlightBytes = MAX_IN_FLIGHT_BYTES;
 
@@ -107,6 +117,7 @@ export class OsdDaemon implements OsdPeer, PgHost, SessionOwner {
       ...options.limits,
       watchTimeoutS: options.watchTimeoutS ?? DEFAULT_LIMITS.watchTimeoutS,
     };
+    this.faults = options.faults;
     // This OSD is its own peer whether or not the directory has it yet.
     this.peers = { osd: (id) => (id === this.whoami ? this : options.peers.osd(id)) };
     // Never 0, and new with every start, so that a restart is a change of the map.
@@ -145,6 +156,15 @@ export class OsdDaemon implements OsdPeer, PgHost, SessionOwner {
 
   get alive(): boolean {
     return !this.#dead;
+  }
+
+  /** The PG, while this OSD serves it. */
+  servedPg(id: PgId): PgPrimary | undefined {
+    return this.#pgs.get(formatPgId(id))?.active;
+  }
+
+  servedPgs(): PgPrimary[] {
+    return [...this.#pgs.values()].flatMap(({ active }) => (active ? [active] : []));
   }
 
   /** PGs that this OSD is primary for, by state. */
@@ -353,6 +373,10 @@ export class OsdDaemon implements OsdPeer, PgHost, SessionOwner {
     else client.release();
   }
 
+  opened(session: OsdSession, { remoteAddress }: Connection): void {
+    if (remoteAddress) this.#options.onClient?.(remoteAddress, session);
+  }
+
   closed(session: OsdSession): void {
     this.#sessions.delete(session);
     for (const pg of this.#pgs.values()) pg.sessionClosed(session);
@@ -361,6 +385,8 @@ export class OsdDaemon implements OsdPeer, PgHost, SessionOwner {
   // ---- other OSDs (OsdPeer) ----
 
   async #pgFor(id: PgId, since: number): Promise<Pg | undefined> {
+    const passage = this.#options.passage?.();
+    if (passage) await passage;
     await this.mapReached(since);
     if (this.#dead) throw this.#goneError();
     return this.#pgs.get(formatPgId(id));
@@ -413,7 +439,7 @@ export class OsdDaemon implements OsdPeer, PgHost, SessionOwner {
   }
 
   async copySource(target: CopyTarget): Promise<CopySource> {
-    await Promise.resolve();
+    await this.#options.passage?.();
     const place = objectToPg(this.view.map, target);
     const pg = place && this.#pgs.get(formatPgId(place.pg));
     if (!pg || this.#dead) throw this.#goneError();

@@ -8,15 +8,16 @@
 import { CephxKeyServer } from '../../auth/cephx-server.js';
 import { AUTH_METHOD, type AuthServer, CON_MODE } from '../../auth/method.js';
 import { NoneServer } from '../../auth/none.js';
-import type { Environment } from '../../base/environment.js';
+import type { Environment, SocketAddress } from '../../base/environment.js';
 import { isRadosError, toRadosError } from '../../base/errors.js';
-import { ADDR_TYPE, ENTITY_TYPE, type EntityAddr } from '../../encoding/entity.js';
+import { ADDR_TYPE, BLANK_ADDR, ENTITY_TYPE, type EntityAddr } from '../../encoding/entity.js';
 import type { Crc32c } from '../../kernels/crc32c.js';
 import type { MonMap } from '../../messages/mon-messages.js';
 import type { Connection, ConnectionHandler } from '../../msgr/connection.js';
 import { type Server, serve } from '../../msgr/listener.js';
 import type { WindowPool } from '../../msgr/window-pool.js';
 import type { CrushMappers } from '../../osdmap/crush-mapper.js';
+import type { ClientIdentity } from '../faults/client-match.js';
 import type { MonLink } from '../mon-link.js';
 import { AuthDatabase } from './auth-database.js';
 import { BlocklistExpiry } from './blocklist-expiry.js';
@@ -44,6 +45,8 @@ export interface MonitorOptions {
   downOutIntervalS?: number;
   /** Lifetimes of cephx tickets; for tests. */
   ticketTtlMs?: { mon?: number; service?: number };
+  /** A client has authenticated, on the connection from this address. */
+  onClient?: (remote: SocketAddress, client: ClientIdentity) => void;
 }
 
 export interface InitialPool {
@@ -201,6 +204,10 @@ export class Monitor {
       onReady: () => {
         session = new MonSession(this.#state, connection);
         this.#sessions.add(session);
+        const { peer, remoteAddress } = connection;
+        const name = { type: peer.entityType, num: peer.globalId };
+        const addr = peer.addrs[0] ?? BLANK_ADDR;
+        if (remoteAddress) this.#options.onClient?.(remoteAddress, { name, addr });
         log.debug({ client: session.client.name }, 'session open');
       },
       onMessage: (_, message) => {

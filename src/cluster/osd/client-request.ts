@@ -29,6 +29,8 @@ export interface ClientRequest {
   readonly priority: number;
   /** Bytes of the message's data segment. */
   readonly dataBytes: number;
+  /** When it arrived, by the wall clock (`recv_stamp`). */
+  readonly receivedMs: number;
   /** Called once when the request is answered or dropped: its memory counts no more. */
   readonly release: () => void;
 }

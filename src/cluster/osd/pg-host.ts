@@ -6,6 +6,7 @@ import type { Crc32c } from '../../kernels/crc32c.js';
 import type { OsdMap } from '../../osdmap/osdmap.js';
 import type { Placement } from '../../osdmap/placement.js';
 import type { ClassRegistry } from '../classes/class-registry.js';
+import type { OsdFaults } from '../faults/osd-faults.js';
 import type { ObjectStore } from '../store/object-store.js';
 import type { ClientSession } from './client-request.js';
 import type { Executor } from './executor.js';
@@ -28,6 +29,8 @@ export interface PgHost {
   readonly executor: Executor;
   readonly limits: OsdLimits;
   readonly peers: PeerDirectory;
+  /** Faults that are injected here; undefined where none can be. */
+  readonly faults: OsdFaults | undefined;
   readonly view: MapView;
   /** Resolves when this OSD's map is at least `epoch`; rejects when the OSD stops. */
   mapReached(epoch: number): Promise<void>;

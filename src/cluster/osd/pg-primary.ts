@@ -8,6 +8,7 @@
 
 import { ERRNO, isRadosError, RadosError } from '../../base/errors.js';
 import { formatPgId, NOSNAP, type PgId } from '../../encoding/types.js';
+import type { OsdReply } from '../../messages/osd-messages.js';
 import { subtractIntervals, unionIntervals } from '../../osdmap/interval-set.js';
 import { headKey, type ObjectId } from '../store/object-id.js';
 import type { WatchRecord } from '../store/object-meta.js';
@@ -30,6 +31,7 @@ import { createPgView, removedSnaps } from './pg-view.js';
 import { PgWatches } from './pg-watches.js';
 import { trimSnaps } from './snap-trimmer.js';
 import { resolveSnap, trimSnap } from './snapshots.js';
+import type { Watch } from './watches.js';
 
 export interface PrimaryOptions {
   readonly pg: PgId;
@@ -52,6 +54,8 @@ export class PgPrimary {
   readonly #watches: PgWatches;
   readonly #lanes = new ObjectLanes();
   readonly #copySources: CopySources;
+  /** Changes of its own that are not committed yet; the end of the interval settles them too. */
+  readonly #ownChanges = new Set<() => void>();
   #trimming = false;
 
   constructor(options: PrimaryOptions) {
@@ -60,7 +64,9 @@ export class PgPrimary {
     this.#host = host;
     this.#storage = storage;
     this.#interval = interval;
-    this.#watches = new PgWatches(host.env, (object, record) => this.#expireWatch(object, record));
+    this.#watches = new PgWatches(host, (watch) => {
+      void this.#removeWatch(watch, { tell: true, unless: () => !watch.timedOut });
+    });
     this.#view = createPgView(pg, host, storage, (id) => this.#watches.of(id));
     this.#copySources = new CopySources(host);
     storage.loadDuplicates();
@@ -71,19 +77,33 @@ export class PgPrimary {
   end(): void {
     this.#lanes.clear();
     this.#watches.discard();
+    for (const settle of [...this.#ownChanges]) settle();
   }
 
   /** A new map within the interval. */
   onMap(): void {
     const { map } = this.#host.view;
     if (map.blocklist.size > 0 || map.rangeBlocklist.size > 0) {
-      this.#watches.expireWhere(({ addr }) => map.isBlocklisted(addr));
+      for (const watch of this.#watches.where(({ addr }) => map.isBlocklisted(addr))) {
+        void this.#removeWatch(watch, { tell: true });
+      }
     }
     this.#trimRemovedSnaps();
   }
 
   sessionClosed(session: ClientSession): void {
     this.#watches.sessionClosed(session);
+  }
+
+  /** Of all objects. */
+  watches(): Watch[] {
+    return this.#watches.all();
+  }
+
+  /** Removes a registration without a word to its client. EAGAIN when the interval ended meanwhile. */
+  async dropWatch(watch: Watch): Promise<void> {
+    await this.#removeWatch(watch, { tell: false });
+    if (this.#interval.ended) throw new RadosError('EAGAIN', 'the interval is over');
   }
 
   /** For a COPY_FROM elsewhere. */
@@ -116,7 +136,7 @@ export class PgPrimary {
       return;
     }
     if (opClass.pgOp && opClass.errno === 0) {
-      this.#finish(live, () => sendReply(client, executePgOps(this.#view, client)));
+      this.#finish(live, () => this.#reply(live, executePgOps(this.#view, client)));
       return;
     }
     const invalid = this.#host.executor.validate(this.#view, client, opClass);
@@ -153,10 +173,16 @@ export class PgPrimary {
       this.#answerError(live, -ERRNO.EBLOCKLISTED);
       return;
     }
+    const failOp = this.#host.faults?.failOp;
+    const injected = failOp ? failOp(client, opClass) : 0;
+    if (injected !== 0) {
+      this.#answerError(live, -injected);
+      return;
+    }
     const logged = opClass.mayWrite ? this.#storage.duplicates.find(requestId(client)) : undefined;
     if (logged) {
       const answer = errorReply(this.#view, client, logged.result, logged);
-      this.#finish(live, () => sendReply(client, answer));
+      this.#finish(live, () => this.#reply(live, answer));
       return;
     }
     const outcome = this.#host.executor.execute(this.#view, client, opClass, sources);
@@ -167,7 +193,7 @@ export class PgPrimary {
       case 'reply':
         this.#finish(live, () => {
           if (outcome.context) this.#watches.apply(outcome.context, client.session);
-          sendReply(client, outcome.reply);
+          this.#reply(live, outcome.reply);
         });
         return;
       case 'commit': {
@@ -176,7 +202,7 @@ export class PgPrimary {
           // A newer attempt may have come meanwhile: it is the one to answer.
           const { session, request } = live.client;
           if (context) this.#watches.apply(context, session);
-          sendReply(live.client, { ...reply, retryAttempt: request.retryAttempt });
+          this.#reply(live, { ...reply, retryAttempt: request.retryAttempt });
         };
         this.#commit(headOf(this.#view, client), { ops, entry }, () => this.#finish(live, answer));
       }
@@ -189,7 +215,13 @@ export class PgPrimary {
     const reply = errorReply(this.#view, client, errno);
     const waiting = unfinished === undefined ? undefined : reply.ops[unfinished];
     if (waiting) waiting.rval = -ERRNO.EINPROGRESS;
-    this.#finish(live, () => sendReply(client, reply));
+    this.#finish(live, () => this.#reply(live, reply));
+  }
+
+  #reply({ client, opClass }: LiveRequest, reply: OsdReply): void {
+    const passReply = this.#host.faults?.passReply;
+    if (passReply) passReply(client, opClass, () => sendReply(client, reply));
+    else sendReply(client, reply);
   }
 
   #finish(live: LiveRequest, answer: () => void): void {
@@ -229,12 +261,20 @@ export class PgPrimary {
     );
   }
 
-  /** A change of the PG's own accord, in the object's lane. `prepare` returns nothing when there is nothing to do. */
+  /**
+   * A change of the PG's own accord, in the object's lane. `prepare` returns nothing when there is nothing to do. Resolves
+   * when it is committed, or when the interval ended.
+   */
   #changeObject(
     object: ObjectId,
     prepare: () => { ops: StoreOp[]; objects: ObjectId[] } | undefined,
   ): Promise<void> {
-    return new Promise((resolve) => {
+    return new Promise((settled) => {
+      const resolve = () => {
+        this.#ownChanges.delete(resolve);
+        settled();
+      };
+      this.#ownChanges.add(resolve);
       this.#lanes.submit(headKey(object), {
         pipelined: true,
         start: () => {
@@ -257,23 +297,31 @@ export class PgPrimary {
     });
   }
 
-  #expireWatch(object: ObjectId, record: WatchRecord): void {
+  /** Takes a registration out of its object, then ends the watch. `unless` is asked when its turn has come. */
+  async #removeWatch(
+    { object, record }: Watch,
+    { tell, unless }: { tell: boolean; unless?: () => boolean },
+  ): Promise<void> {
     const { store } = this.#host;
     const { collection } = this.#storage;
     const isIt = (other: WatchRecord) =>
       other.cookie === record.cookie &&
       other.entity.type === record.entity.type &&
       other.entity.num === record.entity.num;
-    void this.#changeObject(object, () => {
+    let removed = false;
+    await this.#changeObject(object, () => {
       const meta = store.get(collection, object)?.meta;
-      if (!meta?.info.watchers.some(isIt)) return undefined;
+      if (unless?.() || !meta?.info.watchers.some(isIt)) return undefined;
+      removed = true;
       const watchers = meta.info.watchers.filter((other) => !isIt(other));
       const info = { ...meta.info, watchers };
       return {
         ops: [{ op: 'setMeta', id: object, meta: { ...meta, info } }],
         objects: [object],
       };
-    }).then(() => this.#watches.remove(object, record, true));
+    });
+    // By then it may be registered again, after somebody else had removed it.
+    if (removed && !this.#interval.ended) this.#watches.remove(object, record, tell);
   }
 
   #trimRemovedSnaps(): void {

@@ -1,21 +1,24 @@
 /** The live watches of a PG's objects, and what a successful op vector does to them (`do_osd_op_effects`). */
 
-import type { Environment } from '../../base/environment.js';
 import { headKey, type ObjectId } from '../store/object-id.js';
 import type { WatchRecord } from '../store/object-meta.js';
 import { type ClientSession, requestId } from './client-request.js';
 import type { OpContext } from './op-context.js';
-import { ObjectWatches, startNotify } from './watches.js';
+import { ObjectWatches, passNotify, startNotify, type Watch, type WatchHost } from './watches.js';
 
 export class PgWatches {
-  readonly #env: Environment;
-  readonly #expire: (id: ObjectId, record: WatchRecord) => void;
+  readonly #host: WatchHost;
+  readonly #expire: (watch: Watch) => void;
   readonly #objects = new Map<string, { id: ObjectId; watches: ObjectWatches }>();
 
   /** `expire` removes a registration from its object, which then disconnects it here. */
-  constructor(env: Environment, expire: (id: ObjectId, record: WatchRecord) => void) {
-    this.#env = env;
+  constructor(host: WatchHost, expire: (watch: Watch) => void) {
+    this.#host = host;
     this.#expire = expire;
+  }
+
+  all(): Watch[] {
+    return [...this.#objects.values()].flatMap(({ watches }) => watches.all());
   }
 
   of(id: ObjectId): ObjectWatches | undefined {
@@ -34,10 +37,14 @@ export class PgWatches {
       this.#ensure(ctx.id).ensure(record).connect(session, willPing);
     }
     for (const event of notifies) {
-      startNotify(this.#env, this.of(ctx.id)?.all() ?? [], event, session, ctx.info.userVersion);
+      const watches = this.of(ctx.id)?.all() ?? [];
+      const target = { object: ctx.id, watches, version: ctx.info.userVersion };
+      startNotify(this.#host, target, event, session);
     }
     const entity = requestId(ctx.client).name;
-    for (const ack of acks) this.of(ctx.id)?.ack(entity, ack);
+    for (const ack of acks) {
+      passNotify(this.#host, 'ack', ctx.id, session, () => this.of(ctx.id)?.ack(entity, ack));
+    }
   }
 
   remove(id: ObjectId, record: WatchRecord, notify: boolean): void {
@@ -53,11 +60,8 @@ export class PgWatches {
     }
   }
 
-  /** Removes the watches of fenced clients. */
-  expireWhere(isFenced: (record: WatchRecord) => boolean): void {
-    for (const { id, watches } of [...this.#objects.values()]) {
-      for (const { record } of watches.all()) if (isFenced(record)) this.#expire(id, record);
-    }
+  where(isMeant: (record: WatchRecord) => boolean): Watch[] {
+    return this.all().filter(({ record }) => isMeant(record));
   }
 
   /** The interval ended: notifies in progress are forgotten, their notifiers send them again. */
@@ -70,7 +74,7 @@ export class PgWatches {
     const key = headKey(id);
     let entry = this.#objects.get(key);
     if (!entry) {
-      const watches = new ObjectWatches(this.#env, (watch) => this.#expire(id, watch.record));
+      const watches = new ObjectWatches(this.#host, id, this.#expire);
       entry = { id, watches };
       this.#objects.set(key, entry);
     }

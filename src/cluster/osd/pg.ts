@@ -53,6 +53,11 @@ export class Pg {
     return this.#state;
   }
 
+  /** While this OSD serves the PG. */
+  get active(): PgPrimary | undefined {
+    return this.#primary;
+  }
+
   // ---- requests ----
 
   /** Takes a request of which this OSD is the primary. It waits while the PG is not active. */

@@ -1,6 +1,7 @@
 /** A client's connection to an embedded OSD: takes its requests in order, and tells it of newer maps. */
 
 import type { Logger } from 'pino';
+import type { Environment } from '../../base/environment.js';
 import type { EntityAddr, EntityName } from '../../encoding/entity.js';
 import { BLANK_ADDR } from '../../encoding/entity.js';
 import { decodeOsdRequest } from '../../messages/osd-messages.js';
@@ -9,6 +10,7 @@ import type { Connection, ConnectionHandler } from '../../msgr/connection.js';
 import type { ClientRequest, ClientSession } from './client-request.js';
 
 export interface SessionOwner {
+  readonly env: Environment;
   readonly log: Logger;
   readonly epoch: number;
   readonly maxInFlightOps: number;
@@ -17,6 +19,8 @@ export interface SessionOwner {
   mapMessage(fromEpoch: number): Uint8Array | undefined;
   /** A request whose map this OSD has. */
   dispatch(client: ClientRequest): void;
+  /** The client has authenticated. */
+  opened(session: OsdSession, connection: Connection): void;
   closed(session: OsdSession): void;
 }
 
@@ -48,6 +52,7 @@ export class OsdSession implements ClientSession, ConnectionHandler {
     this.name = { type: entityType, num: gid };
     this.addr = addrs[0] ?? BLANK_ADDR;
     this.caps = caps ?? '';
+    this.#owner.opened(this, connection);
   }
 
   onMessage(_connection: Connection, message: IncomingMessage): void {
@@ -63,6 +68,7 @@ export class OsdSession implements ClientSession, ConnectionHandler {
       tid: message.tid,
       priority: message.priority,
       dataBytes: bytes,
+      receivedMs: this.#owner.env.clock.now(),
       release: () => {
         if (released) return;
         released = true;

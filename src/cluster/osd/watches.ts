@@ -8,6 +8,9 @@
  *   a notify     waits for every watch of the object until each has acked or was removed, or until its timeout
  *
  * The registrations themselves are part of the object; what is here lives only as long as the PG's interval.
+ *
+ * Two clocks, as in Ceph: a watch times out by a timer, and a notify passes over one whose last ping is too old by the
+ * wall clock. They differ when the removal that the timer asked for cannot be written yet, and when dates jump.
  */
 
 import type { Environment, Timer } from '../../base/environment.js';
@@ -15,6 +18,8 @@ import { ERRNO } from '../../base/errors.js';
 import { encode } from '../../encoding/encoder.js';
 import type { EntityName } from '../../encoding/entity.js';
 import { MSG, outgoing, PRIORITY } from '../../messages/types.js';
+import type { OsdFaults } from '../faults/osd-faults.js';
+import type { ObjectId } from '../store/object-id.js';
 import { compareWatchers, type WatchRecord } from '../store/object-meta.js';
 import type { ClientSession } from './client-request.js';
 
@@ -47,8 +52,35 @@ function sendWatchNotify(session: ClientSession, m: WatchNotify, data?: Uint8Arr
   );
 }
 
+/** What watches live in. */
+export interface WatchHost {
+  readonly env: Environment;
+  readonly faults: OsdFaults | undefined;
+}
+
+/** A message of a notify goes out, or takes effect, unless a fault has other plans. */
+export function passNotify(
+  { faults }: WatchHost,
+  message: 'notification' | 'ack' | 'completion',
+  object: ObjectId,
+  client: Pick<ClientSession, 'name' | 'addr'>,
+  deliver: () => void,
+): void {
+  const hook = faults?.passNotify;
+  if (hook) hook({ message, object, client }, deliver);
+  else deliver();
+}
+
 function watchKey({ cookie, entity }: { cookie: bigint; entity: EntityName }): string {
   return `${cookie}/${entity.type}.${entity.num}`;
+}
+
+export interface NotifyStart {
+  readonly id: bigint;
+  /** The notifier's own, for the completion. */
+  readonly cookie: bigint;
+  readonly timeoutS: number;
+  readonly payload: Uint8Array;
 }
 
 class Notify {
@@ -58,22 +90,26 @@ class Notify {
   #done = false;
 
   constructor(
-    readonly id: bigint,
-    readonly payload: Uint8Array,
+    readonly host: WatchHost,
+    readonly object: ObjectId,
+    readonly event: NotifyStart,
     readonly version: bigint,
     readonly notifier: ClientSession,
-    readonly notifierCookie: bigint,
   ) {}
+
+  get id(): bigint {
+    return this.event.id;
+  }
 
   wait(watch: Watch): void {
     this.#waiting.add(watch);
   }
 
   /** After all watches were told: with none, it is complete already. */
-  start(env: Environment, timeoutS: number): void {
-    this.#timer = env.timers.after(timeoutS * 1000, () => this.#finish(true), {
-      background: true,
-    });
+  start(): void {
+    const { timers } = this.host.env;
+    const timeoutMs = this.event.timeoutS * 1000;
+    this.#timer = timers.after(timeoutMs, () => this.#finish(true), { background: true });
     if (this.#waiting.size === 0) this.#finish(false);
   }
 
@@ -115,31 +151,38 @@ class Notify {
     });
     const event: WatchNotify = {
       event: NOTIFY_EVENT.COMPLETE,
-      cookie: this.notifierCookie,
+      cookie: this.event.cookie,
       version: this.version,
       notifyId: this.id,
       payload: NO_DATA,
       returnCode: timedOut ? -ERRNO.ETIMEDOUT : 0,
       notifierGid: this.notifier.name.num,
     };
-    if (!this.notifier.closed) sendWatchNotify(this.notifier, event, data);
+    const { notifier } = this;
+    passNotify(this.host, 'completion', this.object, notifier, () => {
+      if (!notifier.closed) sendWatchNotify(notifier, event, data);
+    });
   }
 }
 
 export class Watch {
-  readonly #env: Environment;
+  readonly #host: WatchHost;
   readonly #onTimeout: (watch: Watch) => void;
   readonly #notifies = new Map<bigint, Notify>();
   #session: ClientSession | undefined;
-  #willPing = true;
+  /** Not yet known of one that was loaded from its object: it counts as old only by its timer. */
+  #willPing = false;
+  #lastPingMs: number | undefined;
   #timer: Timer | undefined;
+  #timedOut = false;
 
   constructor(
-    env: Environment,
+    host: WatchHost,
+    readonly object: ObjectId,
     readonly record: WatchRecord,
     onTimeout: (watch: Watch) => void,
   ) {
-    this.#env = env;
+    this.#host = host;
     this.#onTimeout = onTimeout;
   }
 
@@ -147,16 +190,35 @@ export class Watch {
     return this.#session !== undefined && !this.#session.closed;
   }
 
-  connect(session: ClientSession, willPing: boolean): void {
-    if (this.#session === session && this.connected) return;
-    this.#session = session;
-    this.#willPing = willPing;
-    if (willPing) this.#armTimer();
-    else this.#timer?.cancel();
-    for (const notify of this.#notifies.values()) this.#send(notify);
+  isConnectedTo(session: ClientSession): boolean {
+    return this.#session === session && !session.closed;
   }
 
-  gotPing(): void {
+  /** By the wall clock: when the client's last sign of life arrived. */
+  get lastPingMs(): number | undefined {
+    return this.#lastPingMs;
+  }
+
+  /** Its timer fired, and no sign of life came since. */
+  get timedOut(): boolean {
+    return this.#timedOut;
+  }
+
+  connect(session: ClientSession, willPing: boolean): void {
+    if (this.isConnectedTo(session)) return;
+    this.#session = session;
+    this.#willPing = willPing;
+    for (const notify of this.#notifies.values()) this.#send(notify);
+    if (willPing) {
+      this.#lastPingMs = this.#host.env.clock.now();
+      this.#armTimer();
+    } else {
+      this.#disarmTimer();
+    }
+  }
+
+  gotPing(receivedMs: number): void {
+    this.#lastPingMs = receivedMs;
     this.#armTimer();
   }
 
@@ -173,6 +235,12 @@ export class Watch {
   }
 
   startNotify(notify: Notify): void {
+    const oldestMs = this.#host.env.clock.now() - this.record.timeoutS * 1000;
+    if (this.#willPing && (this.#lastPingMs ?? 0) < oldestMs) {
+      // It should have been removed by now: nobody waits for it (`Watch::start_notify`).
+      this.#session = undefined;
+      return;
+    }
     this.#notifies.set(notify.id, notify);
     notify.wait(this);
     if (this.connected) this.#send(notify);
@@ -191,7 +259,7 @@ export class Watch {
 
   /** Completions go out before the DISCONNECT. */
   remove(sendDisconnect: boolean): void {
-    this.#timer?.cancel();
+    this.#disarmTimer();
     const notifies = [...this.#notifies.values()];
     this.#notifies.clear();
     for (const notify of notifies) notify.removed(this);
@@ -211,41 +279,58 @@ export class Watch {
 
   /** The PG's interval ended. */
   discard(): void {
-    this.#timer?.cancel();
+    this.#disarmTimer();
     for (const notify of this.#notifies.values()) notify.discard();
     this.#notifies.clear();
     this.#session = undefined;
   }
 
   #armTimer(): void {
+    this.#disarmTimer();
+    this.#timer = this.#host.env.timers.after(
+      this.record.timeoutS * 1000,
+      () => {
+        this.#timedOut = true;
+        this.#onTimeout(this);
+      },
+      { background: true },
+    );
+  }
+
+  /** A removal that still waits to be written is called off with it. */
+  #disarmTimer(): void {
     this.#timer?.cancel();
-    this.#timer = this.#env.timers.after(this.record.timeoutS * 1000, () => this.#onTimeout(this), {
-      background: true,
-    });
+    this.#timedOut = false;
   }
 
   #send(notify: Notify): void {
-    if (!this.#session) return;
-    sendWatchNotify(this.#session, {
+    const session = this.#session;
+    if (!session) return;
+    const event: WatchNotify = {
       event: NOTIFY_EVENT.NOTIFY,
       cookie: this.record.cookie,
       version: notify.version,
       notifyId: notify.id,
-      payload: notify.payload,
+      payload: notify.event.payload,
       returnCode: 0,
       notifierGid: notify.notifier.name.num,
-    });
+    };
+    passNotify(this.#host, 'notification', this.object, session, () =>
+      sendWatchNotify(session, event),
+    );
   }
 }
 
 /** The live watches of one object. */
 export class ObjectWatches {
-  readonly #env: Environment;
+  readonly #host: WatchHost;
+  readonly #object: ObjectId;
   readonly #onTimeout: (watch: Watch) => void;
   readonly #watches = new Map<string, Watch>();
 
-  constructor(env: Environment, onTimeout: (watch: Watch) => void) {
-    this.#env = env;
+  constructor(host: WatchHost, object: ObjectId, onTimeout: (watch: Watch) => void) {
+    this.#host = host;
+    this.#object = object;
     this.#onTimeout = onTimeout;
   }
 
@@ -266,7 +351,7 @@ export class ObjectWatches {
     const key = watchKey(record);
     let watch = this.#watches.get(key);
     if (!watch) {
-      watch = new Watch(this.#env, record, this.#onTimeout);
+      watch = new Watch(this.#host, this.#object, record, this.#onTimeout);
       this.#watches.set(key, watch);
     }
     return watch;
@@ -277,14 +362,6 @@ export class ObjectWatches {
     const watch = this.#watches.get(key);
     this.#watches.delete(key);
     watch?.remove(sendDisconnect);
-  }
-
-  notify(
-    event: { id: bigint; cookie: bigint; timeoutS: number; payload: Uint8Array },
-    notifier: ClientSession,
-    version: bigint,
-  ): void {
-    startNotify(this.#env, this.all(), event, notifier, version);
   }
 
   ack(
@@ -307,13 +384,12 @@ export class ObjectWatches {
 
 /** Tells every watch, then waits; with none, the notifier gets its completion at once. */
 export function startNotify(
-  env: Environment,
-  watches: readonly Watch[],
-  event: { id: bigint; cookie: bigint; timeoutS: number; payload: Uint8Array },
+  host: WatchHost,
+  target: { object: ObjectId; watches: readonly Watch[]; version: bigint },
+  event: NotifyStart,
   notifier: ClientSession,
-  version: bigint,
 ): void {
-  const notify = new Notify(event.id, event.payload, version, notifier, event.cookie);
-  for (const watch of watches) watch.startNotify(notify);
-  notify.start(env, event.timeoutS);
+  const notify = new Notify(host, target.object, event, target.version, notifier);
+  for (const watch of target.watches) watch.startNotify(notify);
+  notify.start();
 }

@@ -52,9 +52,10 @@ export const watch: OpHandler = (ctx, op) => {
     case WATCH_OP.PING: {
       if (!known) return -ERRNO.ENOTCONN;
       const alive = ctx.pg.watchesOf(ctx.id)?.get(known);
-      // The registration is known but its connection is gone: the client must reconnect.
-      if (!alive?.connected) return -ERRNO.ETIMEDOUT;
-      alive.gotPing();
+      const { session, receivedMs } = ctx.client;
+      // The registration is known but its connection is gone, or is another one: the client must reconnect.
+      if (!alive?.isConnectedTo(session)) return -ERRNO.ETIMEDOUT;
+      alive.gotPing(receivedMs);
       return 0;
     }
     case WATCH_OP.UNWATCH:
