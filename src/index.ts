@@ -22,6 +22,7 @@ export {
   type BlockDeviceEvents,
   type IoOptions,
   type ReadView,
+  type WorkerReplacement,
   type WriteOptions,
 } from './block/device.js';
 export type { BlockFileHandle } from './block/file-handle.js';
@@ -38,6 +39,7 @@ export {
   type WriteStreamOptions,
 } from './block/streams.js';
 export { EmbeddedCluster, type EmbeddedClusterOptions } from './cluster/embedded-cluster.js';
+export { CephFloat } from './mon-client/mon-command.js';
 export type { ConnectOptions, MsMode } from './rados/connect.js';
 export type { CreateOptions } from './rbd/create.js';
 export type { ImageInfo } from './rbd/info.js';

@@ -99,7 +99,10 @@ export class Cluster implements AsyncDisposable {
     return this.#manager.manage('removePool', [name], options);
   }
 
-  /** A monitor command, as `ceph` sends it: `{prefix: 'osd tree'}`. Rejects with the command's errno. */
+  /**
+   * A monitor command, as `ceph` sends it: `{prefix: 'osd tree'}`. Rejects with the command's errno. Where a monitor
+   * wants a float, it is a `CephFloat`: `{prefix: 'osd reweight', id: 0, weight: new CephFloat(1)}`.
+   */
   command(command: Record<string, unknown>, options?: ManageOptions): Promise<CommandResult> {
     return this.#manager.manage('command', [command], options);
   }

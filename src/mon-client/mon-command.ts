@@ -3,12 +3,14 @@
 /**
  * An argument of type CephFloat. Monitors tell numbers apart by how they are written: they refuse `60` where they want
  * a float, and 60.0 is not a number that JavaScript would write so.
+ *
+ * Known by its field, not by its class: a copy in another thread has only the field.
  */
 export class CephFloat {
-  readonly value: number;
+  readonly cephFloat: number;
 
   constructor(value: number) {
-    this.value = value;
+    this.cephFloat = value;
   }
 }
 
@@ -20,6 +22,14 @@ export function encodeMonCommand(command: Readonly<Record<string, unknown>>): st
 }
 
 function argument(value: unknown): string {
-  if (!(value instanceof CephFloat)) return JSON.stringify(value);
-  return Number.isInteger(value.value) ? value.value.toFixed(1) : String(value.value);
+  const float = floatOf(value);
+  if (float === undefined) return JSON.stringify(value);
+  return Number.isInteger(float) ? float.toFixed(1) : String(float);
+}
+
+/** Arguments of monitor commands are never objects of another kind. */
+function floatOf(value: unknown): number | undefined {
+  if (typeof value !== 'object' || value === null) return undefined;
+  const { cephFloat } = value as Partial<CephFloat>;
+  return typeof cephFloat === 'number' ? cephFloat : undefined;
 }
