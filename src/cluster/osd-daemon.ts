@@ -373,7 +373,12 @@ export class OsdDaemon implements OsdPeer, PgHost, SessionOwner {
     else client.release();
   }
 
+  /** A client has one connection: another from the same address ends the first (`stateless_registered_server`). */
   opened(session: OsdSession, { remoteAddress }: Connection): void {
+    const isBlank = session.addr.type === ADDR_TYPE.NONE;
+    for (const other of isBlank ? [] : [...this.#sessions]) {
+      if (other !== session && sameAddr(other.addr, session.addr)) other.close();
+    }
     if (remoteAddress) this.#options.onClient?.(remoteAddress, session);
   }
 

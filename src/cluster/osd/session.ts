@@ -83,6 +83,10 @@ export class OsdSession implements ClientSession, ConnectionHandler {
     this.#owner.closed(this);
   }
 
+  close(): void {
+    this.#connection.close();
+  }
+
   send(message: OutgoingMessage): void {
     if (!this.closed) this.#connection.send(message);
   }

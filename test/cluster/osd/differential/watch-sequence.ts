@@ -1,91 +1,26 @@
 // Watch and notify: sequences of several clients, told as a list of what each of them saw.
 
-import { encode } from '../../../../src/encoding/encoder.js';
-import { Decoder } from '../../../../src/encoding/decoder.js';
 import {
   createOp,
   deleteOp,
   listWatchersOp,
   OP,
-  type OsdOp,
   statOp,
   WATCH_OP,
   writeOp,
 } from '../../../../src/messages/osd-op.js';
 import {
   RawClient,
-  type RawNotify,
   type RawReply,
   type RawRequest,
   type RawTarget,
 } from '../support/raw-client.js';
+import { ackOp, notifyOp, readEvent, watchOp } from '../support/watch-messages.js';
 import { bytes } from './step.js';
 
 const FIRST = { globalId: 700_001n, nonce: 111 };
 const SECOND = { globalId: 700_002n, nonce: 222 };
-
-const watchOp = (op: number, cookie: bigint, { gen = 0, timeout = 0 } = {}): OsdOp => ({
-  code: OP.WATCH,
-  flags: 0,
-  arg: { kind: 'watch', cookie, version: 0n, op, gen, timeout },
-  indata: new Uint8Array(0),
-});
-const notifyOp = (cookie: bigint, timeoutS: number, payload: string): OsdOp => ({
-  code: OP.NOTIFY,
-  flags: 0,
-  arg: { kind: 'notify', cookie },
-  indata: encode((e) => e.u32(1).u32(timeoutS).string(payload)),
-});
-const ackOp = (notifyId: bigint, cookie: bigint, reply: string): OsdOp => ({
-  code: OP.NOTIFY_ACK,
-  flags: 0,
-  arg: { kind: 'none' },
-  indata: encode((e) => e.u64(notifyId).u64(cookie).string(reply)),
-});
-
-const EVENTS = ['?', 'NOTIFY', 'COMPLETE', 'DISCONNECT'];
-
-interface Event {
-  event: string;
-  cookie: bigint;
-  notifyId: bigint;
-  text: string;
-}
-
-function readEvent({ front, data }: RawNotify): Event {
-  const d = new Decoder(front);
-  d.u8();
-  const event = EVENTS[d.u8()] ?? '?';
-  const cookie = d.u64();
-  const version = d.u64();
-  const notifyId = d.u64();
-  const payload = Buffer.from(d.blob()).toString('latin1');
-  const returnCode = d.s32();
-  const notifier = d.u64();
-  const parts = [`cookie ${cookie}`, `payload '${payload}'`, `result ${returnCode}`];
-  parts.push(`notifier ${notifier}`, `version ${version === 0n ? 'none' : 'some'}`);
-  parts.push(`id ${notifyId === 0n ? 'none' : 'some'}`);
-  return {
-    event,
-    cookie,
-    notifyId,
-    text: `${event}: ${parts.join(', ')}, ${describeData(data)}`,
-  };
-}
-
-/** Who missed a notify stands in the order of addresses in a real OSD's memory: sorted here. */
-function describeData(data: Uint8Array): string {
-  if (data.length === 0) return 'no data';
-  const d = new Decoder(data);
-  const watcher = () => `${d.u64()}/${d.u64()}`;
-  const acked: string[] = [];
-  for (let left = d.u32(); left > 0; left--) {
-    acked.push(`${watcher()} '${Buffer.from(d.blob()).toString('latin1')}'`);
-  }
-  const missed: string[] = [];
-  for (let left = d.u32(); left > 0; left--) missed.push(watcher());
-  return `acked by [${acked}], missed by [${missed.sort()}], ${d.remaining} bytes more`;
-}
+const THIRD = { globalId: 700_003n, nonce: 333 };
 
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
@@ -228,6 +163,30 @@ export async function watchSequence(target: RawTarget): Promise<string[]> {
     await ask(a, 'list watchers, none', { ops: [listWatchersOp()] });
     await ask(a, 'ping after the re-creation', { ops: [watchOp(WATCH_OP.PING, 10n)] });
     await ask(a, 'stat', { ops: [statOp()] });
+
+    const first = await connect(THIRD);
+    await ask(first, 'watch', { ops: [watchOp(WATCH_OP.WATCH, 70n)] });
+    const second = await connect(THIRD);
+    const deadline = Date.now() + 2000;
+    while (!first.closed && Date.now() < deadline) await pause(5);
+    note(`a second connection of a client ends the first: ${first.closed}`);
+    await ask(second, 'ping on another connection', { ops: [watchOp(WATCH_OP.PING, 70n)] });
+    await ask(second, 'watch again there', { ops: [watchOp(WATCH_OP.WATCH, 70n)] });
+    await ask(second, 'ping there', { ops: [watchOp(WATCH_OP.PING, 70n)] });
+    await ask(b, 'list watchers', { ops: [listWatchersOp()] });
+    await ask(second, 'unwatch', { ops: [watchOp(WATCH_OP.UNWATCH, 70n)] });
+
+    // The ping counts and nothing else: 1.5 s after the watch, then 3 s, of which the first 1.8 s connected.
+    await ask(second, 'watch', { ops: [watchOp(WATCH_OP.WATCH, 80n, { timeout: 3 })] });
+    await pause(1500);
+    await ask(second, 'ping', { ops: [watchOp(WATCH_OP.PING, 80n)] });
+    await pause(1800);
+    await ask(b, 'more than 3 s after the watch', { ops: [listWatchersOp()] });
+    second.close();
+    await pause(600);
+    await ask(b, 'less than 3 s after the ping', { ops: [listWatchersOp()] });
+    await pause(1400);
+    await ask(b, 'the end of the connection gives no more time', { ops: [listWatchersOp()] });
     return seen;
   } finally {
     for (const client of clients) client.close();
