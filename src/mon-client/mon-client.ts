@@ -17,24 +17,26 @@ import {
   authMessage,
   authReply,
   type MonMap,
-  monCommand,
-  monCommandAck,
-  monGetVersion,
-  monGetVersionReply,
   monMap,
   monMapMessage,
   monSubscribe,
   NO_PAXOS,
-  POOL_OP,
-  poolOp,
-  poolOpReply,
-  SUBSCRIBE_ONETIME,
-  statfs,
-  statfsReply,
 } from '../messages/mon-messages.js';
 import { type IncomingMessage, MSG, messageName, outgoing } from '../messages/types.js';
 import { Connection, type MessengerContext } from '../msgr/connection.js';
-import { encodeMonCommand } from './mon-command.js';
+import {
+  type CommandResult,
+  createSelfManagedSnap,
+  getStatfs,
+  getVersion,
+  removeSelfManagedSnap,
+  runCommand,
+} from './mon-operations.js';
+import { MonRequests, type RequestOptions } from './mon-requests.js';
+import { MonSubscriptions } from './mon-subscriptions.js';
+
+export type { CommandResult } from './mon-operations.js';
+export type { RequestOptions } from './mon-requests.js';
 
 export interface MonClientOptions extends MessengerContext {
   /** Where monitors may be: the addresses of `mon host`, then those of the monmap. */
@@ -61,35 +63,6 @@ const HUNT_INTERVAL_MAX_MS = 30_000;
 const STABLE_MS = 1_000;
 const PING_INTERVAL_MS = 10_000;
 const PING_TIMEOUT_MS = 30_000;
-/** Requests that wait for an answer, at most. */
-const MAX_PENDING = 4096;
-
-interface PendingRequest {
-  tid: number;
-  type: number;
-  what: string;
-  send: () => void;
-  resolve: (message: IncomingMessage) => void;
-  reject: (error: Error) => void;
-  timer: Timer | undefined;
-}
-
-interface Subscription {
-  start: number;
-  onetime: boolean;
-}
-
-export interface CommandResult {
-  /** What the command prints on stdout. */
-  output: Uint8Array;
-  /** Its status line. */
-  status: string;
-}
-
-export interface RequestOptions {
-  signal?: AbortSignal;
-  timeoutMs?: number;
-}
 
 type State = 'idle' | 'hunting' | 'open' | 'closed';
 
@@ -113,17 +86,25 @@ export class MonClient {
   /** Monitors in a row that did not take us back. */
   #refusals = 0;
   #globalSeq = 0n;
-  #lastTid = 0;
   #seenAs: EntityAddr | undefined;
   #lastFailure: Error | undefined;
-  readonly #pending = new Map<number, PendingRequest>();
-  readonly #subscriptions = new Map<string, Subscription>();
+  readonly #requests: MonRequests;
+  readonly #subscriptions = new MonSubscriptions();
   #started: { resolve: () => void; reject: (error: Error) => void } | undefined;
 
   constructor(options: MonClientOptions) {
     this.#options = options;
     this.#log = options.env.log.monc;
-    this.#subscriptions.set('monmap', { start: 0, onetime: false });
+    this.#subscriptions.want('monmap', 0, { onetime: false });
+    this.#requests = new MonRequests({
+      env: options.env,
+      fsid: () => this.fsid,
+      timeoutMs: options.opTimeoutMs,
+      transmit: (build) => {
+        if (this.#state === 'open') this.#connection?.send(build());
+      },
+      silent: (timeoutMs) => ({ why: this.#whySilent(timeoutMs), cause: this.#lastFailure }),
+    });
   }
 
   /** What the monitors accepted. */
@@ -203,144 +184,52 @@ export class MonClient {
     this.#connection?.close();
     const error = new RadosError('ENOTCONN', 'the client was closed', { outcome: 'unknown' });
     this.#started?.reject(error);
-    for (const request of [...this.#pending.values()]) this.#settle(request, error);
+    this.#requests.close(error);
   }
 
   // ---- requests ----
 
   /** The newest and the oldest version of a map: `'osdmap'`, `'monmap'`. */
-  async getVersion(
-    what: string,
-    options?: RequestOptions,
-  ): Promise<{ newest: number; oldest: number }> {
-    const reply = await this.#request(
-      `get_version ${what}`,
-      MSG.MON_GET_VERSION_REPLY,
-      (tid) =>
-        outgoing(MSG.MON_GET_VERSION, encodeWith(monGetVersion, { handle: tid, what }), { tid }),
-      options,
-    );
-    const { version, oldestVersion } = decodeAll(
-      'MMonGetVersionReply',
-      monGetVersionReply,
-      reply.front,
-    );
-    return { newest: version, oldest: oldestVersion };
+  getVersion(what: string, options?: RequestOptions) {
+    return getVersion(this.#requests, what, options);
   }
 
   /**
    * A monitor command, as `ceph` sends it: `{prefix: 'osd pool create', pool: 'rbd'}`.
    * Rejects with the command's errno, its status line as the message.
    */
-  async command(
+  command(
     command: Record<string, unknown>,
-    options: RequestOptions & { input?: Uint8Array } = {},
+    options?: RequestOptions & { input?: Uint8Array },
   ): Promise<CommandResult> {
-    const prefix = String(command['prefix']);
-    const reply = await this.#request(
-      prefix,
-      MSG.MON_COMMAND_ACK,
-      (tid) =>
-        outgoing(
-          MSG.MON_COMMAND,
-          encodeWith(monCommand, {
-            paxos: NO_PAXOS,
-            fsid: this.fsid,
-            cmd: [encodeMonCommand(command)],
-          }),
-          { tid, ...(options.input ? { data: [options.input] } : {}) },
-        ),
-      options,
-    );
-    const { r, rs } = decodeAll('MMonCommandAck', monCommandAck, reply.front);
-    if (r < 0) throw RadosError.fromErrno(r, { op: `mon command '${prefix}'`, detail: rs });
-    return { output: reply.data, status: rs };
+    return runCommand(this.#requests, command, options);
   }
 
   /** Allocates a self-managed snapshot id; `epoch` is the map that knows it. */
-  async createSelfManagedSnap(
-    pool: number,
-    options?: RequestOptions,
-  ): Promise<{ snapid: bigint; epoch: number }> {
-    const { data, epoch } = await this.#poolOp(POOL_OP.CREATE_UNMANAGED_SNAP, pool, 0n, options);
-    if (!data || data.length !== 8)
-      throw new RadosError('EBADMSG', 'the monitor returned no snapshot id');
-    return { snapid: Buffer.from(data).readBigUInt64LE(0), epoch };
+  createSelfManagedSnap(pool: number, options?: RequestOptions) {
+    return createSelfManagedSnap(this.#requests, pool, options);
   }
 
-  async removeSelfManagedSnap(
-    pool: number,
-    snapid: bigint,
-    options?: RequestOptions,
-  ): Promise<{ epoch: number }> {
-    return this.#poolOp(POOL_OP.DELETE_UNMANAGED_SNAP, pool, snapid, options);
-  }
-
-  async #poolOp(op: number, pool: number, snapid: bigint, options?: RequestOptions) {
-    const reply = await this.#request(
-      'pool op',
-      MSG.POOLOP_REPLY,
-      (tid) =>
-        outgoing(
-          MSG.POOLOP,
-          encodeWith(poolOp, {
-            paxos: NO_PAXOS,
-            fsid: this.fsid,
-            pool,
-            op,
-            auid: 0n,
-            snapid,
-            name: '',
-            pad: 0,
-            crushRule: 0,
-          }),
-          { tid, version: 4, compat: 2 },
-        ),
-      options,
-    );
-    const { code, epoch, data } = decodeAll('MPoolOpReply', poolOpReply, reply.front);
-    if (code < 0) {
-      throw RadosError.fromErrno(code, {
-        op: `pool op 0x${op.toString(16)}`,
-        target: `pool ${pool}`,
-      });
-    }
-    return { data, epoch };
+  removeSelfManagedSnap(pool: number, snapid: bigint, options?: RequestOptions) {
+    return removeSelfManagedSnap(this.#requests, pool, snapid, options);
   }
 
   /** Space and objects of the cluster, in KiB. */
-  async statfs(options?: RequestOptions) {
-    const reply = await this.#request(
-      'statfs',
-      MSG.STATFS_REPLY,
-      (tid) =>
-        outgoing(
-          MSG.STATFS,
-          encodeWith(statfs, { paxos: NO_PAXOS, fsid: this.fsid, dataPool: undefined }),
-          { tid, version: 2 },
-        ),
-      options,
-    );
-    return decodeAll('MStatfsReply', statfsReply, reply.front);
+  statfs(options?: RequestOptions) {
+    return getStatfs(this.#requests, options);
   }
 
   // ---- subscriptions ----
 
   /** Asks for a map from version `start` on: once, or with every change. */
   subscribe(what: string, start: number, options: { onetime: boolean }): void {
-    const known = this.#subscriptions.get(what);
-    if (known && known.start === start && (known.onetime === options.onetime || !known.onetime))
-      return;
-    this.#subscriptions.set(what, { start, onetime: options.onetime });
+    if (!this.#subscriptions.want(what, start, options)) return;
     if (this.#state === 'open') this.#sendSubscriptions([what]);
   }
 
   /** Tells that version `have` arrived: a one-time wish is fulfilled, a standing one goes on from there. */
   subscriptionGot(what: string, have: number): void {
-    const known = this.#subscriptions.get(what);
-    if (!known || have < known.start) return;
-    if (known.onetime) this.#subscriptions.delete(what);
-    else known.start = have + 1;
+    this.#subscriptions.got(what, have);
   }
 
   /** Renews service tickets now: an OSD refused ours. */
@@ -422,8 +311,8 @@ export class MonClient {
     this.#scheduleTick();
     this.#scheduleRenewal();
     if (!this.#monMap) connection.send(outgoing(MSG.MON_GET_MAP));
-    this.#sendSubscriptions([...this.#subscriptions.keys()]);
-    for (const request of this.#pending.values()) request.send();
+    this.#sendSubscriptions(this.#subscriptions.names);
+    this.#requests.resend();
   }
 
   #onClose(connection: Connection, error: Error | undefined): void {
@@ -501,11 +390,7 @@ export class MonClient {
   }
 
   #sendSubscriptions(names: readonly string[]): void {
-    const what = new Map<string, { start: number; flags: number }>();
-    for (const name of [...names].sort()) {
-      const wish = this.#subscriptions.get(name);
-      if (wish) what.set(name, { start: wish.start, flags: wish.onetime ? SUBSCRIBE_ONETIME : 0 });
-    }
+    const what = this.#subscriptions.encode(names);
     if (what.size === 0) return;
     this.#connection?.send(
       outgoing(
@@ -532,11 +417,10 @@ export class MonClient {
         this.#scheduleRenewal();
         return;
       }
-      default: {
-        const request = this.#pending.get(message.tid);
-        if (request && request.type === message.type) this.#settle(request, message);
-        else this.#log.trace({ type: messageName(message.type) }, 'message ignored');
-      }
+      default:
+        if (!this.#requests.onMessage(message)) {
+          this.#log.trace({ type: messageName(message.type) }, 'message ignored');
+        }
     }
   }
 
@@ -552,73 +436,10 @@ export class MonClient {
     this.#started?.resolve();
   }
 
-  #request(
-    what: string,
-    replyType: number,
-    build: (tid: number) => ReturnType<typeof outgoing>,
-    options: RequestOptions = {},
-  ): Promise<IncomingMessage> {
-    const { signal, timeoutMs = this.#options.opTimeoutMs } = options;
-    if (this.#state === 'closed') {
-      return Promise.reject(new RadosError('ENOTCONN', `${what}: the client was closed`));
-    }
-    if (signal?.aborted) return Promise.reject(abortError(signal, { op: what }));
-    if (this.#pending.size >= MAX_PENDING) {
-      return Promise.reject(
-        new RadosError('EAGAIN', `${what}: ${MAX_PENDING} monitor requests are waiting already`, {
-          outcome: 'not-applied',
-        }),
-      );
-    }
-    return new Promise((resolve, reject) => {
-      const tid = ++this.#lastTid;
-      const onAbort = () =>
-        this.#settle(request, abortError(signal as AbortSignal, { op: what, outcome: 'unknown' }));
-      const request: PendingRequest = {
-        tid,
-        type: replyType,
-        what,
-        send: () => this.#connection?.send(build(tid)),
-        resolve: (message) => {
-          signal?.removeEventListener('abort', onAbort);
-          resolve(message);
-        },
-        reject: (error) => {
-          signal?.removeEventListener('abort', onAbort);
-          reject(error);
-        },
-        timer:
-          timeoutMs > 0
-            ? this.#options.env.timers.after(timeoutMs, () =>
-                this.#settle(request, this.#silent(what, timeoutMs)),
-              )
-            : undefined,
-      };
-      signal?.addEventListener('abort', onAbort, { once: true });
-      this.#pending.set(tid, request);
-      if (this.#state === 'open') request.send();
-    });
-  }
-
-  #settle(request: PendingRequest, outcome: IncomingMessage | Error): void {
-    if (!this.#pending.delete(request.tid)) return;
-    request.timer?.cancel();
-    if (outcome instanceof Error) request.reject(outcome);
-    // The front is a view of the receive window: whoever awaits the answer sees it a turn later.
-    else request.resolve({ ...outcome, front: outcome.front.slice() });
-  }
-
-  #silent(what: string, timeoutMs: number): RadosError {
-    const why =
-      this.#connection && this.#state === 'open'
-        ? `${this.#connection.name} did not answer in ${timeoutMs} ms`
-        : `no monitor could be reached in ${timeoutMs} ms`;
-    return new RadosError('ETIMEDOUT', `${what}: ${why}`, {
-      op: what,
-      outcome: 'unknown',
-      retryable: true,
-      cause: this.#lastFailure,
-    });
+  #whySilent(timeoutMs: number): string {
+    return this.#connection && this.#state === 'open'
+      ? `${this.#connection.name} did not answer in ${timeoutMs} ms`
+      : `no monitor could be reached in ${timeoutMs} ms`;
   }
 
   #unreachable(timeoutMs: number): RadosError {
