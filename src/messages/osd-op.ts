@@ -353,6 +353,26 @@ export const assertVersionOp = (version: bigint): OsdOp => ({
 export const listSnapsOp = () => plain(OP.LIST_SNAPS);
 export const listWatchersOp = () => plain(OP.LIST_WATCHERS);
 
+/** `op` is a `WATCH_OP`; `gen` counts the connections of one registration; `timeoutSeconds` 0: the OSD's own (30). */
+export const watchOp = (
+  op: number,
+  cookie: bigint,
+  { gen = 0, timeoutSeconds = 0 }: { gen?: number; timeoutSeconds?: number } = {},
+): OsdOp => ({
+  code: OP.WATCH,
+  flags: 0,
+  arg: { kind: 'watch', cookie, version: 0n, op, gen, timeout: timeoutSeconds },
+  indata: NO_DATA,
+});
+
+/** A watcher's answer to a notification. */
+export const notifyAckOp = (notifyId: bigint, cookie: bigint, reply: Uint8Array): OsdOp => ({
+  code: OP.NOTIFY_ACK,
+  flags: 0,
+  arg: NO_ARG,
+  indata: encode((e) => e.u64(notifyId).u64(cookie).blob(reply)),
+});
+
 const NOTIFY_PROTOCOL = 1;
 /**
  * Tells every watcher of the object. Output: u64 notify id, at once; that all watchers acknowledged (or the timeout,

@@ -8,6 +8,7 @@ import type { Environment } from '../base/environment.js';
 import { RadosError } from '../base/errors.js';
 import type { MonClient } from '../mon-client/mon-client.js';
 import { type FailureContext, failureContext } from './failures.js';
+import type { LingerHooks } from './linger-op.js';
 import type { MapFollower, MapUpdate } from './map-follower.js';
 import { inTidOrder, type OpRequest, type ParkReason, type Placement } from './op-request.js';
 import { PoolChecks } from './pool-checks.js';
@@ -105,6 +106,7 @@ export class Dispatcher {
       request.parked = 'backoff';
       return;
     }
+    if (request.linger !== undefined && !this.#mayGo(request, request.linger)) return;
     try {
       session.send(requestMessage(request, placement, map.epoch, this.#options.env.clock));
     } catch (error) {
@@ -115,12 +117,36 @@ export class Dispatcher {
     request.attempts++;
     request.parked = undefined;
     request.sentEpoch = map.epoch;
+    request.linger?.onSent(session);
+  }
+
+  /** Sends what its linger held back, if it is still to go. */
+  sendHeld(request: OpRequest): void {
+    const session = this.sessionOf(request);
+    if (session?.open && session.requests.has(request.tid)) this.send(request, session);
+  }
+
+  #mayGo(request: OpRequest, linger: LingerHooks): boolean {
+    if (request.attempts === 0) return linger.admit(request);
+    this.drop(request);
+    linger.onUnanswered();
+    return false;
+  }
+
+  /** Forgets a request that nobody waits for any more. */
+  drop(request: OpRequest): void {
+    if (!this.requests.has(request.tid)) return;
+    this.detach(request);
+    this.finish(request);
   }
 
   onMapUpdate(update: MapUpdate): void {
+    // What comes while sessions are dropped (watches that reconnect) goes by the new map already.
+    const underWay = inTidOrder(this.requests);
     this.#sessions.follow(update.map);
     let needsNewer = false;
-    for (const request of inTidOrder(this.requests)) {
+    for (const request of underWay) {
+      if (!this.requests.has(request.tid)) continue;
       needsNewer = this.#reconsider(request, update) || needsNewer;
     }
     if (needsNewer) this.wantNewerMap();
@@ -148,8 +174,7 @@ export class Dispatcher {
 
   fail(request: OpRequest, error: Error): void {
     if (!this.requests.has(request.tid)) return;
-    this.detach(request);
-    this.finish(request);
+    this.drop(request);
     request.reject(error);
   }
 

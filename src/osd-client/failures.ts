@@ -20,13 +20,16 @@ export interface FailureContext extends RadosErrorOptions {
 }
 
 export function failureContext(request: OpRequest, map: ClientMap | undefined): FailureContext {
-  const { target } = request;
-  const pool = map?.poolName(target.pool) ?? `pool ${target.pool}`;
   return {
     op: describeOps(request.ops),
-    target: [pool, target.nspace, target.oid].filter((part) => part !== '').join('/'),
+    target: describeTarget(request.target, map),
     outcome: request.outcome,
   };
+}
+
+export function describeTarget(target: ObjectTarget, map: ClientMap | undefined): string {
+  const pool = map?.poolName(target.pool) ?? `pool ${target.pool}`;
+  return [pool, target.nspace, target.oid].filter((part) => part !== '').join('/');
 }
 
 /** The OSD's own word. */

@@ -5,6 +5,7 @@ import { RadosError } from '../base/errors.js';
 import { NOSNAP, type PgId, type SnapContext, type SpgId } from '../encoding/types.js';
 import { isWriteOp, OP, type OsdOp } from '../messages/osd-op.js';
 import { OSD_FLAG, type OsdReply } from '../messages/osd-messages.js';
+import type { LingerHooks } from './linger-op.js';
 import type { ObjectTarget, OperateOptions, OperateResult } from './request.js';
 
 /** Where an object lies by the current map. */
@@ -52,6 +53,8 @@ export class OpRequest {
   redirects = 0;
   /** The map it was last sent with. */
   sentEpoch = 0;
+  /** Of a watch or a notification. */
+  linger: LingerHooks | undefined = undefined;
   /** Set while the connection writes the payload into `into`. */
   placing = false;
   readonly #resolve: (result: OperateResult) => void;

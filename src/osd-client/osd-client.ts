@@ -8,15 +8,23 @@ import type { Logger } from 'pino';
 import type { Timer } from '../base/environment.js';
 import { abortError, isRadosError, ProtocolError, RadosError } from '../base/errors.js';
 import { decodeAll, encodeWith } from '../encoding/codec.js';
-import { ENTITY_TYPE } from '../encoding/entity.js';
+import { ADDR_TYPE, ENTITY_TYPE } from '../encoding/entity.js';
 import { BACKOFF_OP, OSD_FLAG, osdBackoff, type OsdReply } from '../messages/osd-messages.js';
-import { describeOps, type OsdOp } from '../messages/osd-op.js';
+import { describeOps, isWriteOp, type OsdOp } from '../messages/osd-op.js';
 import { type IncomingMessage, MSG, outgoing } from '../messages/types.js';
 import type { MonClient } from '../mon-client/mon-client.js';
 import type { MessengerContext } from '../msgr/connection.js';
 import { Deadlines } from './deadlines.js';
 import { Dispatcher } from './dispatcher.js';
-import { closedError, refusedError, resultError, timeoutError } from './failures.js';
+import {
+  closedError,
+  describeTarget,
+  refusedError,
+  resultError,
+  timeoutError,
+} from './failures.js';
+import type { LingerHooks, LingerTransport } from './linger-op.js';
+import { LingerTable } from './linger-table.js';
 import type { MapFollower } from './map-follower.js';
 import { OpRequest } from './op-request.js';
 import type { ReplicaReads } from './replica-reads.js';
@@ -25,6 +33,14 @@ import { replyTo } from './request-message.js';
 import type { OsdSession } from './session.js';
 import { Sessions } from './sessions.js';
 import { Throttle } from './throttle.js';
+import type {
+  NotifyOptions,
+  NotifyResult,
+  Watch,
+  WatchHandler,
+  WatchOptions,
+  WatchStatus,
+} from './watch-types.js';
 
 export interface OsdClientOptions extends MessengerContext {
   monClient: MonClient;
@@ -61,6 +77,7 @@ export class OsdClient {
   #lastTid = 0;
   #closed = false;
   readonly #deadlines: Deadlines;
+  readonly #lingers: LingerTable;
   #tick: Timer | undefined;
 
   constructor(options: OsdClientOptions) {
@@ -70,6 +87,7 @@ export class OsdClient {
     this.#sessions = new Sessions(options, {
       onOpen: (session) => this.#onOpen(session),
       onMessage: (session, message) => this.#onMessage(session, message),
+      onGone: (session) => this.#lingers.onSessionGone(session),
       onLost: (session, error) => this.#onLost(session, error),
     });
     this.#throttle = new Throttle(options.env.timers, MAX_IN_FLIGHT, MAX_WAITING);
@@ -80,7 +98,11 @@ export class OsdClient {
       onEnd: () => this.#throttle.give(),
     });
     this.#deadlines = new Deadlines(options.env, (now) => this.#expire(now));
-    this.#maps.onUpdate((update) => this.#dispatcher.onMapUpdate(update));
+    this.#lingers = new LingerTable(this.#lingerTransport());
+    this.#maps.onUpdate((update) => {
+      this.#dispatcher.onMapUpdate(update);
+      this.#lingers.onMapUpdate(update);
+    });
     this.#scheduleTick();
   }
 
@@ -119,6 +141,30 @@ export class OsdClient {
     });
   }
 
+  /**
+   * Watches an object: `handler` hears of its notifications until the watch is closed. Resolves when it is registered;
+   * rejects with the OSD's errno (ENOENT: there is no such object).
+   */
+  watch(target: ObjectTarget, handler: WatchHandler, options?: WatchOptions): Promise<Watch> {
+    return this.#lingers.watch(target, handler, options);
+  }
+
+  /**
+   * Tells the watchers of an object, and resolves with their answers when all have come or the time is over. Rejects with
+   * the OSD's errno; ETIMEDOUT when the OSD itself does not answer.
+   */
+  notify(
+    target: ObjectTarget,
+    payload: Uint8Array,
+    options?: NotifyOptions,
+  ): Promise<NotifyResult> {
+    return this.#lingers.notify(target, payload, options);
+  }
+
+  watches(): WatchStatus[] {
+    return this.#lingers.statuses();
+  }
+
   /** Why an operation cannot even begin. */
   #refusal(
     target: ObjectTarget,
@@ -149,6 +195,12 @@ export class OsdClient {
     for (const session of this.#sessions) session.drop();
     for (const request of [...this.#dispatcher.requests.values()]) {
       if (!request.isWrite || request.attempts === 0) continue;
+      if (request.linger) {
+        // Asked anew under the new name, where the OSD does not know the watch.
+        this.#dispatcher.drop(request);
+        request.linger.onUnanswered();
+        continue;
+      }
       const { op, target } = this.#dispatcher.context(request);
       this.#dispatcher.fail(
         request,
@@ -169,6 +221,7 @@ export class OsdClient {
     this.#closed = true;
     this.#tick?.cancel();
     this.#deadlines.cancel();
+    this.#lingers.close(new RadosError('ENOTCONN', 'the client was closed'));
     for (const session of this.#sessions) session.drop();
     for (const request of [...this.#dispatcher.requests.values()]) {
       this.#dispatcher.fail(request, closedError(request.ops, request.target, request.outcome));
@@ -209,6 +262,46 @@ export class OsdClient {
     }
     if (deadlineAt !== Number.POSITIVE_INFINITY) this.#deadlines.arm(deadlineAt);
     this.#dispatcher.add(request);
+  }
+
+  // ---- watches ----
+
+  #lingerTransport(): LingerTransport {
+    const { env, keepaliveMs, monClient } = this.#options;
+    const maps = this.#maps;
+    return {
+      env,
+      keepaliveMs,
+      get map() {
+        return maps.map;
+      },
+      get addr() {
+        const { seenAs, nonce } = monClient;
+        return seenAs && { type: ADDR_TYPE.ANY, nonce, host: seenAs.host, port: 0 };
+      },
+      submit: (target, op, hooks) => this.#submitLinger(target, op, hooks),
+      cancel: (request) => this.#dispatcher.drop(request),
+      sendHeld: (request) => this.#dispatcher.sendHeld(request),
+      wantNewerMap: () => this.#dispatcher.wantNewerMap(),
+      describe: (target) => describeTarget(target, maps.map),
+    };
+  }
+
+  #submitLinger(target: ObjectTarget, op: OsdOp, hooks: LingerHooks): OpRequest {
+    const startedAt = this.#options.env.clock.monotonic();
+    const request = new OpRequest(
+      ++this.#lastTid,
+      target,
+      [op],
+      // Registrations take no room: a full pool keeps its watches.
+      { flags: isWriteOp(op.code) ? OSD_FLAG.FULL_TRY : 0 },
+      { startedAt, deadlineAt: Number.POSITIVE_INFINITY },
+      { resolve: (result) => hooks.onResult(result), reject: (error) => hooks.onFailed(error) },
+    );
+    request.linger = hooks;
+    this.#throttle.force();
+    this.#dispatcher.add(request);
+    return request;
   }
 
   // ---- sessions ----
@@ -257,6 +350,9 @@ export class OsdClient {
         return;
       case MSG.OSD_BACKOFF:
         this.#onBackoff(session, message);
+        return;
+      case MSG.WATCH_NOTIFY:
+        this.#lingers.handle(message);
         return;
       default:
         this.#log.trace({ osd: session.name, type: message.type }, 'message ignored');

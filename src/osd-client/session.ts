@@ -30,6 +30,8 @@ export interface SessionEvents {
   /** The session is up: the owner (re)sends what it has. */
   onOpen(session: OsdSession): void;
   onMessage(session: OsdSession, message: IncomingMessage): void;
+  /** What lived on the connection is gone, whoever ended it. */
+  onGone(session: OsdSession): void;
   /** The connection was lost or could not be made; the owner decides when to call `connect` again. */
   onLost(session: OsdSession, error: Error | undefined): void;
 }
@@ -45,6 +47,8 @@ export class OsdSession {
   readonly requests = new Map<number, OpRequest>();
   /** When the last operation finished: idle sessions are closed. */
   idleSince: number;
+  /** Watches and notifications that live on the connection: it is not idle without operations. */
+  lingers = 0;
   readonly #options: SessionOptions;
   readonly #events: SessionEvents;
   #addr: EntityAddr;
@@ -158,6 +162,12 @@ export class OsdSession {
     this.#connection = undefined;
     this.#forget();
     connection?.close(error);
+    if (connection) this.#events.onGone(this);
+  }
+
+  /** Asks the OSD's messenger for a sign of life. */
+  keepalive(): void {
+    this.#connection?.sendKeepalive();
   }
 
   #dial(): void {
@@ -193,6 +203,7 @@ export class OsdSession {
     this.#connection = undefined;
     this.#forget();
     this.#retryDelayMs = Math.min(Math.max(this.#retryDelayMs * 2, RETRY_MIN_MS), RETRY_MAX_MS);
+    this.#events.onGone(this);
     this.#events.onLost(this, error);
   }
 

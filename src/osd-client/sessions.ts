@@ -67,8 +67,8 @@ export class Sessions implements Iterable<OsdSession> {
   }
 
   /**
-   * Pings OSDs that owe answers, so that a dead connection is noticed; closes idle sessions. True when an OSD is late: the
-   * newest map may tell why.
+   * Pings OSDs that owe answers or notifications, so that a dead connection is noticed; closes idle sessions. True when an
+   * OSD is late: the newest map may tell why.
    */
   upkeep({ keepaliveMs, idleTtlMs }: { keepaliveMs: number; idleTtlMs: number }): boolean {
     const now = this.#options.env.clock.monotonic();
@@ -77,8 +77,10 @@ export class Sessions implements Iterable<OsdSession> {
       if (session.requests.size > 0) {
         const [oldest] = session.requests.values();
         const late = oldest !== undefined && now - oldest.startedAt > keepaliveMs;
-        if (late && session.open) session.send(outgoing(MSG.PING));
+        if ((late || session.lingers > 0) && session.open) session.send(outgoing(MSG.PING));
         anyLate ||= late;
+      } else if (session.lingers > 0) {
+        if (session.open) session.send(outgoing(MSG.PING));
       } else if (now - session.idleSince > idleTtlMs) {
         session.drop();
         this.#sessions.delete(osd);

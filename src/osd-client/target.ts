@@ -85,7 +85,8 @@ export function placeObject(map: ClientMap, target: ObjectTarget): Placement | u
  */
 export function pausedBy(map: ClientMap, request: OpRequest): boolean {
   const { osdMap } = map;
-  if (request.isRead && osdMap.hasFlag(OSDMAP_FLAG.PAUSERD)) return true;
+  const reads = request.isRead || request.linger !== undefined;
+  if (reads && osdMap.hasFlag(OSDMAP_FLAG.PAUSERD)) return true;
   if (!request.isWrite) return false;
   return osdMap.hasFlag(OSDMAP_FLAG.PAUSEWR) || fullFor(map, request);
 }
@@ -98,6 +99,31 @@ export function fullFor({ osdMap }: ClientMap, request: OpRequest): boolean {
   return (
     osdMap.hasFlag(OSDMAP_FLAG.FULL) || (poolFlags & (POOL_FLAG.FULL | POOL_FLAG.FULL_QUOTA)) !== 0
   );
+}
+
+/**
+ * Whether watches may be pinged and registered: a map that holds back either reads or writes holds them, because a
+ * registration that cannot be kept alive is not worth making (`Objecter::_send_linger_ping`).
+ */
+export function watchesPaused({ osdMap }: ClientMap): boolean {
+  return osdMap.hasFlag(OSDMAP_FLAG.PAUSERD) || osdMap.hasFlag(OSDMAP_FLAG.PAUSEWR);
+}
+
+/**
+ * What makes a PG's interval: while none of it changes, its primary keeps watches and notifications in memory
+ * (`PastIntervals::is_new_interval`). Undefined when the map has no such pool.
+ */
+export function intervalOf(map: ClientMap, target: ObjectTarget): string | undefined {
+  const { osdMap } = map;
+  const pool = osdMap.pool(target.pool);
+  const placement = placeObject(map, target);
+  if (!pool || !placement) return undefined;
+  const { up, upPrimary, acting, actingPrimary } = map.mapping(placement.pg);
+  const flags = osdMap.flags & (OSDMAP_FLAG.SORTBITWISE | OSDMAP_FLAG.RECOVERY_DELETES);
+  return [
+    ...[placement.pg.seed, pool.pgNum, pool.size, pool.minSize, flags],
+    ...[upPrimary, up.join(), actingPrimary, acting.join()],
+  ].join(' ');
 }
 
 /**

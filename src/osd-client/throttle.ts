@@ -77,6 +77,11 @@ export class Throttle {
     });
   }
 
+  /** Takes a place even if there is none left. */
+  force(): void {
+    this.#taken++;
+  }
+
   /** Gives a place back: the first waiter gets it. */
   give(): void {
     const next = this.#waiting.shift();

@@ -3,6 +3,13 @@
 import { RadosError } from '../base/errors.js';
 import { callOp, type OsdOp, readOp } from '../messages/osd-op.js';
 import type { ObjectTarget, OperateOptions, OperateResult } from '../osd-client/request.js';
+import type {
+  NotifyOptions,
+  NotifyResult,
+  Watch,
+  WatchHandler,
+  WatchOptions,
+} from '../osd-client/watch-types.js';
 
 export type { OperateOptions, OperateResult } from '../osd-client/request.js';
 
@@ -17,6 +24,10 @@ export interface ObjectOperator {
     ops: readonly OsdOp[],
     options?: OperateOptions,
   ): Promise<OperateResult>;
+  /** Registers a watch and keeps it registered until it is closed. */
+  watch(target: ObjectTarget, handler: WatchHandler, options?: WatchOptions): Promise<Watch>;
+  /** Tells all watchers and waits for their answers. */
+  notify(target: ObjectTarget, payload: Uint8Array, options?: NotifyOptions): Promise<NotifyResult>;
   /** Allocates a self-managed snapshot id (monitor). */
   createSelfManagedSnap(pool: number): Promise<bigint>;
   removeSelfManagedSnap(pool: number, snapid: bigint): Promise<void>;
@@ -45,7 +56,7 @@ export class IoContext {
 
   /** Sends one op vector to one object: one transaction when it writes. */
   operate(oid: string, ops: readonly OsdOp[], options?: OperateOptions): Promise<OperateResult> {
-    return this.#operator.operate({ pool: this.pool.id, nspace: this.nspace, oid }, ops, options);
+    return this.#operator.operate(this.#target(oid), ops, options);
   }
 
   /** Calls a method of an object class and returns its output. Pass `write` for methods that change the object. */
@@ -71,12 +82,26 @@ export class IoContext {
     return outputOf(ops, 0);
   }
 
+  /** Watches an object: `handler` hears of its notifications, and of doubts about them, until the watch is closed. */
+  watch(oid: string, handler: WatchHandler, options?: WatchOptions): Promise<Watch> {
+    return this.#operator.watch(this.#target(oid), handler, options);
+  }
+
+  /** Tells the watchers of an object; resolves with who answered what, and who did not in time. */
+  notify(oid: string, payload: Uint8Array, options?: NotifyOptions): Promise<NotifyResult> {
+    return this.#operator.notify(this.#target(oid), payload, options);
+  }
+
   createSelfManagedSnap(): Promise<bigint> {
     return this.#operator.createSelfManagedSnap(this.pool.id);
   }
 
   removeSelfManagedSnap(snapid: bigint): Promise<void> {
     return this.#operator.removeSelfManagedSnap(this.pool.id, snapid);
+  }
+
+  #target(oid: string): ObjectTarget {
+    return { pool: this.pool.id, nspace: this.nspace, oid };
   }
 
   /** `pool/namespace/oid`, for messages. */

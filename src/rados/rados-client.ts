@@ -14,6 +14,14 @@ import { MapFollower } from '../osd-client/map-follower.js';
 import { OsdClient } from '../osd-client/osd-client.js';
 import type { ReplicaReads } from '../osd-client/replica-reads.js';
 import type { ObjectTarget, OperateOptions, OperateResult } from '../osd-client/request.js';
+import type {
+  NotifyOptions,
+  NotifyResult,
+  Watch,
+  WatchHandler,
+  WatchOptions,
+  WatchStatus,
+} from '../osd-client/watch-types.js';
 import { wasmMappers } from '../osdmap/crush-wasm.js';
 import { IoContext, type ObjectOperator, type PoolInfo } from './io-context.js';
 
@@ -175,6 +183,23 @@ export class RadosClient implements ObjectOperator {
     return this.#osdClient.operate(target, ops, options);
   }
 
+  watch(target: ObjectTarget, handler: WatchHandler, options?: WatchOptions): Promise<Watch> {
+    return this.#osdClient.watch(target, handler, options);
+  }
+
+  notify(
+    target: ObjectTarget,
+    payload: Uint8Array,
+    options?: NotifyOptions,
+  ): Promise<NotifyResult> {
+    return this.#osdClient.notify(target, payload, options);
+  }
+
+  /** The watches of this client. */
+  watches(): WatchStatus[] {
+    return this.#osdClient.watches();
+  }
+
   async createSelfManagedSnap(pool: number): Promise<bigint> {
     const { snapid, epoch } = await this.#monClient.createSelfManagedSnap(pool);
     await this.#osdClient.waitForEpoch(epoch);
@@ -222,7 +247,7 @@ export class RadosClient implements ObjectOperator {
     return this.#monClient.statfs();
   }
 
-  /** Rejects everything pending and drops all sessions. Safe to call twice. */
+  /** Rejects everything pending, ends all watches without a word to their handlers, and drops all sessions. Safe to call twice. */
   close(): void {
     this.#osdClient.close();
     this.#monClient.close();

@@ -4,10 +4,12 @@
 import { afterEach, describe, expect, it } from 'vitest';
 
 import type { RadosError } from '../../src/base/errors.js';
+import { encodeWith } from '../../src/encoding/codec.js';
 import { ENTITY_TYPE } from '../../src/encoding/entity.js';
 import { encodeOsdReply } from '../../src/messages/osd-messages.js';
 import { appendOp, readOp, statOp } from '../../src/messages/osd-op.js';
 import { MSG, outgoing } from '../../src/messages/types.js';
+import { WATCH_EVENT, watchNotify } from '../../src/messages/watch-notify.js';
 import type { OperateOptions } from '../../src/osd-client/request.js';
 import { OSDMAP_FLAG } from '../../src/osdmap/osdmap.js';
 import type { RadosClient } from '../../src/rados/rados-client.js';
@@ -370,9 +372,12 @@ describe('a buffer that is lent for a read', () => {
     const pending = read('x', { into, length: 1000 });
     await world.until(() => osd.arrivals.length === 1);
     const { tid, connection, reply } = osd.arrivals[0] as Arrival;
-    connection.send(
-      outgoing(MSG.WATCH_NOTIFY, bytes('x'), { tid, data: [data(6).subarray(0, 1000)] }),
-    );
+    const event = { protocolVersion: 1, event: WATCH_EVENT.COMPLETE, cookie: 1n, version: 1n };
+    const front = encodeWith(watchNotify, {
+      ...event,
+      ...{ notifyId: 1n, payload: new Uint8Array(0), returnCode: 0, notifierGid: 1n },
+    });
+    connection.send(outgoing(MSG.WATCH_NOTIFY, front, { tid, data: [data(6).subarray(0, 1000)] }));
     await world.advance(100);
     expect(into.every((byte) => byte === 0)).toBe(true);
     reply();

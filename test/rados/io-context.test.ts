@@ -8,6 +8,7 @@ import {
   type OperateOptions,
   type OperateResult,
 } from '../../src/rados/io-context.js';
+import type { Watch, WatchHandler } from '../../src/osd-client/watch-types.js';
 
 interface Call {
   target: Parameters<ObjectOperator['operate']>[0];
@@ -18,10 +19,19 @@ interface Call {
 function setUp(answer: OperateResult['ops'] = [{ rval: 0, outdata: Uint8Array.of(1, 2) }]) {
   const calls: Call[] = [];
   const snaps: [string, number, bigint?][] = [];
+  const lingers: unknown[][] = [];
   const operator: ObjectOperator = {
     async operate(target, ops, options) {
       calls.push({ target, ops, options });
       return { result: 0, ops: answer, userVersion: 1n };
+    },
+    async watch(target, _handler, options) {
+      lingers.push(['watch', target, options]);
+      return { cookie: 5n } as Watch;
+    },
+    async notify(target, payload, options) {
+      lingers.push(['notify', target, payload, options]);
+      return { notifyId: 6n, replies: [], missed: [] };
     },
     async createSelfManagedSnap(pool) {
       snaps.push(['create', pool]);
@@ -31,7 +41,7 @@ function setUp(answer: OperateResult['ops'] = [{ rval: 0, outdata: Uint8Array.of
       snaps.push(['remove', pool, snapid]);
     },
   };
-  return { calls, snaps, ioctx: new IoContext(operator, { id: 3, name: 'rbd' }) };
+  return { calls, snaps, lingers, ioctx: new IoContext(operator, { id: 3, name: 'rbd' }) };
 }
 
 describe('an I/O context', () => {
@@ -45,6 +55,20 @@ describe('an I/O context', () => {
       { pool: 3, nspace: 'ns', oid: 'y' },
     ]);
     expect(calls[0]?.options).toBe(options);
+  });
+
+  it('watches and notifies objects of its pool and namespace', async () => {
+    const { lingers, ioctx } = setUp();
+    const inside = ioctx.withNamespace('ns');
+    const target = { pool: 3, nspace: 'ns', oid: 'x' };
+    const payload = Uint8Array.of(1);
+    const watch = await inside.watch('x', {} as WatchHandler, { timeoutSeconds: 9 });
+    const result = await inside.notify('x', payload, { timeoutSeconds: 5 });
+    expect([watch.cookie, result.notifyId]).toEqual([5n, 6n]);
+    expect(lingers).toEqual([
+      ['watch', target, { timeoutSeconds: 9 }],
+      ['notify', target, payload, { timeoutSeconds: 5 }],
+    ]);
   });
 
   it('is the same in the namespace that it has', () => {

@@ -18,6 +18,7 @@ import { ADDR_TYPE, ENTITY_TYPE } from '../../src/encoding/entity.js';
 import { utimeFromMs } from '../../src/encoding/types.js';
 import { describeOps, OP, OP_FLAG, type OsdOp } from '../../src/messages/osd-op.js';
 import type { ObjectTarget, OperateOptions, OperateResult } from '../../src/osd-client/request.js';
+import type { NotifyResult, Watch, WatchHandler } from '../../src/osd-client/watch-types.js';
 import { IoContext, type ObjectOperator } from '../../src/rados/io-context.js';
 import { listWatchersReply, type Watcher } from '../../src/rados/watchers.js';
 import type { RbdContext } from '../../src/rbd/context.js';
@@ -56,6 +57,9 @@ export class FakeObjects implements ObjectOperator {
   /** By oid. */
   readonly watchers = new Map<string, Watcher[]>();
   readonly #classes = createClasses();
+  readonly #handlers = new Map<bigint, { key: string; handler: WatchHandler }>();
+  #lastCookie = 0n;
+  #lastNotifyId = 0n;
   /** Runs before a request is carried out: throw to fail it, wait to hold it. */
   onRequest: (request: FakeRequest) => void | Promise<void> = () => {};
   inFlight = 0;
@@ -80,6 +84,30 @@ export class FakeObjects implements ObjectOperator {
     } finally {
       this.inFlight--;
     }
+  }
+
+  /** A watch that is always well. Notifications by `notify` reach it. */
+  async watch(target: ObjectTarget, handler: WatchHandler): Promise<Watch> {
+    const key = keyOf(target);
+    if (!this.objects.has(key)) throw RadosError.fromErrno(-2, { op: 'watch', target: target.oid });
+    const cookie = ++this.#lastCookie;
+    this.#handlers.set(cookie, { key, handler });
+    return fakeWatch(target.oid, cookie, () => this.#handlers.delete(cookie));
+  }
+
+  /** Every watcher answers, however long it takes. */
+  async notify(target: ObjectTarget, payload: Uint8Array): Promise<NotifyResult> {
+    const notifyId = ++this.#lastNotifyId;
+    const notifierGid = CLIENT.name.num;
+    const watchers = [...this.#handlers].filter(([, { key }]) => key === keyOf(target));
+    const replies = watchers.map(async ([cookie, { handler }]) => ({
+      gid: notifierGid,
+      cookie,
+      payload:
+        (await handler.onNotify({ notifyId, cookie, notifierGid, payload: payload.slice() })) ??
+        NOTHING,
+    }));
+    return { notifyId, replies: await Promise.all(replies), missed: [] };
   }
 
   async createSelfManagedSnap(): Promise<bigint> {
@@ -112,7 +140,7 @@ export class FakeObjects implements ObjectOperator {
   }
 
   #execute(request: FakeRequest): OperateResult {
-    const key = `${request.pool}/${request.nspace}/${request.oid}`;
+    const key = keyOf(request);
     const before = this.objects.get(key);
     // A copy: a vector that fails changes nothing.
     const state: State = {
@@ -227,6 +255,35 @@ export class FakeObjects implements ObjectOperator {
   }
 }
 
+function keyOf({ pool, nspace, oid }: ObjectTarget): string {
+  return `${pool}/${nspace}/${oid}`;
+}
+
+function fakeWatch(oid: string, cookie: bigint, end: () => void): Watch {
+  let state: 'connected' | 'closed' = 'connected';
+  return {
+    cookie,
+    get state() {
+      return state;
+    },
+    get validThru() {
+      return performance.now();
+    },
+    check: () => 0,
+    verify: async () => {},
+    flush: async () => {},
+    close: async () => {
+      state = 'closed';
+      end();
+    },
+    status: () => ({
+      ...{ oid, cookie: String(cookie), generation: 1, state, osd: 0, pg: '1.0', age: 0 },
+      ...{ pings: 0, reconnects: 0, reregistrations: 0, losses: 0, queued: 0 },
+      lastError: undefined,
+    }),
+  };
+}
+
 interface State {
   object: FakeObject | undefined;
 }
@@ -309,6 +366,8 @@ export function fakeContext(objects: FakeObjects): RbdContext {
     },
     poolById: (id) => pools.find((pool) => pool.id === id),
     globalId: 4118n,
+    clientAddr: '127.0.0.1:0/1',
+    blocklistAdd: () => Promise.resolve(),
     environment: nodeEnvironment(),
   };
 }

@@ -65,6 +65,8 @@ export class MemoryWorld {
   readonly env: Environment;
   /** Virtual milliseconds since the world began. */
   now = 0;
+  /** What the wall clock was set forward by, or saw while the machine slept; timers and the monotonic clock did not. */
+  wallOffsetMs = 0;
   #events: Event[] = [];
   #order = 0;
 
@@ -152,7 +154,7 @@ export class MemoryWorld {
   }
 
   #clock(): Clock {
-    return { now: () => EPOCH_MS + this.now, monotonic: () => this.now };
+    return { now: () => EPOCH_MS + this.now + this.wallOffsetMs, monotonic: () => this.now };
   }
 
   #timers(): Timers {

@@ -1,0 +1,737 @@
+/**
+ * One watch: registered with the primary of its object, pinged, connected again, and registered again when it was lost.
+ *
+ *     registering ──> connected <──> pinging ──late──> suspect
+ *         │               │   ^         │                 │      session or interval gone, -ETIMEDOUT, unpaused:
+ *         │               └───┼─────────┴─────────────────┴───> reconnecting <──> homeless
+ *         │                   └────────────────────────────────────┘ │
+ *         │                                                          │ -ENOTCONN, and from anywhere: DISCONNECT
+ *         │     connected <── reregistering <──> backoff <── error <─┘
+ *         v
+ *     failed (object or pool gone), blocklisted; and from anywhere: unregistering ──> closed
+ *
+ * Behaves as `Objecter::LingerOp` and krbd's `ceph_osd_linger_request` together with what both leave to their users
+ * (registering again, `librbd/watcher/RewatchRequest.cc`, `rbd_reregister_watch`), but for one thing: a reconnect, even a
+ * successful one, makes what was read under the watch stale. While we were away a notification may have started and timed
+ * out, and nobody would ever tell.
+ */
+
+import type { Timer } from '../base/environment.js';
+import { isRadosError, RadosError } from '../base/errors.js';
+import { formatPgId } from '../encoding/types.js';
+import { WATCH_OP, watchOp } from '../messages/osd-op.js';
+import type { WatchNotify } from '../messages/watch-notify.js';
+import type { LingerTransport } from './linger-op.js';
+import type { MapUpdate } from './map-follower.js';
+import type { OpRequest } from './op-request.js';
+import { type ObjectTarget, PoolGoneError } from './request.js';
+import type { OsdSession } from './session.js';
+import { intervalOf, placeObject, watchesPaused } from './target.js';
+import { WatchDeliveries } from './watch-deliveries.js';
+import { CLOSE_FLUSH_MS, REREGISTER_DELAY_MS, type WatchTimes } from './watch-times.js';
+import type { StaleCause, Watch, WatchHandler, WatchState, WatchStatus } from './watch-types.js';
+
+/** What a watch needs of the table of all. */
+export interface WatchContext {
+  transport: LingerTransport;
+  times: WatchTimes;
+  /** Sent with registrations; 0: the OSD's own. */
+  timeoutSeconds: number;
+  /** A cookie that this client never used, which from here on leads to the watch. */
+  nextCookie: (watch: LingerWatch) => bigint;
+  /** The cookie's end: for a while, notifications that still come by it are acknowledged with nothing. */
+  retire: (cookie: bigint) => void;
+  /** The watch's end. */
+  forget: (watch: LingerWatch) => void;
+  ack: (cookie: bigint, notifyId: bigint, reply: Uint8Array, onSent: () => void) => void;
+  /** Whether another registration may go out now; if not, it is sent when it may. */
+  admit: (request: OpRequest) => boolean;
+  checkClock: () => void;
+}
+
+/** A question to the OSD that is on its way. */
+interface Inquiry {
+  request: OpRequest | undefined;
+  /** `clock.monotonic()`; until it was sent, when it was asked. */
+  sentAt: number;
+}
+
+interface Verifier {
+  since: number;
+  resolve: () => void;
+  reject: (error: RadosError) => void;
+}
+
+const ENDED: ReadonlySet<WatchState> = new Set(['blocklisted', 'failed', 'closed']);
+/** Coming and going with every ping: not worth a line in the log of a production system. */
+const ROUTINE: ReadonlySet<WatchState> = new Set(['connected', 'pinging']);
+
+export class LingerWatch implements Watch {
+  readonly target: ObjectTarget;
+  readonly #context: WatchContext;
+  readonly #handler: WatchHandler;
+  readonly #deliveries: WatchDeliveries;
+  #state: WatchState = 'registering';
+  #cookie = 0n;
+  #generation = 0;
+  /** The OSD is believed to have our cookie. */
+  #registered = false;
+  /** The handler has done what a new registration asks for (`onReregistered`). */
+  #settled = false;
+  #session: OsdSession | undefined;
+  #interval: string | undefined;
+  #paused = false;
+  /** Registration, reconnect or unwatch: at most one at a time. */
+  #inquiry: Inquiry | undefined;
+  #ping: Inquiry | undefined;
+  #pingTimer: Timer | undefined;
+  #lateTimer: Timer | undefined;
+  #backoffTimer: Timer | undefined;
+  #closeTimer: Timer | undefined;
+  #validThru = Number.NEGATIVE_INFINITY;
+  /** An answer counts only to something that was sent after this. */
+  #verifyFrom = Number.NEGATIVE_INFINITY;
+  #verifiers: Verifier[] = [];
+  /** Registrations since the last one that was answered a ping. */
+  #attempts = 0;
+  #lastError: RadosError | undefined;
+  #start: { resolve: () => void; reject: (error: RadosError) => void } | undefined;
+  #closing: { promise: Promise<void>; resolve: () => void } | undefined;
+  #pings = 0;
+  #reconnects = 0;
+  #reregistrations = 0;
+  #losses = 0;
+
+  constructor(target: ObjectTarget, handler: WatchHandler, context: WatchContext) {
+    this.target = target;
+    this.#handler = handler;
+    this.#context = context;
+    const log = context.transport.env.log.objecter;
+    this.#deliveries = new WatchDeliveries(handler, {
+      ack: ({ cookie, notifyId }, reply, onSent) => context.ack(cookie, notifyId, reply, onSent),
+      log,
+    });
+  }
+
+  get cookie(): bigint {
+    return this.#cookie;
+  }
+
+  get state(): WatchState {
+    return this.#state;
+  }
+
+  get validThru(): number {
+    this.#context.checkClock();
+    return this.#validThru;
+  }
+
+  get #ended(): boolean {
+    return ENDED.has(this.#state);
+  }
+
+  get #now(): number {
+    return this.#context.transport.env.clock.monotonic();
+  }
+
+  // ---- what its owner asks ----
+
+  /** Resolves when the OSD has it. Rejects with the OSD's errno; then the watch is over. */
+  register(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#start = { resolve, reject };
+      this.#cookie = this.#context.nextCookie(this);
+      const { map } = this.#context.transport;
+      this.#interval = map && intervalOf(map, this.target);
+      this.#paused = map !== undefined && watchesPaused(map);
+      this.#ask(
+        WATCH_OP.WATCH,
+        (sentAt) => this.#onRegistered(sentAt),
+        (error) => this.#end(error, 'refused'),
+      );
+    });
+  }
+
+  check(): number {
+    const validThru = this.validThru;
+    if (!this.#registered) throw this.#lastError ?? this.#closedError();
+    return this.#now - validThru;
+  }
+
+  verify(): Promise<void> {
+    this.#context.checkClock();
+    if (this.#ended || this.#closing) return Promise.reject(this.#lastError ?? this.#closedError());
+    return new Promise((resolve, reject) => {
+      this.#verifyFrom = this.#now;
+      this.#verifiers.push({ since: this.#now, resolve, reject });
+      if (!this.#inquiry && !this.#ping) this.#sendPing('verification');
+    });
+  }
+
+  flush(): Promise<void> {
+    return this.#deliveries.flush();
+  }
+
+  close(): Promise<void> {
+    if (this.#closing) return this.#closing.promise;
+    if (this.#ended) return Promise.resolve();
+    let resolve = () => {};
+    const promise = new Promise<void>((settle) => {
+      resolve = settle;
+    });
+    this.#closing = { promise, resolve };
+    this.#deliveries.stop();
+    this.#quiet();
+    this.#rejectVerifiers(this.#closedError());
+    const { env } = this.#context.transport;
+    // An OSD that does not answer for so long has dropped the watch, or does so by itself.
+    this.#closeTimer = env.timers.after(this.#context.times.timeoutMs, () =>
+      this.#finish('time is over'),
+    );
+    const registers = this.#state === 'registering' || this.#state === 'reregistering';
+    // A registration under way is waited for: sent after it, the unwatch is sure to come after it too.
+    if (registers && this.#inquiry) return promise;
+    this.#unwatch();
+    return promise;
+  }
+
+  status(): WatchStatus {
+    const { map } = this.#context.transport;
+    const placement = map && placeObject(map, this.target);
+    return {
+      oid: this.target.oid,
+      cookie: String(this.#cookie),
+      generation: this.#generation,
+      state: this.#state,
+      osd: placement?.osd ?? -1,
+      pg: placement ? formatPgId(placement.pg) : '',
+      age: this.#now - this.#validThru,
+      pings: this.#pings,
+      reconnects: this.#reconnects,
+      reregistrations: this.#reregistrations,
+      losses: this.#losses,
+      lastError: this.#lastError?.message,
+      queued: this.#deliveries.unanswered,
+    };
+  }
+
+  // ---- what the table hears ----
+
+  onNotify(event: WatchNotify): void {
+    this.#deliveries.receive(event);
+  }
+
+  /** The OSD says that the registration is gone. */
+  onDisconnect(): void {
+    if (!this.#registered || this.#closing) return;
+    this.#lose(this.#error('ENOTCONN', 'the OSD dropped the watch'), 'disconnected');
+  }
+
+  onSessionGone(session: OsdSession): void {
+    if (this.#session !== session) return;
+    this.#bind(undefined);
+    // An inquiry under way is asked again by itself.
+    if (this.#registered && !this.#inquiry && !this.#closing) this.#reconnect('session lost');
+  }
+
+  onMapUpdate({ map, passed, skipped }: MapUpdate): void {
+    if (this.#ended) return;
+    const { addr } = this.#context.transport;
+    if (addr && map.osdMap.isBlocklisted(addr)) {
+      this.#end(this.#error('EBLOCKLISTED', 'the osdmap has this client blocklisted'), 'osdmap');
+      return;
+    }
+    const known = this.#interval;
+    this.#interval = intervalOf(map, this.target);
+    const moved = skipped || passed.some((each) => intervalOf(each, this.target) !== known);
+    const wasPaused = this.#paused;
+    this.#paused = watchesPaused(map);
+    if (moved) this.#onInterval(map.epoch);
+    else if (wasPaused && !this.#paused && this.#registered && !this.#inquiry && !this.#closing) {
+      this.#reconnect('unpaused');
+    }
+    if (this.#paused) {
+      // Without pings no OSD tells us of newer maps.
+      this.#context.transport.wantNewerMap();
+      this.#quietPings();
+    }
+    this.#followHome();
+  }
+
+  /** This thread did not run for a while, or slept with the machine; `sleptMs` is what no timer saw. */
+  onClockJump(sleptMs: number): void {
+    if (this.#ended || this.#closing) return;
+    this.#stale('clock');
+    this.#verifyFrom = this.#now;
+    this.#validThru -= sleptMs;
+    if (this.#inquiry) this.#inquiry.sentAt -= sleptMs;
+    if (this.#ping) this.#ping.sentAt -= sleptMs;
+    if (this.#state === 'connected' || this.#state === 'pinging') {
+      this.#enter('suspect', 'clock jump');
+    }
+    if (!this.#inquiry && !this.#ping) this.#sendPing('clock jump');
+  }
+
+  /** The client is closed: nothing is said to anybody any more. */
+  abandon(): void {
+    if (this.#ended) return;
+    const error = this.#closedError();
+    this.#lastError ??= error;
+    this.#deliveries.close();
+    this.#letGo();
+    this.#state = 'closed';
+    this.#start?.reject(error);
+    this.#rejectVerifiers(error);
+    this.#closing?.resolve();
+  }
+
+  // ---- registration ----
+
+  #onRegistered(sentAt: number): void {
+    this.#registered = true;
+    this.#settled = true;
+    this.#generation = 1;
+    if (this.#closing) {
+      this.#start?.reject(this.#closedError());
+      this.#unwatch();
+      return;
+    }
+    this.#confirm(sentAt, 'registered');
+    this.#start?.resolve();
+    this.#start = undefined;
+  }
+
+  #reconnect(cause: string): void {
+    this.#quiet();
+    this.#cancelPing();
+    this.#generation++;
+    this.#enter('reconnecting', cause);
+    this.#ask(
+      WATCH_OP.RECONNECT,
+      (sentAt) => {
+        this.#reconnects++;
+        this.#stale('reconnected');
+        this.#confirm(sentAt, 'reconnected');
+      },
+      (error) => this.#onRefused(error, 'reconnect'),
+    );
+    this.#followHome();
+  }
+
+  /** An error of the OSD to a ping or reconnect. */
+  #onRefused(error: RadosError, what: 'ping' | 'reconnect'): void {
+    if (error.code === 'EBLOCKLISTED' || error instanceof PoolGoneError) {
+      this.#end(error, what);
+    } else if (error.code === 'ETIMEDOUT' && what === 'ping') {
+      this.#reconnect('the OSD has another connection');
+    } else if (error.code === 'ENOENT') {
+      // An OSD says so when the object is gone: to the watch it is the same (`normalize_watch_error`).
+      this.#lose(this.#error('ENOTCONN', error.message, error), what);
+    } else {
+      this.#lose(error, what);
+    }
+  }
+
+  /** The registration is gone for certain: clean up at the OSD, then make another. */
+  #lose(error: RadosError, cause: string): void {
+    this.#lastError = error;
+    this.#losses++;
+    this.#registered = false;
+    this.#settled = false;
+    this.#quiet();
+    this.#cancelPing();
+    this.#bind(undefined);
+    this.#stale('lost');
+    this.#enter('error', cause);
+    this.#tell(() => this.#handler.onLost(error));
+    if (this.#ended || this.#closing) return;
+    this.#context.retire(this.#cookie);
+    this.#ask(
+      WATCH_OP.UNWATCH,
+      () => this.#backOff('unwatched'),
+      (refusal) => {
+        if (refusal.code === 'EBLOCKLISTED' || refusal instanceof PoolGoneError) {
+          this.#end(refusal, 'unwatch');
+        } else this.#backOff(refusal.code);
+      },
+    );
+  }
+
+  #backOff(cause: string): void {
+    if (this.#closing) {
+      this.#finish(cause);
+      return;
+    }
+    this.#enter('backoff', cause);
+    const { first, max, factor, jitter } = REREGISTER_DELAY_MS;
+    const { timers, random } = this.#context.transport.env;
+    const full = Math.min(first * factor ** (this.#attempts - 1), max);
+    const delayMs = this.#attempts === 0 ? 0 : full * (1 - jitter * random.float());
+    this.#attempts++;
+    if (delayMs === 0) this.#reregister();
+    else this.#backoffTimer = timers.after(delayMs, () => this.#reregister(), { background: true });
+  }
+
+  #reregister(): void {
+    const oldCookie = this.#cookie;
+    this.#cookie = this.#context.nextCookie(this);
+    this.#generation = 0;
+    this.#enter('reregistering', `cookie ${this.#cookie}`);
+    this.#ask(
+      WATCH_OP.WATCH,
+      (sentAt) => this.#onReregistered(oldCookie, sentAt),
+      (error) => {
+        this.#context.retire(this.#cookie);
+        this.#lastError = error;
+        if (error.code === 'EBLOCKLISTED' || error.code === 'ENOENT')
+          this.#end(error, 'reregister');
+        else this.#backOff(error.code);
+      },
+    );
+  }
+
+  #onReregistered(oldCookie: bigint, sentAt: number): void {
+    this.#registered = true;
+    this.#generation = 1;
+    if (this.#closing) {
+      this.#unwatch();
+      return;
+    }
+    this.#reregistrations++;
+    // What was read since the loss was read without a watch.
+    this.#stale('lost');
+    this.#confirm(sentAt, 'registered again');
+    const cookie = this.#cookie;
+    const current = () => this.#registered && this.#cookie === cookie && !this.#closing;
+    const settling = new Promise<void>((resolve) =>
+      resolve(this.#handler.onReregistered(oldCookie, cookie)),
+    );
+    settling.then(
+      () => {
+        if (!current()) return;
+        this.#settled = true;
+        if (this.#state === 'reregistering') this.#confirm(this.#validThru, 'settled');
+      },
+      (error: unknown) => {
+        if (!current()) return;
+        const failure = this.#error(
+          'ENOTCONN',
+          `not taken over: ${(error as Error).message}`,
+          error,
+        );
+        this.#lose(failure, 'not taken over');
+      },
+    );
+  }
+
+  /** The OSD confirmed what was sent then. */
+  #confirm(sentAt: number, cause: string): void {
+    this.#validThru = sentAt;
+    if (sentAt < this.#verifyFrom) {
+      // The answer is older than the question.
+      if (!this.#ping) this.#sendPing('verification');
+      return;
+    }
+    this.#enter(this.#settled ? 'connected' : 'reregistering', cause);
+    if (this.#settled) {
+      const verified = this.#verifiers;
+      this.#verifiers = [];
+      for (const { resolve } of verified) resolve();
+    }
+    this.#schedulePing(sentAt + this.#context.times.pingMs);
+  }
+
+  // ---- pings ----
+
+  #schedulePing(at: number): void {
+    this.#pingTimer?.cancel();
+    const delayMs = Math.max(0, at - this.#now);
+    this.#pingTimer = this.#context.transport.env.timers.after(
+      delayMs,
+      () => this.#sendPing('due'),
+      { background: true },
+    );
+  }
+
+  /** On the session that the watch is connected by, or not at all. */
+  #sendPing(cause: string): void {
+    const { transport, times } = this.#context;
+    if (!this.#registered || this.#inquiry || this.#ping || this.#closing) return;
+    if (this.#paused || !this.#session?.open) return;
+    this.#pingTimer?.cancel();
+    const ping: Inquiry = { request: undefined, sentAt: this.#now };
+    this.#ping = ping;
+    this.#pings++;
+    if (this.#state === 'connected') this.#enter('pinging', cause);
+    this.#watchPing(times.lateMs, () => this.#onLatePing());
+    const op = watchOp(WATCH_OP.PING, this.#cookie, { gen: this.#generation });
+    const over = () => {
+      this.#lateTimer?.cancel();
+      if (this.#ping === ping) this.#ping = undefined;
+    };
+    const request = transport.submit(this.target, op, {
+      admit: () => true,
+      onSent: () => {
+        ping.sentAt = this.#now;
+      },
+      onResult: () => {
+        over();
+        this.#attempts = 0;
+        this.#confirm(ping.sentAt, 'pong');
+      },
+      onFailed: (error) => {
+        over();
+        this.#onRefused(this.#radosError(error), 'ping');
+      },
+      // The OSD held it back.
+      onUnanswered: () => {
+        over();
+        this.#sendPing('again');
+      },
+    });
+    if (this.#ping === ping) ping.request = request;
+  }
+
+  #cancelPing(): void {
+    this.#lateTimer?.cancel();
+    const request = this.#ping?.request;
+    this.#ping = undefined;
+    if (request) this.#context.transport.cancel(request);
+  }
+
+  #watchPing(delayMs: number, next: () => void): void {
+    this.#lateTimer?.cancel();
+    const { timers } = this.#context.transport.env;
+    this.#lateTimer = timers.after(delayMs, next, { background: true });
+  }
+
+  #onLatePing(): void {
+    const { lateMs, laggyMs } = this.#context.times;
+    if (this.#state === 'pinging') this.#enter('suspect', 'late ping');
+    this.#watchPing(laggyMs - lateMs, () => {
+      this.#session?.keepalive();
+      this.#context.transport.wantNewerMap();
+      this.#watchPing(laggyMs, () => this.#onLaggySession());
+    });
+  }
+
+  /** A connection that says nothing for so long is given up: a new one may find another way. */
+  #onLaggySession(): void {
+    const session = this.#session;
+    if (!session) return;
+    this.#context.transport.env.log.objecter.warn({ osd: session.name }, 'session is laggy');
+    session.drop(this.#error('ETIMEDOUT', `${session.name} does not answer`));
+    if (session.requests.size > 0) session.connect();
+  }
+
+  // ---- the way to the OSD ----
+
+  /** Asks until there is an answer. */
+  #ask(code: number, onOk: (sentAt: number) => void, onError: (error: RadosError) => void): void {
+    const { transport, timeoutSeconds } = this.#context;
+    this.#cancelInquiry();
+    const inquiry: Inquiry = { request: undefined, sentAt: this.#now };
+    this.#inquiry = inquiry;
+    this.#again = () => this.#ask(code, onOk, onError);
+    const over = () => {
+      if (this.#inquiry === inquiry) this.#inquiry = undefined;
+    };
+    const registers = code !== WATCH_OP.UNWATCH;
+    const op = watchOp(code, this.#cookie, {
+      gen: code === WATCH_OP.RECONNECT ? this.#generation : 0,
+      timeoutSeconds: registers ? timeoutSeconds : 0,
+    });
+    const request = transport.submit(this.target, op, {
+      admit: (held) => !registers || this.#context.admit(held),
+      onSent: (session) => {
+        inquiry.sentAt = this.#now;
+        if (registers) this.#bind(session);
+        this.#followHome();
+      },
+      onResult: () => {
+        over();
+        onOk(inquiry.sentAt);
+      },
+      onFailed: (error) => {
+        over();
+        onError(this.#radosError(error));
+      },
+      onUnanswered: () => {
+        over();
+        if (code === WATCH_OP.RECONNECT) this.#generation++;
+        this.#ask(code, onOk, onError);
+      },
+    });
+    if (this.#inquiry === inquiry) inquiry.request = request;
+  }
+
+  /** Asks the same once more. */
+  #again: () => void = () => {};
+
+  #cancelInquiry(): void {
+    const request = this.#inquiry?.request;
+    this.#inquiry = undefined;
+    if (request) this.#context.transport.cancel(request);
+  }
+
+  /** The PG has another primary, or the same one forgot what it had in memory. */
+  #onInterval(epoch: number): void {
+    if (this.#registered && !this.#closing) this.#stale('interval');
+    const request = this.#inquiry?.request;
+    if (!this.#inquiry) {
+      if (this.#registered && !this.#closing) this.#reconnect('interval change');
+    } else if (request && request.attempts > 0 && request.sentEpoch < epoch) {
+      this.#bind(undefined);
+      this.#again();
+    }
+  }
+
+  /** Homeless or reconnecting: whether the map has a place for what is being asked. */
+  #followHome(): void {
+    const homeless = this.#inquiry?.request?.parked === 'homeless';
+    if (homeless && this.#state === 'reconnecting') this.#enter('homeless', 'no primary');
+    else if (!homeless && this.#state === 'homeless') this.#enter('reconnecting', 'a primary');
+  }
+
+  /** The session whose connection the watch lives on: it is kept open. */
+  #bind(session: OsdSession | undefined): void {
+    if (this.#session === session) return;
+    if (this.#session) {
+      this.#session.lingers--;
+      this.#session.idleSince = this.#now;
+    }
+    this.#session = session;
+    if (session) session.lingers++;
+  }
+
+  // ---- endings ----
+
+  #unwatch(): void {
+    this.#cancelPing();
+    if (!this.#registered && !this.#inquiry) {
+      this.#finish('not registered');
+      return;
+    }
+    this.#enter('unregistering', 'close');
+    const done = () => this.#flushAndFinish();
+    // Whatever it answers: not registered is what was wanted.
+    this.#ask(WATCH_OP.UNWATCH, done, done);
+  }
+
+  #flushAndFinish(): void {
+    this.#registered = false;
+    const { timers } = this.#context.transport.env;
+    const patience = timers.after(CLOSE_FLUSH_MS, () => this.#finish('handlers did not answer'));
+    void this.#deliveries.flush().then(() => {
+      patience.cancel();
+      this.#finish('unwatched');
+    });
+  }
+
+  #finish(cause: string): void {
+    if (this.#ended) return;
+    this.#context.retire(this.#cookie);
+    this.#context.forget(this);
+    this.#deliveries.close();
+    this.#letGo();
+    this.#start?.reject(this.#closedError());
+    this.#enter('closed', cause);
+    this.#closing?.resolve();
+  }
+
+  #end(error: RadosError, cause: string): void {
+    if (this.#closing) {
+      this.#lastError = error;
+      this.#finish(cause);
+      return;
+    }
+    this.#lastError = error;
+    this.#context.retire(this.#cookie);
+    this.#context.forget(this);
+    this.#deliveries.close();
+    this.#letGo();
+    this.#enter(error.code === 'EBLOCKLISTED' ? 'blocklisted' : 'failed', cause);
+    this.#rejectVerifiers(error);
+    if (this.#start) this.#start.reject(error);
+    else this.#tell(() => this.#handler.onFailed(error));
+  }
+
+  /** Stops everything that would happen by itself. */
+  #letGo(): void {
+    this.#registered = false;
+    this.#quiet();
+    this.#closeTimer?.cancel();
+    this.#cancelPing();
+    this.#cancelInquiry();
+    this.#bind(undefined);
+  }
+
+  #quiet(): void {
+    this.#quietPings();
+    this.#backoffTimer?.cancel();
+  }
+
+  #quietPings(): void {
+    this.#pingTimer?.cancel();
+    this.#lateTimer?.cancel();
+  }
+
+  #rejectVerifiers(error: RadosError): void {
+    const verifiers = this.#verifiers;
+    this.#verifiers = [];
+    for (const { reject } of verifiers) reject(error);
+  }
+
+  // ---- telling ----
+
+  #enter(state: WatchState, cause: string): void {
+    const previous = this.#state;
+    if (state === previous) return;
+    this.#state = state;
+    const { env, describe } = this.#context.transport;
+    const level = ROUTINE.has(state) && ROUTINE.has(previous) ? 'trace' : 'info';
+    env.log.objecter[level](
+      {
+        object: describe(this.target),
+        cookie: String(this.#cookie),
+        generation: this.#generation,
+        from: previous,
+        to: state,
+        cause,
+      },
+      'watch',
+    );
+    this.#tell(() => this.#handler.onState?.(state, previous, cause));
+  }
+
+  #stale(cause: StaleCause): void {
+    if (!this.#closing) this.#tell(() => this.#handler.onStale(cause));
+  }
+
+  /** A handler's errors are its own. */
+  #tell<T>(call: () => T): T | undefined {
+    try {
+      return call();
+    } catch (error) {
+      this.#context.transport.env.log.objecter.warn({ err: error }, "a watch's handler failed");
+      return undefined;
+    }
+  }
+
+  #radosError(error: Error): RadosError {
+    return isRadosError(error) ? error : this.#error('EIO', error.message, error);
+  }
+
+  #closedError(): RadosError {
+    return this.#error('ENOTCONN', 'the watch was closed');
+  }
+
+  #error(
+    code: 'EBLOCKLISTED' | 'EIO' | 'ENOTCONN' | 'ETIMEDOUT',
+    reason: string,
+    cause?: unknown,
+  ): RadosError {
+    const target = this.#context.transport.describe(this.target);
+    return new RadosError(code, `watch ${target}: ${reason}`, { op: 'watch', target, cause });
+  }
+}
