@@ -43,6 +43,8 @@ export class WatchDeliveries {
   readonly #waiters = new Set<Waiter>();
   /** Whose handler is running at this moment. */
   #running: Delivery | undefined;
+  /** Whose handler stopped us: waiting for its answer, it would wait for itself. */
+  #stopper: Delivery | undefined;
   #stopped = false;
 
   constructor(handler: WatchHandler, hooks: DeliveryHooks) {
@@ -75,12 +77,13 @@ export class WatchDeliveries {
   /** The handler is not called any more; what comes is acknowledged with nothing. */
   stop(): void {
     this.#stopped = true;
+    this.#stopper = this.#running;
   }
 
   /** Resolves when all that came before is answered and acknowledged, but for what is being handled right now. */
   flush(): Promise<void> {
     const left = new Set(this.#pending);
-    if (this.#running) left.delete(this.#running);
+    for (const own of [this.#running, this.#stopper]) if (own) left.delete(own);
     if (left.size === 0) return Promise.resolve();
     return new Promise((resolve) => this.#waiters.add({ left, resolve }));
   }
