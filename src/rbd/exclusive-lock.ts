@@ -467,8 +467,9 @@ export class ExclusiveLock {
     else if (reason === 'requested') this.#counters.handedOver++;
     else this.#counters.released++;
     this.#tellLost(isLost ? 'broken' : this.#wanted ? 'refused' : reason);
-    // Whoever waits for the lock takes it before this is over, and only then do we ask for it again.
-    if (!isLost) await this.#announceReleased();
+    // Whoever waits for the lock takes it before this is over, and only then do we ask for it again. When it was lost, the
+    // new owner has announced itself; but who asked us waits for our word.
+    if (!isLost || reason === 'requested') await this.#announceReleased();
   }
 
   async #preRelease(): Promise<void> {

@@ -354,16 +354,17 @@ describe('a dead owner', () => {
     await until(a.write('a'));
     a.kill(0);
     const c = at.client();
-    let taken: Promise<boolean> | undefined;
+    const { op } = lockCall({ name: 'rbd_lock', type: 1, cookie: 'auto 300', tag: 'internal' });
     at.onRequest = (client, text) => {
-      if (client !== b || taken || !text.includes('list-watchers')) return;
+      if (client !== b || !text.includes('list-watchers')) return;
+      at.onRequest = () => {};
       at.stealLock();
-      taken = c.lock.tryAcquire();
+      at.execute(c, [op], { write: true });
     };
-    await until(b.write('b'));
-    expect(await taken).toBe(true);
+    void b.write('b').catch(() => undefined);
+    await at.world.advance(60_000);
     expect(at.blocklist.size).toBe(0);
-    expect(at.owner).toBe('client.2 auto 200');
+    expect(at.owner).toBe('client.3 auto 300');
   });
 
   it('keeps the lock when it cannot be fenced', async () => {

@@ -23,6 +23,7 @@ import { IoContext } from '../../src/rados/io-context.js';
 import { listWatchersReply } from '../../src/rados/watchers.js';
 import { ExclusiveLock } from '../../src/rbd/exclusive-lock.js';
 import type { LockHost, LockOptions, LockState } from '../../src/rbd/lock-host.js';
+import type { ClientId } from '../../src/rbd/notify-payloads.js';
 import { MemoryWorld } from './memory-network.js';
 
 export const HEADER = 'rbd_header.10a1';
@@ -118,39 +119,46 @@ export class LockWorld {
 
   /** Resolves with what the watchers answered. */
   notify(from: LockClient, kind: NotifyKind): Promise<Ack[]> {
-    this.log.push(`client.${from.id}: notify ${kind}`);
     const source = { gid: BigInt(from.id), handle: from.watchCookie };
-    return new Promise((resolve) => {
-      const watchers = this.clients.filter((client) => client.listed);
-      const pending = new Set(watchers);
-      const results: Ack[] = [];
-      const finish = () => {
-        timer.cancel();
-        resolve(results);
-      };
-      const timer = this.world.after(NOTIFY_TIMEOUT_MS, finish);
-      if (pending.size === 0) finish();
-      for (const watcher of watchers) {
-        const acknowledge = (result: Ack) =>
-          watcher.send(() => {
-            this.log.push(`client.${watcher.id}: ack ${kind}`);
-            results.push(result);
-            if (pending.delete(watcher) && pending.size === 0) finish();
-          });
-        this.world.after(watcher.delay(), () => {
-          if (!watcher.listening) return;
-          if (kind === 'request') acknowledge(watcher.lock.onRequestLock(source));
-          else if (kind === 'acquired') {
-            watcher.lock.onAcquiredLock(source);
-            acknowledge(undefined);
-          } else {
-            const held = watcher.lock.onReleasedLock(source);
-            if (held) void held.then(() => acknowledge(undefined));
-            else acknowledge(undefined);
-          }
-        });
-      }
+    return new Promise((resolve, reject) => {
+      from.send(() => {
+        this.log.push(`client.${from.id}: notify ${kind}`);
+        if (this.blocklist.has(from.addrText)) reject(RadosError.fromErrno(-108, { op: 'notify' }));
+        else this.#tell(source, kind, resolve);
+      });
     });
+  }
+
+  #tell(source: ClientId, kind: NotifyKind, resolve: (results: Ack[]) => void): void {
+    const watchers = this.clients.filter((client) => client.listed);
+    const pending = new Set(watchers);
+    const results: Ack[] = [];
+    const finish = () => {
+      timer.cancel();
+      resolve(results);
+    };
+    const timer = this.world.after(NOTIFY_TIMEOUT_MS, finish);
+    if (pending.size === 0) finish();
+    for (const watcher of watchers) {
+      const acknowledge = (result: Ack) =>
+        watcher.send(() => {
+          this.log.push(`client.${watcher.id}: ack ${kind}`);
+          results.push(result);
+          if (pending.delete(watcher) && pending.size === 0) finish();
+        });
+      this.world.after(watcher.delay(), () => {
+        if (!watcher.listening) return;
+        if (kind === 'request') acknowledge(watcher.lock.onRequestLock(source));
+        else if (kind === 'acquired') {
+          watcher.lock.onAcquiredLock(source);
+          acknowledge(undefined);
+        } else {
+          const held = watcher.lock.onReleasedLock(source);
+          if (held) void held.then(() => acknowledge(undefined));
+          else acknowledge(undefined);
+        }
+      });
+    }
   }
 
   #inputOf(op: OsdOp): Uint8Array {
@@ -312,13 +320,18 @@ export class LockClient implements LockHost {
     this.#at.world.after(this.#arrival - this.#at.world.now, run);
   }
 
+  /** Before an object is written: the lock, and the watch that shows that it is ours. */
+  #gate(): Promise<void> | undefined {
+    return this.lock.passObject() ?? this.watchReady();
+  }
+
   /** A write through the lock, as an image does it, to some objects one after the other. */
   async write(what: string, objects = 1): Promise<void> {
     const wait = this.lock.enter();
     if (wait) await wait;
     try {
       for (let i = 0; i < objects; i++) {
-        for (let pass = this.lock.passObject(); pass; pass = this.lock.passObject()) await pass;
+        for (let pass = this.#gate(); pass; pass = this.#gate()) await pass;
         this.inFlight++;
         try {
           await this.#roundTrip(() => this.#at.apply(this, objects > 1 ? `${what}.${i}` : what));
