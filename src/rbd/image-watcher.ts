@@ -239,6 +239,9 @@ export class ImageWatcher implements WatchHandler, AsyncDisposable {
   /**
    * Has the lock's owner do something, and resolves with its result. ETIMEDOUT and ERESTART (negative, as all of them):
    * look who owns the lock now, and ask again with the same id. EOPNOTSUPP: take the lock and do it here.
+   *
+   * Before asking again, look whether it is done: an owner of librbd's answers 0 to what it had finished, as to what it
+   * begins, and does not complete it a second time.
    */
   requestMaintenance(
     request: MaintenancePayload & { id: AsyncRequestId },
