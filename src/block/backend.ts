@@ -8,6 +8,7 @@
 import type { Environment } from '../base/environment.js';
 import type { RadosError } from '../base/errors.js';
 import type { Kernels } from '../kernels/load.js';
+import type { LockLossReason } from '../rbd/lock-host.js';
 import type { DeviceAttributes } from './attributes.js';
 import type {
   ManageOptions,
@@ -46,6 +47,11 @@ export interface BlockBackend {
 /** What an image tells its device unasked. */
 export type BackendEvent =
   | { type: 'resize'; size: number }
+  /** The watch on the header is lost: requests wait until it is registered again. */
+  | { type: 'watch-error'; error: RadosError }
+  | { type: 'watch-restored' }
+  | { type: 'lock-acquired' }
+  | { type: 'lock-lost'; reason: LockLossReason; error?: RadosError }
   /** The image cannot serve any more (fenced, deleted): the device fails with this error. */
   | { type: 'error'; error: RadosError };
 

@@ -12,6 +12,7 @@ import { EventEmitter } from 'node:events';
 import { abortError, RadosError, toRadosError } from '../base/errors.js';
 import { AbortWatch } from './abort-watch.js';
 import type { DeviceAttributes } from './attributes.js';
+import type { LockLossReason } from '../rbd/lock-host.js';
 import type { BackendEvent } from './backend.js';
 import { BlockCall, type BlockCallOptions, totalBytes } from './block-call.js';
 import type { Channel } from './channel.js';
@@ -48,6 +49,16 @@ export interface ReadView {
 export interface BlockDeviceEvents {
   /** The image has a new size. */
   resize: [size: number];
+  /**
+   * The watch on the image's header is lost: what other clients change is not heard. Requests wait; the watch is
+   * registered again, and the header read, before they go on.
+   */
+  'watch-error': [error: RadosError];
+  'watch-restored': [];
+  /** The exclusive lock is held from here on: only this client writes. */
+  'lock-acquired': [];
+  /** It is not any more: handed over, given back, or taken (`broken`, `blocklisted`). Requests that need it take it again. */
+  'lock-lost': [reason: LockLossReason, error: RadosError | undefined];
   /**
    * The worker thread of the device ended, and another one serves it from now on. Reads, flushes and what had not been
    * begun were done again; changes that had been begun have rejected with `outcome: 'unknown'`. What these had not
@@ -451,6 +462,14 @@ export class BlockDevice extends EventEmitter<BlockDeviceEvents> {
       case 'error':
         this.#fail(event.error);
         return;
+      case 'watch-error':
+        this.emit('watch-error', event.error);
+        return;
+      case 'lock-lost':
+        this.emit('lock-lost', event.reason, event.error);
+        return;
+      default:
+        this.emit(event.type);
     }
   }
 

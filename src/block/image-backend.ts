@@ -5,7 +5,8 @@ import { NOSNAP } from '../encoding/types.js';
 import type { RadosClient } from '../rados/rados-client.js';
 import type { Image } from '../rbd/image.js';
 import type { DeviceAttributes } from './attributes.js';
-import type { BackendEvent, BlockBackend, ImageSpec } from './backend.js';
+import type { BlockBackend, ImageSpec } from './backend.js';
+import type { ImageEvents } from './image-events.js';
 import { formatMapOptions, type MapOptions } from './map-options.js';
 
 export interface ImageBackendOptions {
@@ -13,7 +14,7 @@ export interface ImageBackendOptions {
   image: Image;
   spec: ImageSpec;
   options: MapOptions;
-  emit: (event: BackendEvent) => void;
+  events: ImageEvents;
   /** Lets go of the client. */
   release: () => Promise<void>;
 }
@@ -23,15 +24,15 @@ export class ImageBackend implements BlockBackend {
   readonly #image: Image;
   readonly #spec: ImageSpec;
   readonly #options: MapOptions;
-  readonly #emit: (event: BackendEvent) => void;
+  readonly #events: ImageEvents;
   readonly #release: () => Promise<void>;
 
-  constructor({ client, image, spec, options, emit, release }: ImageBackendOptions) {
+  constructor({ client, image, spec, options, events, release }: ImageBackendOptions) {
     this.#client = client;
     this.#image = image;
     this.#spec = spec;
     this.#options = options;
-    this.#emit = emit;
+    this.#events = events;
     this.#release = release;
   }
 
@@ -114,7 +115,7 @@ export class ImageBackend implements BlockBackend {
 
   async resize(size: number): Promise<void> {
     await this.#image.resize(size, { allowShrink: true });
-    this.#emit({ type: 'resize', size: this.#image.size });
+    this.#events.onRefreshed();
   }
 
   async close(): Promise<void> {

@@ -5,9 +5,9 @@ import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
 import type { Environment } from '../base/environment.js';
 import { RadosError } from '../base/errors.js';
 import { Arena } from './arena.js';
-import type { BackendEvent } from './backend.js';
 import type { Channel, ChannelHandler } from './channel.js';
 import { errorFromPlain, type PlainError } from './error-transfer.js';
+import { eventFromPlain, type PlainEvent } from './event-transfer.js';
 import { type BlockRequest, encodeRequest } from './requests.js';
 import { ChannelMemory, RingReader, RingWriter } from './ring.js';
 
@@ -22,10 +22,7 @@ export interface ChannelRegion {
 
 /** What comes through the doorbell port: the bell itself, or an event. */
 export const DOORBELL = 0;
-export type PortMessage =
-  | typeof DOORBELL
-  | { type: 'resize'; size: number }
-  | { type: 'error'; error: PlainError };
+export type PortMessage = typeof DOORBELL | PlainEvent;
 
 /** Main's ends of the two ports of a channel. */
 export interface ChannelPorts {
@@ -150,9 +147,7 @@ export class RingChannel implements Channel {
 
   #onMessage(message: PortMessage): void {
     if (message === DOORBELL) this.#completions.turn();
-    else if (message.type === 'error') {
-      this.#handler?.onEvent({ type: 'error', error: errorFromPlain(message.error) });
-    } else this.#handler?.onEvent(message satisfies BackendEvent);
+    else this.#handler?.onEvent(eventFromPlain(message));
   }
 
   #complete(slot: number): void {

@@ -17,6 +17,7 @@ import type {
   RuntimeContext,
 } from './backend.js';
 import { ImageBackend } from './image-backend.js';
+import { ImageEvents } from './image-events.js';
 import {
   type ManageOptions,
   type OperationArguments,
@@ -55,6 +56,7 @@ class CephRuntime implements BlockRuntime {
     emit: (event: BackendEvent) => void,
   ): Promise<BlockBackend> {
     const { client, release } = await this.#client(options);
+    const events = new ImageEvents(emit);
     try {
       const image = await Image.open(
         client,
@@ -68,9 +70,22 @@ class CephRuntime implements BlockRuntime {
           readOnly: options.readOnly,
           allocSize: options.allocSize,
           compressionHint: options.compressionHint,
+          listener: events,
+          lock: {
+            transitions: options.exclusive ? 'manual' : 'auto',
+            lockOnRead: options.lockOnRead,
+            lockTimeoutMs: options.lockTimeout * 1000,
+          },
         },
       );
-      return new ImageBackend({ client, image, spec, options, emit, release });
+      events.attach(image);
+      try {
+        await takeLock(image, options);
+      } catch (error) {
+        await image.close();
+        throw error;
+      }
+      return new ImageBackend({ client, image, spec, options, events, release });
     } catch (error) {
       await release();
       throw error;
@@ -154,6 +169,24 @@ class CephRuntime implements BlockRuntime {
       throw error;
     }
   }
+}
+
+/**
+ * As krbd: the lock is taken before the device appears, waiting `lock_timeout` for it. Options that say how to take a lock
+ * that the image does not have are refused with EINVAL.
+ */
+async function takeLock(image: Image, { exclusive, lockOnRead }: MapOptions): Promise<void> {
+  if (image.readOnly) return;
+  if (image.hasExclusiveLock) {
+    await image.acquireLock();
+    return;
+  }
+  if (!exclusive && !lockOnRead) return;
+  const option = exclusive ? 'exclusive' : 'lock_on_read';
+  throw new RadosError('EINVAL', `map ${image.target}: exclusive-lock feature is not enabled`, {
+    op: `map -o ${option}`,
+    target: image.target,
+  });
 }
 
 /** The same world, where every network event ends with a look at the request rings: what came meanwhile joins the batch. */

@@ -6,10 +6,11 @@ import type { Environment } from '../base/environment.js';
 import { RadosError } from '../base/errors.js';
 import type { BackendEvent, BlockBackend } from './backend.js';
 import { errorToPlain } from './error-transfer.js';
+import { eventToPlain } from './event-transfer.js';
 import { perform } from './perform.js';
 import { type BlockRequest, decodeRequest, OP } from './requests.js';
 import { ChannelMemory, RingReader, RingWriter } from './ring.js';
-import { type ChannelRegion, DOORBELL, type PortMessage } from './ring-channel.js';
+import { type ChannelRegion, DOORBELL } from './ring-channel.js';
 
 export interface BlockServerOptions {
   env: Environment;
@@ -83,9 +84,7 @@ export class BlockServer {
 
   emit(event: BackendEvent): void {
     if (this.#closed) return;
-    const message: PortMessage =
-      event.type === 'error' ? { type: 'error', error: errorToPlain(event.error) } : event;
-    this.#ports.doorbell.postMessage(message);
+    this.#ports.doorbell.postMessage(eventToPlain(event));
   }
 
   /** This thread ends: wakes a main thread that is blocked in a call. */

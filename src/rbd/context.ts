@@ -10,5 +10,9 @@ export interface RbdContext {
   poolById(id: number): PoolInfo | undefined;
   /** This client's id in the cluster (`client.<globalId>`): new image ids begin with it. */
   readonly globalId: bigint;
+  /** As locks and blocklists have it: `10.0.0.5:0/3141592`. */
+  readonly clientAddr: string;
+  /** Fences a client by such an address, and waits for the osdmap that says so. Absent seconds: the monitors' default. */
+  blocklistAdd(addr: string, expireSeconds?: number): Promise<void>;
   readonly environment: Environment;
 }

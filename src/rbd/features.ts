@@ -45,7 +45,13 @@ const OP_FEATURE_NAMES = ['clone-parent', 'clone-child', 'group', 'snap-trash'] 
 const FLAG_NAMES = ['object map invalid', 'fast diff invalid'] as const;
 
 /** What this version writes, and so what it creates images with. */
-export const FEATURES_WRITABLE = FEATURE.LAYERING | FEATURE.STRIPINGV2 | FEATURE.DATA_POOL;
+export const FEATURES_WRITABLE =
+  FEATURE.LAYERING |
+  FEATURE.STRIPINGV2 |
+  FEATURE.EXCLUSIVE_LOCK |
+  // Concerns clones alone, which are not written yet.
+  FEATURE.DEEP_FLATTEN |
+  FEATURE.DATA_POOL;
 
 /**
  * What a read-only open cannot ignore. The class's own mask (`features & 0x883`, `RBD_FEATURES_INCOMPATIBLE`) covers

@@ -16,6 +16,7 @@
 
 import type { Clock } from '../base/environment.js';
 import { abortError, type RadosError } from '../base/errors.js';
+import { WATCH_STOP_MS } from '../osd-client/watch-times.js';
 import type { Watch, WatchState } from '../osd-client/watch-types.js';
 
 /** Words of the shared memory, by index. */
@@ -27,7 +28,7 @@ export interface FreshnessGateOptions {
   /** Reads the header again and applies it. */
   refresh: () => Promise<void>;
   /** How old the watch's last sign of life may be while I/O relies on it, in milliseconds. */
-  watchMaxAgeMs: number;
+  watchMaxAgeMs?: number;
   /** Shared memory for the numbers; private by default. */
   words?: Int32Array;
   /** For messages. */
@@ -104,14 +105,16 @@ export class FreshnessGate {
   }
 
   get #open(): boolean {
-    return this.#failure === undefined && !this.#stale && this.#watchGood;
+    return this.#failure === undefined && !this.#stale && this.isWatchGood;
   }
 
-  get #watchGood(): boolean {
+  /** Whether the OSD is believed to have the watch, and said so lately. */
+  get isWatchGood(): boolean {
     const watch = this.#watch;
     if (!watch) return true;
     if (!GOOD_STATES.has(watch.state)) return false;
-    return this.#options.clock.monotonic() - watch.validThru <= this.#options.watchMaxAgeMs;
+    const { clock, watchMaxAgeMs = WATCH_STOP_MS } = this.#options;
+    return clock.monotonic() - watch.validThru <= watchMaxAgeMs;
   }
 
   async #wait(signal: AbortSignal | undefined): Promise<void> {
@@ -128,7 +131,7 @@ export class FreshnessGate {
 
   /** The watch first: what is read before it is good again would be stale at once. */
   async #step(): Promise<void> {
-    if (!this.#watchGood) {
+    if (!this.isWatchGood) {
       try {
         await this.#watch?.verify();
       } catch (error) {

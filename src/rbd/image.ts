@@ -7,12 +7,15 @@ import type { IoContext } from '../rados/io-context.js';
 import { WriteTracker } from './concurrency.js';
 import type { RbdContext } from './context.js';
 import { imageError } from './errors.js';
+import type { ExclusiveLock } from './exclusive-lock.js';
 import { assertReadable, assertWritable } from './features.js';
 import { type ImageHeader, type ImageSnapshot, refreshHeader } from './header.js';
 import { FreshnessGate } from './freshness-gate.js';
+import { ImageGuard, type ImageGuardStatus, type ImageListener } from './image-guard.js';
 import { ImageData, type WriteContext } from './io.js';
 import { headerObject } from './names.js';
 import { notifyHeaderUpdate } from './notify.js';
+import type { LockOptions } from './lock-host.js';
 import { type ImageHandle, openHeader } from './open.js';
 import { formatImageSpec, type ImageSpec } from './spec.js';
 import { type Progress, trimObjects } from './trim.js';
@@ -26,6 +29,12 @@ export interface OpenOptions {
   readonly compressionHint?: 'none' | 'compressible' | 'incompressible';
   /** Object operations of one request in flight at a time. */
   readonly objectOpsMax?: number;
+  /** Hears of what happens to the image by others. */
+  readonly listener?: ImageListener;
+  /** How the exclusive lock is taken and given, for images that have the feature. */
+  readonly lock?: Omit<LockOptions, 'listener'>;
+  /** Shared memory, `GATE_WORDS` long, in which the freshness of the header can be seen from other threads. */
+  readonly gateWords?: Int32Array;
   readonly signal?: AbortSignal;
 }
 
@@ -42,7 +51,6 @@ export interface ResizeOptions extends RequestOptions {
 
 const ALLOC_SIZE = 65_536;
 const OBJECT_OPS_MAX = 32;
-const WATCH_MAX_AGE_MS = 22_000;
 const ALLOC_HINT_FLAGS = { none: 0, compressible: 0x100, incompressible: 0x200 } as const;
 
 /**
@@ -53,8 +61,9 @@ const ALLOC_HINT_FLAGS = { none: 0, compressible: 0x100, incompressible: 0x200 }
  * each tells how much that was; only one that starts past the end is refused (EINVAL). Nothing orders requests that
  * overlap while they are in flight.
  *
- * The header is read at open, by `refresh` and after an operation of ours. Until images are watched, a snapshot that
- * another client takes of an image that is open for writing here is exact only after a `refresh`.
+ * An image that is open for writing is watched: when another client has been told that its change of the header was heard
+ * here, nothing goes by the header of before any more. One that is open for reading only, or at a snapshot, keeps the
+ * header that it was opened with until `refresh`.
  *
  * Time stamps of access and modification are left alone, as krbd leaves them.
  */
@@ -69,7 +78,10 @@ export class Image implements ImageHandle, AsyncDisposable {
   readonly readOnly: boolean;
   readonly snapshot: ImageSnapshot | undefined;
   readonly #data: ImageData;
+  /** Changes that were asked for, and those of them that were let through and are under way. */
   readonly #writes = new WriteTracker();
+  readonly #sent = new WriteTracker();
+  readonly #guard: ImageGuard | undefined;
   readonly #gate: FreshnessGate;
   #header: ImageHeader;
   /** Refreshes begun so far, and which of them `#header` is from. */
@@ -89,8 +101,19 @@ export class Image implements ImageHandle, AsyncDisposable {
     spec: ImageSpec,
     options: OpenOptions = {},
   ): Promise<Image> {
+    const opening = new Opening();
     try {
-      const handle = await openHeader(context, spec, options);
+      const handle = await openHeader(context, spec, {
+        ...options,
+        watch: async (ioctx, id) => {
+          const target = formatImageSpec(spec);
+          const { listener, lock, gateWords: words } = options;
+          const refresh = () => opening.refresh();
+          opening.guard = await ImageGuard.open({
+            ...{ context, ioctx, id, target, listener, lock, words, refresh },
+          });
+        },
+      });
       const { header, ioctx, readOnly, target } = handle;
       if (readOnly) assertReadable(header.features, header.incompatibleFeatures, target);
       else assertWritable(header.features, target);
@@ -99,13 +122,21 @@ export class Image implements ImageHandle, AsyncDisposable {
         header.dataPoolId === undefined
           ? ioctx
           : await context.ioctx(header.dataPoolId, ioctx.nspace);
-      return new Image(handle, dataIoctx, options);
+      const image = new Image(handle, dataIoctx, opening.guard, options);
+      opening.done(image);
+      return image;
     } catch (error) {
+      await opening.undo();
       throw imageError(error, 'open', formatImageSpec(spec));
     }
   }
 
-  private constructor(handle: ImageHandle, dataIoctx: IoContext, options: OpenOptions) {
+  private constructor(
+    handle: ImageHandle,
+    dataIoctx: IoContext,
+    guard: ImageGuard | undefined,
+    options: OpenOptions,
+  ) {
     const { header } = handle;
     this.context = handle.context;
     this.id = handle.id;
@@ -116,12 +147,15 @@ export class Image implements ImageHandle, AsyncDisposable {
     this.readOnly = handle.readOnly;
     this.snapshot = handle.snapshot;
     this.#header = header;
-    this.#gate = new FreshnessGate({
-      clock: handle.context.environment.clock,
-      refresh: () => this.refresh(),
-      watchMaxAgeMs: WATCH_MAX_AGE_MS,
-      target: handle.target,
-    });
+    this.#guard = guard;
+    guard?.applyFeatures(header.features);
+    this.#gate =
+      guard?.gate ??
+      new FreshnessGate({
+        clock: handle.context.environment.clock,
+        refresh: () => this.refresh(),
+        target: handle.target,
+      });
     this.#data = new ImageData({
       ioctx: dataIoctx,
       layout: header.layout,
@@ -184,6 +218,26 @@ export class Image implements ImageHandle, AsyncDisposable {
     options: RequestOptions = {},
   ): Promise<Uint8Array> {
     this.#assertOpen('read');
+    const lock = this.#guard?.lock;
+    if (!lock?.lockOnRead) return this.#readAdmitted(offset, length, into, options);
+    try {
+      await lock.enter(options.signal);
+    } catch (error) {
+      throw imageError(error, 'read', this.target);
+    }
+    try {
+      return await this.#readAdmitted(offset, length, into, options);
+    } finally {
+      lock.leave();
+    }
+  }
+
+  async #readAdmitted(
+    offset: number,
+    length: number,
+    into: Uint8Array | undefined,
+    options: RequestOptions,
+  ): Promise<Uint8Array> {
     const wait = this.#gate.pass(options.signal);
     if (wait) await this.#waitFor(wait, 'read');
     const clipped = this.#clip('read', offset, length);
@@ -194,7 +248,8 @@ export class Image implements ImageHandle, AsyncDisposable {
     try {
       return await this.#data.read(offset, clipped, into, {
         snapId: this.snapshot?.id,
-        ...this.#requestContext('read', offset + clipped, options),
+        signal: options.signal,
+        admit: () => this.#admitObject('read', offset + clipped, undefined, options.signal),
       });
     } catch (error) {
       throw imageError(error, 'read', this.target);
@@ -288,6 +343,7 @@ export class Image implements ImageHandle, AsyncDisposable {
       if (turn < this.#headerOf) return;
       this.#headerOf = turn;
       this.#header = header;
+      this.#guard?.applyFeatures(header.features);
     } catch (error) {
       throw imageError(error, 'refresh', this.target);
     }
@@ -305,7 +361,12 @@ export class Image implements ImageHandle, AsyncDisposable {
       throw this.#error('EINVAL', 'resize', 'shrinking an image is only allowed with allowShrink');
     }
     this.#resizing = true;
+    const lock = this.#guard?.lock;
+    let entered = false;
     try {
+      const entry = lock?.enter(options.signal);
+      if (entry) await entry;
+      entered = true;
       if (size < this.size) await this.#trim(size, options);
       await mutate(this.ioctx, headerObject(this.id), [setSize(size)], signalOption(options));
       await this.refresh();
@@ -315,15 +376,43 @@ export class Image implements ImageHandle, AsyncDisposable {
       await this.refresh().catch(() => undefined);
       throw imageError(error, 'resize', this.target);
     } finally {
+      if (entered) lock?.leave();
       this.#writeLimit = Number.POSITIVE_INFINITY;
       this.#resizing = false;
     }
   }
 
-  /** Waits for the writes in flight; afterwards every call is refused. Safe to call twice. */
+  /** Whether the image has an exclusive lock that this client takes before it writes. */
+  get hasExclusiveLock(): boolean {
+    return this.#guard?.lock !== undefined;
+  }
+
+  /**
+   * Takes the exclusive lock and waits for it, `lockTimeoutMs` long. ETIMEDOUT; EROFS: its owner keeps it; EBUSY: it was
+   * taken by `rbd lock add`; EBLOCKLISTED; EINVAL: the image has none.
+   */
+  async acquireLock(options: RequestOptions = {}): Promise<void> {
+    this.#assertWritable('lock');
+    const lock = this.#guard?.lock;
+    if (!lock) throw this.#error('EINVAL', 'lock', 'exclusive-lock feature is not enabled');
+    try {
+      await lock.acquire(signalOption(options));
+    } catch (error) {
+      throw imageError(error, 'lock', this.target);
+    }
+  }
+
+  /** Watch, notifications and freshness; undefined for an image that is open for reading only. */
+  watchStatus(): ImageGuardStatus | undefined {
+    return this.#guard?.status();
+  }
+
+  /** Waits for the writes in flight and lets go of the watch; afterwards every call is refused. Safe to call twice. */
   async close(): Promise<void> {
     this.#closed = true;
+    this.#guard?.block();
     await this.#writes.drain();
+    await this.#guard?.close();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -332,7 +421,7 @@ export class Image implements ImageHandle, AsyncDisposable {
 
   async #trim(size: number, { onProgress, signal }: ResizeOptions): Promise<void> {
     this.#writeLimit = size;
-    await this.#writes.drain();
+    await this.#sent.drain();
     await trimObjects({
       ioctx: this.dataIoctx,
       layout: this.#header.layout,
@@ -364,23 +453,28 @@ export class Image implements ImageHandle, AsyncDisposable {
     options: RequestOptions,
     change: (clipped: number, context: WriteContext) => Promise<void>,
   ): Promise<number> {
-    const wait = this.#gate.pass(options.signal);
-    if (wait) {
-      await this.#waitFor(wait, op);
-      this.#assertWritable(op);
-    }
-    const clipped = this.#clip(op, offset, length);
-    if (clipped === 0) return 0;
+    const lock = this.#guard?.lock;
+    const entry = lock?.enter(options.signal);
+    if (entry) await this.#waitFor(entry, op);
     try {
-      await change(clipped, this.#writeContext(op, offset + clipped, options));
+      const wait = this.#gate.pass(options.signal);
+      if (wait) await this.#waitFor(wait, op);
+      if (entry || wait) this.#assertWritable(op);
+      const clipped = this.#clip(op, offset, length);
+      if (clipped === 0) return 0;
+      await this.#sent.track(
+        change(clipped, this.#writeContext(op, offset + clipped, lock, options)),
+      );
       return clipped;
     } catch (error) {
       if (isRadosError(error) && error.target === this.target) throw error;
       throw imageError(error, op, this.target);
+    } finally {
+      lock?.leave();
     }
   }
 
-  /** What keeps the gate closed is told as this call's error. */
+  /** What keeps it waiting for ever is told as this call's error. */
   async #waitFor(gate: Promise<void>, op: string): Promise<void> {
     try {
       await gate;
@@ -389,33 +483,48 @@ export class Image implements ImageHandle, AsyncDisposable {
     }
   }
 
-  #requestContext(op: string, end: number, { signal }: RequestOptions) {
-    return { signal, admit: () => this.#admitObject(op, end, signal) };
-  }
-
-  /** Each object operation passes the gate again. The size may have shrunk meanwhile, or features come that we lack. */
+  /** Each object operation passes lock and gate again: a request over many objects takes its time. */
   #admitObject(
     op: string,
     end: number,
+    lock: ExclusiveLock | undefined,
     signal: AbortSignal | undefined,
   ): Promise<void> | undefined {
-    return this.#gate.pass(signal)?.then(() => {
-      if (op !== 'read') this.#assertWritable(op);
-      if (end > this.size) {
-        const why = `the image shrank to ${this.size} meanwhile`;
-        throw new RadosError('EIO', `${op} ${this.target}: ${why}`, { op, target: this.target });
-      }
-    });
+    const wait = lock?.passObject(signal) ?? this.#gate.pass(signal);
+    return wait && this.#admitLater(wait, op, end, lock, signal);
   }
 
-  #writeContext(op: string, end: number, options: RequestOptions): WriteContext {
+  /** Both must be open at once. The size may have shrunk meanwhile, or features come that this version lacks. */
+  async #admitLater(
+    first: Promise<void>,
+    op: string,
+    end: number,
+    lock: ExclusiveLock | undefined,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    for (let wait: Promise<void> | undefined = first; wait; ) {
+      await wait;
+      wait = lock?.passObject(signal) ?? this.#gate.pass(signal);
+    }
+    if (op !== 'read') this.#assertWritable(op);
+    if (end > this.size) throw this.#error('EIO', op, `the image shrank to ${this.size} meanwhile`);
+  }
+
+  #writeContext(
+    op: string,
+    end: number,
+    lock: ExclusiveLock | undefined,
+    { signal }: RequestOptions,
+  ): WriteContext {
     const header = () => this.#header;
     return {
-      ...this.#requestContext(op, end, options),
+      signal,
+      admit: () => this.#admitObject(op, end, lock, signal),
       get snapContext() {
         return header().snapContext;
       },
-      onOldSnapContext: () => this.#gate.stale(),
+      // The lock's owner is the only one to write, and knows the newest: an older one on the object is another's mistake.
+      ...(lock === undefined && { onOldSnapContext: () => this.#gate.stale() }),
     };
   }
 
@@ -449,7 +558,7 @@ export class Image implements ImageHandle, AsyncDisposable {
   }
 
   #error(
-    code: 'EINVAL' | 'ENOENT' | 'EROFS' | 'EBADF' | 'EBUSY',
+    code: 'EINVAL' | 'EIO' | 'ENOENT' | 'EROFS' | 'EBADF' | 'EBUSY',
     op: string,
     why: string,
   ): RadosError {
@@ -463,6 +572,32 @@ export class Image implements ImageHandle, AsyncDisposable {
 
 function signalOption({ signal }: RequestOptions): { signal?: AbortSignal } {
   return signal ? { signal } : {};
+}
+
+/** An image on its way: what its watch wants to have refreshed waits until it is there. */
+class Opening {
+  guard: ImageGuard | undefined;
+  done!: (image: Image) => void;
+  #failed!: (error: Error) => void;
+  readonly #image: Promise<Image>;
+
+  constructor() {
+    this.#image = new Promise<Image>((resolve, reject) => {
+      this.done = resolve;
+      this.#failed = reject;
+    });
+    this.#image.catch(() => undefined);
+  }
+
+  async refresh(): Promise<void> {
+    const image = await this.#image;
+    await image.refresh();
+  }
+
+  async undo(): Promise<void> {
+    this.#failed(new RadosError('ECANCELED', 'the image was not opened'));
+    await this.guard?.close().catch(() => undefined);
+  }
 }
 
 /** Bytes that a parent still backs cannot be read yet, let alone be copied up before a write. */

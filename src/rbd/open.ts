@@ -34,12 +34,18 @@ export interface ImageHandle {
 export async function openHeader(
   context: RbdContext,
   spec: ImageSpec,
-  options: { readonly readOnly?: boolean; readonly signal?: AbortSignal } = {},
+  options: {
+    readonly readOnly?: boolean;
+    readonly signal?: AbortSignal;
+    /** Called before the header of an image that is opened for writing is read: what it says is watched from then on. */
+    readonly watch?: (ioctx: IoContext, id: string) => Promise<void>;
+  } = {},
 ): Promise<ImageHandle> {
   const ioctx = await context.ioctx(spec.pool, spec.namespace ?? '');
   const { id, name } = await identify(ioctx, spec, options.signal);
   const wantsSnapshot = spec.snap !== undefined || spec.snapId !== undefined;
   const readOnly = options.readOnly === true || wantsSnapshot;
+  if (!readOnly) await options.watch?.(ioctx, id);
   const header = await readHeader(ioctx, id, { readOnly, signal: options.signal });
   const snapshot = wantsSnapshot ? findSnapshot(header, spec) : undefined;
   if (wantsSnapshot && !snapshot) {

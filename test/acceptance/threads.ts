@@ -1,8 +1,10 @@
 /** The thread that uses a device and the thread that serves it: the one may block, the other may die. */
 
+import { once } from 'node:events';
 import type { Worker } from 'node:worker_threads';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
+import type { WorkerReplacement } from '../../src/block/device.js';
 import type { BlockDevice, Cluster } from '../../src/index.js';
 import { rejection, thrown } from '../block/support/hosts.js';
 import { blockMainThread, watchFromAside } from './aside.js';
@@ -81,46 +83,51 @@ export function threads(getTarget: GetTarget): void {
       }
     });
 
-    it('the death of the one that serves settles every call, and says what became of it', async () => {
+    it('the death of the one that serves settles every call, says what became of it, and another goes on', async () => {
       const size = 8 * MIB;
       await cluster.pool('rbd').images.create('orphaned', { size, order: 16 });
       const { mortal, worker } = await connectMortal(getTarget);
-      const device = await mortal.map('rbd/orphaned', { queueDepth: 16 });
-      const events: string[] = [];
-      device.on('error', ({ code }) => events.push(code));
-      device.on('close', () => events.push('close'));
+      await using device = await mortal.map('rbd/orphaned', { queueDepth: 16 });
+      const before = device.attributes.clientId;
+      const replaced = once(device, 'worker-replaced') as Promise<[WorkerReplacement]>;
+      const over = replaced.then(() => true);
 
+      // Without a pause, so that some are answered, some sent, and some wait when it dies.
       const image = new StampedImage(size);
-      const calls = Array.from({ length: 600 }, (_, i) => {
-        const range = { first: (i * 7) % (image.blocks - 3), count: 3 };
-        return i % 5 === 4 ? image.read(device, range) : image.write(device, range);
-      });
-      // While they are under way: some are answered, some sent, some wait for their turn.
-      await Promise.all(calls.slice(0, 20));
-      const died = worker.terminate();
-      const results = await Promise.allSettled([...calls, device.flush()]);
-      await died;
-      const errors = results.flatMap((result) =>
-        result.status === 'rejected' ? [result.reason as Record<string, unknown>] : [],
-      );
-      expect(errors.length).toBeGreaterThan(100);
-      for (const error of errors) {
-        expect(error).toMatchObject({ code: 'ENOTCONN', target: 'rbd/orphaned' });
+      const errors: Record<string, unknown>[] = [];
+      let died: Promise<number> | undefined;
+      for (let i = 0; !(await Promise.race([over, false])); i += 100) {
+        const calls = Array.from({ length: 100 }, (_, k) => {
+          const range = { first: ((i + k) * 7) % (image.blocks - 3), count: 3 };
+          return k % 5 === 4 ? image.read(device, range) : image.write(device, range);
+        });
+        await Promise.race(calls);
+        if (i === 300) died = worker.terminate();
+        for (const result of await Promise.allSettled(calls)) {
+          if (result.status === 'rejected') errors.push(result.reason as Record<string, unknown>);
+        }
       }
-      const outcomes = new Set(errors.map(({ outcome }) => outcome));
-      expect(outcomes).toContain('unknown');
-      expect(outcomes).toContain('not-applied');
-      expect(await rejection(device.read(0, 1))).toMatchObject({ code: 'ENOTCONN' });
-      expect(thrown(() => device.readSync(0, 1))).toMatchObject({ code: 'ENOTCONN' });
-      expect(await rejection(mortal.map('rbd/orphaned'))).toMatchObject({ code: 'ENOTCONN' });
+      await died;
+      const [replacement] = await replaced;
+      expect(replacement.reason).toMatchObject({ code: 'ENOTCONN' });
+      expect(errors).toHaveLength(replacement.unknown);
+      for (const error of errors) {
+        expect(error).toMatchObject({
+          code: 'ENOTCONN',
+          target: 'rbd/orphaned',
+          outcome: 'unknown',
+        });
+      }
+      expect(device.attributes.clientId).not.toBe(before);
+      await device.flush();
+      await image.verify(device);
+      await image.write(device, { first: 0, count: 1 });
+
+      // Nothing that was acknowledged is missing for others, and nothing is there that was said not to be.
+      await using other = await cluster.map('rbd/orphaned', { readOnly: true });
+      await image.verify(other);
       await device.close();
       await mortal.close();
-      expect(events).toEqual(['ENOTCONN', 'close']);
-
-      // Nothing that was acknowledged is missing, and nothing is there that was said not to be.
-      await using survivor = await cluster.map('rbd/orphaned');
-      await image.verify(survivor);
-      await survivor.write(0, Buffer.alloc(KIB, 1));
     });
   });
 }

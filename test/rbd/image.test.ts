@@ -96,11 +96,11 @@ describe('Image.open', () => {
   });
 
   it('refuses to write an image with a feature that is lacking, by its name, and reads it', async () => {
-    fake.features = 5n;
+    fake.features = 9n;
     await expect(open()).rejects.toMatchObject({
       code: 'ENOSYS',
       message: expect.stringContaining(
-        "image rbd/vm1 has feature 'exclusive-lock', which this version cannot write",
+        "image rbd/vm1 has feature 'object-map', which this version cannot write",
       ),
     });
     const image = await open({}, { readOnly: true });
@@ -222,7 +222,7 @@ describe('a write', () => {
 
   it('is refused when another client has added a feature meanwhile', async () => {
     const image = await open();
-    fake.features |= FEATURE.EXCLUSIVE_LOCK;
+    fake.features |= FEATURE.OBJECT_MAP;
     await image.refresh();
     await expect(image.write(0, Buffer.from('x'))).rejects.toMatchObject({ code: 'ENOSYS' });
   });

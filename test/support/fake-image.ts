@@ -34,6 +34,8 @@ export class FakeImage {
     Object.assign(this, fields);
     const onId = this.#on(`rbd_id.${this.name}`);
     const onHeader = this.#on(`rbd_header.${this.id}`);
+    // For watches, which are on objects.
+    for (const nspace of ['', 'ns']) objects.put(`1/${nspace}/rbd_header.${this.id}`, '');
     const snapshot = (input: Uint8Array) => {
       const id = new Decoder(input).u64();
       const found = this.snapshots.find((each) => each.id === id);
