@@ -76,9 +76,9 @@ const RBD_FEATURES = [
 /** As a number, Ceph refuses the features that images get by themselves; by name it lets them pass. */
 const MAX_RBD_FEATURE_NUMBER = 0xffn;
 
-/** A feature mask as a number, or names joined by commas (`librbd::rbd_features_from_string`). */
+/** A feature mask as a decimal number, or names joined by commas (`librbd::rbd_features_from_string`). */
 export function parseRbdFeatures(text: string): bigint | undefined {
-  if (/^\+?(0x[0-9a-f]+|\d+)$/i.test(text)) {
+  if (/^\+?\d+$/.test(text)) {
     const mask = BigInt(text.replace('+', ''));
     return mask <= MAX_RBD_FEATURE_NUMBER ? mask : undefined;
   }
