@@ -97,6 +97,8 @@ export interface ClientConfig {
   readonly rbdDefaultStripeCount: number;
   /** Any option as text, variables replaced. Never the key. */
   get(option: string): string | undefined;
+  /** Whether the caller or the file says anything of it: what the cluster keeps for its clients weighs less than that. */
+  isSet(option: string): boolean;
 }
 
 /** A parsed ceph.conf. */
@@ -184,6 +186,7 @@ export async function resolveClientConfig(
     rbdDefaultStripeUnit: values.parsed('rbd_default_stripe_unit', parseSize),
     rbdDefaultStripeCount: values.parsed('rbd_default_stripe_count', parseUint),
     get: (option: string) => (normalizeKey(option) === 'key' ? undefined : values.get(option)),
+    isSet: (option: string) => values.isSet(option),
   });
 }
 
@@ -242,6 +245,7 @@ function explicitOverrides(options: ClientConfigOptions): Map<string, string> {
 class OptionValues {
   readonly cluster: string;
   readonly #layers: (option: string) => string | undefined;
+  readonly #given: (option: string) => string | undefined;
   readonly #variables: ReadonlyMap<string, string>;
 
   constructor(from: {
@@ -254,9 +258,9 @@ class OptionValues {
     const { conf, entity, overrides } = from;
     const type = entityTypeName(entity.type);
     this.cluster = from.cluster;
+    this.#given = (option) => overrides.get(option) ?? conf?.lookup(entity, option);
     this.#layers = (option) =>
-      overrides.get(option) ??
-      conf?.lookup(entity, option) ??
+      this.#given(option) ??
       (Object.hasOwn(DEFAULTS, option) ? DEFAULTS[option as OptionName] : undefined);
     this.#variables = new Map([
       ['cluster', from.cluster],
@@ -269,6 +273,10 @@ class OptionValues {
 
   get(option: string): string | undefined {
     return this.#value(normalizeKey(option), []);
+  }
+
+  isSet(option: string): boolean {
+    return this.#given(normalizeKey(option)) !== undefined;
   }
 
   text(option: OptionName): string {

@@ -16,6 +16,7 @@ import { ENTITY_TYPE, type EntityAddr, formatAddr, msgr2Addr } from '../encoding
 import {
   authMessage,
   authReply,
+  configMessage,
   type MonMap,
   monMap,
   monMapMessage,
@@ -88,6 +89,7 @@ export class MonClient {
   #globalSeq = 0n;
   #seenAs: EntityAddr | undefined;
   #lastFailure: Error | undefined;
+  #config: ReadonlyMap<string, string> = new Map();
   readonly #requests: MonRequests;
   readonly #subscriptions = new MonSubscriptions();
   #started: { resolve: () => void; reject: (error: Error) => void } | undefined;
@@ -217,6 +219,14 @@ export class MonClient {
   /** Space and objects of the cluster, in KiB. */
   statfs(options?: RequestOptions) {
     return getStatfs(this.#requests, options);
+  }
+
+  /** The options that the cluster keeps for this client (`ceph config set`), as text. They weigh less than ceph.conf's. */
+  async centralConfig(options?: RequestOptions): Promise<ReadonlyMap<string, string>> {
+    this.subscribe('config', 0, { onetime: true });
+    // Monitors send a session's configuration before they answer what was asked later, unless it has it already.
+    await this.getVersion('osdmap', options);
+    return this.#config;
   }
 
   // ---- subscriptions ----
@@ -406,6 +416,10 @@ export class MonClient {
     switch (message.type) {
       case MSG.MON_MAP:
         this.#onMonMap(message);
+        return;
+      case MSG.CONFIG:
+        this.#config = decodeAll('MConfig', configMessage, message.front).config;
+        this.subscriptionGot('config', 0);
         return;
       case MSG.OSD_MAP:
         this.#options.onOsdMap(message.front, message.version);

@@ -243,6 +243,11 @@ export class RadosClient implements ObjectOperator {
     return this.#osdClient.waitForLatestMap(signal);
   }
 
+  /** The options that the cluster keeps for this client (`ceph config set`), as text. */
+  centralConfig(): Promise<ReadonlyMap<string, string>> {
+    return this.#monClient.centralConfig();
+  }
+
   statfs() {
     return this.#monClient.statfs();
   }

@@ -4,16 +4,19 @@ import type { Command } from 'commander';
 import { isRadosError } from '../../base/errors.js';
 import { LOCK_TYPE } from '../../rados/cls-lock.js';
 import { SNAP_NAMESPACE } from '../../rados/cls-rbd.js';
+import type { ConnectedClient } from '../../rados/connect.js';
 import type { IoContext } from '../../rados/io-context.js';
 import type { RadosClient } from '../../rados/rados-client.js';
-import { createImage } from '../../rbd/create.js';
+import { type CreateOptions, createImage } from '../../rbd/create.js';
+import { createDefaults, FEATURES_SINGLE_CLIENT } from '../../rbd/create-defaults.js';
 import { assertNamespace, listImages, renameImage } from '../../rbd/directory.js';
-import { parseFeatures } from '../../rbd/features.js';
+import { featureNames, parseFeatures } from '../../rbd/features.js';
 import { Image } from '../../rbd/image.js';
 import { imageInfo, infoOf } from '../../rbd/info.js';
 import { openHeader } from '../../rbd/open.js';
 import { removeImage } from '../../rbd/remove.js';
 import type { ImageSpec, NamedImageSpec } from '../../rbd/spec.js';
+import { allocateSpace } from '../../rbd/thick-provision.js';
 import {
   addImageArgument,
   addSnapshotArgument,
@@ -24,7 +27,7 @@ import {
   takeArgument,
   takeNoMore,
 } from '../arguments.js';
-import { addProgressOptions, type GlobalOptions } from '../context.js';
+import { addProgressOptions, type CommandContext, type GlobalOptions } from '../context.js';
 import { CommandError, commandError, invalid, step } from '../errors.js';
 import { addFormatOptions, type FormatOptions, formatJson } from '../output.js';
 import { type Action, HELP_GROUPS, type Register } from '../command.js';
@@ -38,6 +41,7 @@ export interface LayoutOptions {
   stripeUnit?: number;
   stripeCount?: number;
   dataPool?: string;
+  imageShared?: boolean;
 }
 
 export function addLayoutOptions(command: Command): Command {
@@ -53,6 +57,7 @@ export function addLayoutOptions(command: Command): Command {
       'layering, striping, data-pool; comma separated (default: layering)',
       collectFeatures,
     )
+    .option('--image-shared', 'shared image: without what only one client at a time may use')
     .option('--stripe-unit <size>', 'bytes of one stripe, with --stripe-count', (text) =>
       parseSize(text, 'B'),
     )
@@ -72,23 +77,41 @@ function collectFeatures(text: string, before: string[] = []): string[] {
   return [...before, ...names];
 }
 
-/** What `createImage` takes, from the layout options. */
-export function layoutOf(options: LayoutOptions) {
-  const { objectSize, imageFeature, stripeUnit, stripeCount, dataPool } = options;
+/** What `createImage` takes: from the layout options, and where these are silent from the configuration. */
+export async function layoutOf(
+  context: CommandContext,
+  { client, config }: ConnectedClient,
+  options: LayoutOptions,
+): Promise<Omit<CreateOptions, 'size'>> {
+  const { objectSize, imageFeature, stripeUnit, stripeCount, dataPool, imageShared } = options;
+  const configured = createDefaults(config, await client.centralConfig());
+  const { leftOut, stripeUnit: unit, stripeCount: count, ...defaults } = configured;
+  // Both or none come from one place.
+  const striping =
+    stripeUnit === undefined && stripeCount === undefined
+      ? { stripeUnit: unit, stripeCount: count }
+      : { stripeUnit, stripeCount };
   const order = options.order ?? (objectSize === undefined ? undefined : orderOf(objectSize));
+  if (imageFeature === undefined && leftOut !== 0n) {
+    const names = featureNames(leftOut).join(', ');
+    context.note(`linger: rbd_default_features: this version leaves out ${names}\n`);
+  }
+  const features = imageFeature === undefined ? defaults.features : parseFeatures(imageFeature);
   return {
+    ...defaults,
     ...(order === undefined ? {} : { order }),
-    ...(imageFeature === undefined ? {} : { features: parseFeatures(imageFeature) }),
-    ...(stripeUnit === undefined ? {} : { stripeUnit }),
-    ...(stripeCount === undefined ? {} : { stripeCount }),
+    features: imageShared ? features & ~FEATURES_SINGLE_CLIENT : features,
+    ...(striping.stripeUnit === undefined ? {} : { stripeUnit: striping.stripeUnit }),
+    ...(striping.stripeCount === undefined ? {} : { stripeCount: striping.stripeCount }),
     ...(dataPool === undefined ? {} : { dataPool }),
   };
 }
 
 export const registerImageCommands: Register = (program, run) => {
   program.commandsGroup(HELP_GROUPS.images);
-  addSizeOption(addLayoutOptions(addImageArgument(program.command('create'))))
+  addProgressOptions(addSizeOption(addLayoutOptions(addImageArgument(program.command('create')))))
     .summary('Create an empty image.')
+    .option('--thick-provision', 'allocate all of its space now')
     .action(run(create));
   addFormatOptions(program.command('ls').alias('list'))
     .summary('List images.')
@@ -124,20 +147,39 @@ function requireSize(size: number | undefined): number {
   return size;
 }
 
-const create: Action<ImageOptions & LayoutOptions & { size?: number }> = async (
-  context,
-  args,
-  options,
-) => {
+interface CreateCommandOptions extends ImageOptions, LayoutOptions {
+  size?: number;
+  thickProvision?: boolean;
+}
+
+const create: Action<CreateCommandOptions> = async (context, args, options) => {
   const [text, rest] = takeArgument(args, options.image);
   takeNoMore(rest);
   const spec = imageSpec(text, options);
   const size = requireSize(options.size);
-  await context.withClient(options, async ({ client }) => {
+  await context.withClient(options, async (connected) => {
+    const { client } = connected;
     await openPool(client, spec);
-    await step('create error', createImage(client, spec, { size, ...layoutOf(options) }));
+    const layout = await layoutOf(context, connected, options);
+    await step('create error', createImage(client, spec, { size, ...layout }));
+    if (options.thickProvision) {
+      const provision = provisionImage(context, client, spec, options);
+      await step('image created but error encountered during thick provisioning', provision);
+    }
   });
 };
+
+async function provisionImage(
+  context: CommandContext,
+  client: RadosClient,
+  spec: NamedImageSpec,
+  options: GlobalOptions,
+): Promise<void> {
+  await using image = await Image.open(client, spec);
+  await context
+    .progress('Thick provisioning', options)
+    .over((onProgress) => allocateSpace(image, { onProgress, signal: context.signal }));
+}
 
 const list: Action<GlobalOptions & FormatOptions & { long?: boolean }> = async (
   context,

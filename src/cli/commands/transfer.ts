@@ -8,6 +8,7 @@ import { isRadosError, RadosError } from '../../base/errors.js';
 import type { Cluster } from '../../block/cluster.js';
 import type { BlockDevice } from '../../block/device.js';
 import { createWriteStream, readExtents } from '../../block/streams.js';
+import type { CreateOptions } from '../../rbd/create.js';
 import { formatImageSpec, type NamedImageSpec } from '../../rbd/spec.js';
 import {
   addSnapshotArgument,
@@ -180,9 +181,13 @@ const importImage: Action<ImportOptions> = async (context, args, options) => {
   const spec = imageSpec(dest ?? nameOf(from), destinationOf(options), { which: 'destination ' });
   const source = await openSource(context, from);
   try {
+    const layout = await context.withClient(options, (connected) =>
+      layoutOf(context, connected, options),
+    );
     await context.withCluster(options, async (cluster) => {
       await reachPool(cluster, spec);
-      await step('import failed', importFrom(context, cluster, { source, spec, options }));
+      const what = { source, spec, layout, options };
+      await step('import failed', importFrom(context, cluster, what));
     });
   } finally {
     await source.close();
@@ -268,17 +273,24 @@ async function deviceSize(file: FileHandle): Promise<number> {
   return high;
 }
 
+interface Import {
+  source: Source;
+  spec: NamedImageSpec;
+  layout: Omit<CreateOptions, 'size'>;
+  options: ImportOptions;
+}
+
 /** Creates the image and fills it; it is removed again when the import does not come to its end. */
 async function importFrom(
   context: CommandContext,
   cluster: Cluster,
-  { source, spec, options }: { source: Source; spec: NamedImageSpec; options: ImportOptions },
+  { source, spec, layout, options }: Import,
 ): Promise<void> {
   const { images } = cluster.pool(spec.pool, spec.namespace);
   await context.progress('Importing image', options).over(async (update) => {
     // Not to be interrupted: half of an image could not be removed by its name.
     await images
-      .create(spec.name, { size: source.size ?? CHUNK_BYTES, ...layoutOf(options) })
+      .create(spec.name, { size: source.size ?? CHUNK_BYTES, ...layout })
       .catch((error: unknown) => {
         context.note('linger: image creation failed\n');
         throw error;
