@@ -21,8 +21,9 @@ import {
   type MaintenancePayload,
 } from '../../src/rbd/notify-payloads.js';
 import type { MaintenanceJob } from '../../src/rbd/notify-requests.js';
-import { CephCluster, describeCeph } from './support/ceph-cluster.js';
+import { describeCeph } from './support/ceph-cluster.js';
 import { connectTo } from './support/rbd-client.js';
+import { SERVERS, type Server } from './support/servers.js';
 
 const MIB = 2 ** 20;
 
@@ -147,293 +148,297 @@ class HandledImage implements ImageWatchHandler {
   onFailed(): void {}
 }
 
-describeCeph('the watcher of an image among real clients', () => {
-  let cluster: CephCluster;
-  let client: RadosClient;
-  let ioctx: IoContext;
-  let librbd: Librbd;
-  let name: string;
-  let oid: string;
-  let image: HandledImage;
-  let watcher: ImageWatcher;
-  let images = 0;
+for (const server of SERVERS)
+  describeCeph(`the watcher of an image among real clients on ${server.name}`, () => {
+    let cluster: Server;
+    let client: RadosClient;
+    let ioctx: IoContext;
+    let librbd: Librbd;
+    let name: string;
+    let oid: string;
+    let image: HandledImage;
+    let watcher: ImageWatcher;
+    let images = 0;
 
-  beforeAll(async () => {
-    cluster = await CephCluster.start({ osds: 2 });
-    client = await connectTo(cluster);
-    ioctx = await client.ioctx('rbd');
-  });
-  afterAll(async () => {
-    client?.close();
-    await cluster?.stop();
-  });
-  beforeEach(async () => {
-    name = `image${++images}`;
-    await cluster.rbd(
-      'create',
-      '--size',
-      '32M',
-      '--image-feature',
-      'layering,exclusive-lock',
-      name,
-    );
-    oid = `rbd_header.${await executeOne(ioctx, `rbd_id.${name}`, getId())}`;
-    image = new HandledImage();
-    watcher = await ImageWatcher.open({
-      context: ioctx,
-      environment: nodeEnvironment(),
-      oid,
-      gid: client.globalId,
-      handler: image,
+    beforeAll(async () => {
+      cluster = await server.start({ osds: 2, pools: [{ name: 'rbd' }] });
+      client = await connectTo(cluster);
+      ioctx = await client.ioctx('rbd');
     });
-    librbd = new Librbd(cluster.confPath);
-  });
-  afterEach(async () => {
-    librbd?.kill();
-    await watcher?.close();
-  });
+    afterAll(async () => {
+      client?.close();
+      await cluster?.stop();
+    });
+    beforeEach(async () => {
+      name = `image${++images}`;
+      await cluster.rbd(
+        'create',
+        '--size',
+        '32M',
+        '--image-feature',
+        'layering,exclusive-lock',
+        name,
+      );
+      oid = `rbd_header.${await executeOne(ioctx, `rbd_id.${name}`, getId())}`;
+      image = new HandledImage();
+      watcher = await ImageWatcher.open({
+        context: ioctx,
+        environment: nodeEnvironment(),
+        oid,
+        gid: client.globalId,
+        handler: image,
+      });
+      librbd = new Librbd(cluster.confPath);
+    });
+    afterEach(async () => {
+      librbd?.kill();
+      await watcher?.close();
+    });
 
-  const takeLock = async () => {
-    await mutate(ioctx, oid, [
-      lock({
-        name: 'rbd_lock',
-        type: LOCK_TYPE.EXCLUSIVE,
-        cookie: `auto ${watcher.clientId.handle}`,
-        tag: 'internal',
-      }),
-    ]);
-    image.owns = true;
-    await watcher.announceAcquired();
-  };
-  const releaseLock = async () => {
-    image.owns = false;
-    await mutate(ioctx, oid, [unlock('rbd_lock', `auto ${watcher.clientId.handle}`)]);
-    await watcher.announceReleased();
-  };
-  const resize = (size: number) => async () => {
-    await mutate(ioctx, oid, [setSize(size)]);
-    await watcher.headerUpdate();
-  };
-  const sizeOf = async (spec: string) =>
-    (JSON.parse(await cluster.rbd('info', '--format', 'json', spec)) as { size: number }).size;
-  const snapshotsOf = async (spec: string) =>
-    (
-      JSON.parse(await cluster.rbd('snap', 'ls', '--format', 'json', spec)) as { name: string }[]
-    ).map((snap) => snap.name);
-
-  // ---- header updates ----
-
-  it('an image that is open in librbd has a new size once our header update returned', async () => {
-    await librbd.call('open', name);
-    expect(await librbd.call('size')).toBe(32 * MIB);
-    await resize(48 * MIB)();
-    expect(await librbd.call('size')).toBe(48 * MIB);
-  });
-
-  it('the header updates of rbd reach us', async () => {
-    await cluster.rbd('image-meta', 'set', name, 'key', 'value');
-    expect(image.heard).toContain('header update');
-    expect(watcher.counters.undecodable).toBe(0);
-  });
-
-  // ---- we own the lock ----
-
-  it('rbd shows the lock as ours', async () => {
-    await takeLock();
-    const locks = await cluster.rbd('lock', 'ls', name);
-    expect(locks).toContain(`client.${client.globalId}`);
-    expect(locks).toContain(`auto ${watcher.clientId.handle}`);
-  });
-
-  it('rbd resize is carried out by us, and rbd shows our progress', async () => {
-    await takeLock();
-    image.job = (request) => async (report) => {
-      report(1, 4);
-      await new Promise((resolve) => setTimeout(resolve, 600));
-      report(3, 4);
-      await new Promise((resolve) => setTimeout(resolve, 600));
-      if (request.op === 'resize') await resize(request.size)();
+    const takeLock = async () => {
+      await mutate(ioctx, oid, [
+        lock({
+          name: 'rbd_lock',
+          type: LOCK_TYPE.EXCLUSIVE,
+          cookie: `auto ${watcher.clientId.handle}`,
+          tag: 'internal',
+        }),
+      ]);
+      image.owns = true;
+      await watcher.announceAcquired();
     };
-    const { stdout, stderr } = await cluster.runOrThrow('rbd', ['resize', '--size', '64M', name]);
-    expect(image.requests).toMatchObject([{ op: 'resize', size: 64 * MIB, allowShrink: false }]);
-    expect(`${stdout}${stderr}`).toContain('75% complete');
-    expect(await sizeOf(name)).toBe(64 * MIB);
-    // It never asked for the lock.
-    expect(image.heard.filter((what) => what !== 'header update')).toEqual([]);
-  });
-
-  it('what fails here fails in rbd with the same error', async () => {
-    await takeLock();
-    image.job = () => async () => {
-      throw new RadosError('EDQUOT', 'planted');
+    const releaseLock = async () => {
+      image.owns = false;
+      await mutate(ioctx, oid, [unlock('rbd_lock', `auto ${watcher.clientId.handle}`)]);
+      await watcher.announceReleased();
     };
-    const { code, stderr } = await cluster.run('rbd', ['resize', '--size', '64M', name]);
-    expect(code).toBe(ERRNO.EDQUOT);
-    expect(stderr).toContain('(122) Disk quota exceeded');
-  });
+    const resize = (size: number) => async () => {
+      await mutate(ioctx, oid, [setSize(size)]);
+      await watcher.headerUpdate();
+    };
+    const sizeOf = async (spec: string) =>
+      (JSON.parse(await cluster.rbd('info', '--format', 'json', spec)) as { size: number }).size;
+    const snapshotsOf = async (spec: string) =>
+      (
+        JSON.parse(await cluster.rbd('snap', 'ls', '--format', 'json', spec)) as { name: string }[]
+      ).map((snap) => snap.name);
 
-  it('what we refuse fails in rbd with the same error', async () => {
-    await takeLock();
-    image.job = () => -ERRNO.EBUSY;
-    const { code } = await cluster.run('rbd', ['snap', 'create', `${name}@s`]);
-    expect(code).toBe(ERRNO.EBUSY);
-    expect(await snapshotsOf(name)).toEqual([]);
-  });
+    // ---- header updates ----
 
-  it.each([
-    ['snap create', (spec: string) => ['snap', 'create', `${spec}@s`], 'snapCreate'],
-    ['resize', (spec: string) => ['resize', '--size', '40M', spec], 'resize'],
-    ['image-meta set', (spec: string) => ['image-meta', 'set', spec, 'k', 'v'], 'metadataUpdate'],
-    ['sparsify', (spec: string) => ['sparsify', spec], 'sparsify'],
-    [
-      'feature disable',
-      (s: string) => ['feature', 'disable', s, 'exclusive-lock'],
-      'updateFeatures',
-    ],
-  ] as const)(
-    'rbd %s asks for the lock and does itself what we do not support',
-    async (_, args, op) => {
+    it('an image that is open in librbd has a new size once our header update returned', async () => {
+      await librbd.call('open', name);
+      expect(await librbd.call('size')).toBe(32 * MIB);
+      await resize(48 * MIB)();
+      expect(await librbd.call('size')).toBe(48 * MIB);
+    });
+
+    it('the header updates of rbd reach us', async () => {
+      await cluster.rbd('image-meta', 'set', name, 'key', 'value');
+      expect(image.heard).toContain('header update');
+      expect(watcher.counters.undecodable).toBe(0);
+    });
+
+    // ---- we own the lock ----
+
+    it('rbd shows the lock as ours', async () => {
+      await takeLock();
+      const locks = await cluster.rbd('lock', 'ls', name);
+      expect(locks).toContain(`client.${client.globalId}`);
+      expect(locks).toContain(`auto ${watcher.clientId.handle}`);
+    });
+
+    it('rbd resize is carried out by us, and rbd shows our progress', async () => {
+      await takeLock();
+      image.job = (request) => async (report) => {
+        report(1, 4);
+        await new Promise((resolve) => setTimeout(resolve, 600));
+        report(3, 4);
+        await new Promise((resolve) => setTimeout(resolve, 600));
+        if (request.op === 'resize') await resize(request.size)();
+      };
+      const { stdout, stderr } = await cluster.runOrThrow('rbd', ['resize', '--size', '64M', name]);
+      expect(image.requests).toMatchObject([{ op: 'resize', size: 64 * MIB, allowShrink: false }]);
+      expect(`${stdout}${stderr}`).toContain('75% complete');
+      expect(await sizeOf(name)).toBe(64 * MIB);
+      // It never asked for the lock.
+      expect(image.heard.filter((what) => what !== 'header update')).toEqual([]);
+    });
+
+    it('what fails here fails in rbd with the same error', async () => {
+      await takeLock();
+      image.job = () => async () => {
+        throw new RadosError('EDQUOT', 'planted');
+      };
+      const { code, stderr } = await cluster.run('rbd', ['resize', '--size', '64M', name]);
+      expect(code).toBe(ERRNO.EDQUOT);
+      expect(stderr).toContain('(122) Disk quota exceeded');
+    });
+
+    it('what we refuse fails in rbd with the same error', async () => {
+      await takeLock();
+      image.job = () => -ERRNO.EBUSY;
+      const { code } = await cluster.run('rbd', ['snap', 'create', `${name}@s`]);
+      expect(code).toBe(ERRNO.EBUSY);
+      expect(await snapshotsOf(name)).toEqual([]);
+    });
+
+    it.each([
+      ['snap create', (spec: string) => ['snap', 'create', `${spec}@s`], 'snapCreate'],
+      ['resize', (spec: string) => ['resize', '--size', '40M', spec], 'resize'],
+      ['image-meta set', (spec: string) => ['image-meta', 'set', spec, 'k', 'v'], 'metadataUpdate'],
+      ['sparsify', (spec: string) => ['sparsify', spec], 'sparsify'],
+      [
+        'feature disable',
+        (s: string) => ['feature', 'disable', s, 'exclusive-lock'],
+        'updateFeatures',
+      ],
+    ] as const)(
+      'rbd %s asks for the lock and does itself what we do not support',
+      async (_, args, op) => {
+        await takeLock();
+        image.onRequested = () => void releaseLock();
+        await cluster.rbd(...args(name));
+        expect(image.requests.map((request) => request.op)).toContain(op);
+        expect(image.owns).toBe(false);
+        expect(image.heard.some((what) => what.startsWith('acquired'))).toBe(true);
+        if (op === 'snapCreate') expect(await snapshotsOf(name)).toEqual(['s']);
+        if (op === 'resize') expect(await sizeOf(name)).toBe(40 * MIB);
+      },
+    );
+
+    it('a writer in librbd gets the lock when it asks for it', async () => {
+      await librbd.call('open', name);
       await takeLock();
       image.onRequested = () => void releaseLock();
-      await cluster.rbd(...args(name));
-      expect(image.requests.map((request) => request.op)).toContain(op);
-      expect(image.owns).toBe(false);
-      expect(image.heard.some((what) => what.startsWith('acquired'))).toBe(true);
-      if (op === 'snapCreate') expect(await snapshotsOf(name)).toEqual(['s']);
-      if (op === 'resize') expect(await sizeOf(name)).toBe(40 * MIB);
-    },
-  );
+      await librbd.call('write');
+      const gid = await librbd.call<string>('gid');
+      expect(image.heard).toEqual([`acquired ${gid}`]);
+      expect(watcher.announcedOwner?.gid).toBe(BigInt(gid));
+      await librbd.call('close');
+      expect(image.heard).toEqual([`acquired ${gid}`, `released ${gid}`]);
+      expect(watcher.announcedOwner).toBeUndefined();
+    });
 
-  it('a writer in librbd gets the lock when it asks for it', async () => {
-    await librbd.call('open', name);
-    await takeLock();
-    image.onRequested = () => void releaseLock();
-    await librbd.call('write');
-    const gid = await librbd.call<string>('gid');
-    expect(image.heard).toEqual([`acquired ${gid}`]);
-    expect(watcher.announcedOwner?.gid).toBe(BigInt(gid));
-    await librbd.call('close');
-    expect(image.heard).toEqual([`acquired ${gid}`, `released ${gid}`]);
-    expect(watcher.announcedOwner).toBeUndefined();
-  });
-
-  it('a writer in librbd is refused when we keep the lock', async () => {
-    await librbd.call('open', name);
-    await takeLock();
-    image.refusal = -ERRNO.EROFS;
-    await expect(librbd.call('write')).rejects.toMatchObject({ errno: ERRNO.EROFS });
-  });
-
-  // ---- somebody else owns it ----
-
-  it('an owner in librbd carries out what we ask for, once', async () => {
-    await librbd.call('open', name);
-    await librbd.call('acquire');
-    // What is asked for before that has to be asked for again (ERESTART).
-    await expect.poll(() => watcher.announcedOwner).toBeDefined();
-    const progress: [number, number][] = [];
-    const ask = (request: MaintenancePayload & { id: AsyncRequestId }) =>
-      watcher.requestMaintenance(request, {
-        onProgress: (offset, total) => progress.push([offset, total]),
-      });
-    const id = () => watcher.newRequestId();
-    const create = {
-      op: 'snapCreate',
-      name: 'ours',
-      namespace: { type: 'user' },
-      id: id(),
-      flags: 0n,
-    } as const;
-
-    expect(await ask({ op: 'resize', size: 40 * MIB, allowShrink: true, id: id() })).toBe(0);
-    expect(await librbd.call('size')).toBe(40 * MIB);
-    expect(await ask(create)).toBe(0);
-    expect(progress).toContainEqual([1, 10]);
-    expect(await ask({ op: 'metadataUpdate', key: 'k', value: 'v', id: id() })).toBe(0);
-    expect(await librbd.call('metadata')).toEqual({ k: 'v' });
-
-    // The same request again is answered from memory; the same by another number is another one. librbd does not
-    // complete again what succeeded.
-    expect(await watcher.notifyLockOwner({ ...create, name: 'other' })).toBe(0);
-    const taken = { ...create, id: id() };
-    expect(await ask(taken)).toBe(-ERRNO.EEXIST);
-    // It remembers once it knows that everybody has heard of the completion.
-    const again = () => watcher.notifyLockOwner({ ...taken, name: 'other' });
-    await expect.poll(again).toBe(-ERRNO.EEXIST);
-    expect(await librbd.call('snapshots')).toEqual(['ours']);
-  });
-
-  it('an owner in librbd that was told to keep the lock refuses it', async () => {
-    await librbd.call('open', name);
-    await librbd.call('acquire');
-    expect(await watcher.requestLock()).toBe(-ERRNO.EROFS);
-  });
-
-  it('an owner in librbd that just writes gives it up', async () => {
-    await librbd.call('open', name);
-    await librbd.call('write');
-    const gid = await librbd.call<string>('gid');
-    expect(await watcher.requestLock()).toBe(0);
-    await expect.poll(() => image.heard).toContain(`released ${gid}`);
-  });
-
-  it('nobody who owns the lock answers when nobody does', async () => {
-    await librbd.call('open', name);
-    expect(await watcher.requestLock()).toBeUndefined();
-    const id = watcher.newRequestId();
-    expect(await watcher.requestMaintenance({ op: 'flatten', id })).toBe(-ERRNO.ETIMEDOUT);
-  });
-
-  it('a snapshot in librbd waits for us to hold still, and lets us go on', async () => {
-    await librbd.call('open', name);
-    image.onQuiesce = async () => {
-      image.heard.push('quiesce');
-      await new Promise((resolve) => setTimeout(resolve, 500));
-      image.heard.push(`quiet: ${(await snapshotsOf(name)).length} snapshots`);
-    };
-    await librbd.call('create_snap', 's');
-    expect(await librbd.call('snapshots')).toEqual(['s']);
-    await expect.poll(() => image.heard).toContain('unquiesce');
-    const told = image.heard.filter((what) => /^(un)?qui/.test(what));
-    expect(told).toEqual(['quiesce', 'quiet: 0 snapshots', 'unquiesce']);
-  });
-
-  // ---- what no client sends yet ----
-
-  it.each([
-    [
-      'an operation that nobody knows',
-      encode((e) => e.struct(9, 1, () => e.u32(33))),
-      '',
-      'a1ffffff',
-    ],
-    ['something that is no notification', Buffer.from('garbage'), '', ''],
-    ['an empty header update', Buffer.alloc(0), '00000000', '00000000'],
-    [
-      'a lock request of the kernel',
-      encodeNotifyPayload({ op: 'requestLock', client: { gid: 1n, handle: 2n }, force: false }, 2),
-      '',
-      '00000000',
-    ],
-  ] as const)(
-    '%s is acknowledged as it has to be, at once',
-    async (_, payload, asPeer, asOwner) => {
-      const answer = async () => {
-        const began = performance.now();
-        const acks = await librbd.call<[string, string, string][]>(
-          'notify',
-          oid,
-          Buffer.from(payload).toString('hex'),
-          20_000,
-        );
-        expect(performance.now() - began).toBeLessThan(5000);
-        expect(acks).toHaveLength(1);
-        return acks[0]?.[2];
-      };
-      const response = (result: string) => (result === '' ? '' : `010104000000${result}`);
-      expect(await answer()).toBe(response(asPeer));
+    it('a writer in librbd is refused when we keep the lock', async () => {
+      await librbd.call('open', name);
       await takeLock();
-      expect(await answer()).toBe(response(asOwner));
-    },
-  );
-});
+      image.refusal = -ERRNO.EROFS;
+      await expect(librbd.call('write')).rejects.toMatchObject({ errno: ERRNO.EROFS });
+    });
+
+    // ---- somebody else owns it ----
+
+    it('an owner in librbd carries out what we ask for, once', async () => {
+      await librbd.call('open', name);
+      await librbd.call('acquire');
+      // What is asked for before that has to be asked for again (ERESTART).
+      await expect.poll(() => watcher.announcedOwner).toBeDefined();
+      const progress: [number, number][] = [];
+      const ask = (request: MaintenancePayload & { id: AsyncRequestId }) =>
+        watcher.requestMaintenance(request, {
+          onProgress: (offset, total) => progress.push([offset, total]),
+        });
+      const id = () => watcher.newRequestId();
+      const create = {
+        op: 'snapCreate',
+        name: 'ours',
+        namespace: { type: 'user' },
+        id: id(),
+        flags: 0n,
+      } as const;
+
+      expect(await ask({ op: 'resize', size: 40 * MIB, allowShrink: true, id: id() })).toBe(0);
+      expect(await librbd.call('size')).toBe(40 * MIB);
+      expect(await ask(create)).toBe(0);
+      expect(progress).toContainEqual([1, 10]);
+      expect(await ask({ op: 'metadataUpdate', key: 'k', value: 'v', id: id() })).toBe(0);
+      expect(await librbd.call('metadata')).toEqual({ k: 'v' });
+
+      // The same request again is answered from memory; the same by another number is another one. librbd does not
+      // complete again what succeeded.
+      expect(await watcher.notifyLockOwner({ ...create, name: 'other' })).toBe(0);
+      const taken = { ...create, id: id() };
+      expect(await ask(taken)).toBe(-ERRNO.EEXIST);
+      // It remembers once it knows that everybody has heard of the completion.
+      const again = () => watcher.notifyLockOwner({ ...taken, name: 'other' });
+      await expect.poll(again).toBe(-ERRNO.EEXIST);
+      expect(await librbd.call('snapshots')).toEqual(['ours']);
+    });
+
+    it('an owner in librbd that was told to keep the lock refuses it', async () => {
+      await librbd.call('open', name);
+      await librbd.call('acquire');
+      expect(await watcher.requestLock()).toBe(-ERRNO.EROFS);
+    });
+
+    it('an owner in librbd that just writes gives it up', async () => {
+      await librbd.call('open', name);
+      await librbd.call('write');
+      const gid = await librbd.call<string>('gid');
+      expect(await watcher.requestLock()).toBe(0);
+      await expect.poll(() => image.heard).toContain(`released ${gid}`);
+    });
+
+    it('nobody who owns the lock answers when nobody does', async () => {
+      await librbd.call('open', name);
+      expect(await watcher.requestLock()).toBeUndefined();
+      const id = watcher.newRequestId();
+      expect(await watcher.requestMaintenance({ op: 'flatten', id })).toBe(-ERRNO.ETIMEDOUT);
+    });
+
+    it('a snapshot in librbd waits for us to hold still, and lets us go on', async () => {
+      await librbd.call('open', name);
+      image.onQuiesce = async () => {
+        image.heard.push('quiesce');
+        await new Promise((resolve) => setTimeout(resolve, 500));
+        image.heard.push(`quiet: ${(await snapshotsOf(name)).length} snapshots`);
+      };
+      await librbd.call('create_snap', 's');
+      expect(await librbd.call('snapshots')).toEqual(['s']);
+      await expect.poll(() => image.heard).toContain('unquiesce');
+      const told = image.heard.filter((what) => /^(un)?qui/.test(what));
+      expect(told).toEqual(['quiesce', 'quiet: 0 snapshots', 'unquiesce']);
+    });
+
+    // ---- what no client sends yet ----
+
+    it.each([
+      [
+        'an operation that nobody knows',
+        encode((e) => e.struct(9, 1, () => e.u32(33))),
+        '',
+        'a1ffffff',
+      ],
+      ['something that is no notification', Buffer.from('garbage'), '', ''],
+      ['an empty header update', Buffer.alloc(0), '00000000', '00000000'],
+      [
+        'a lock request of the kernel',
+        encodeNotifyPayload(
+          { op: 'requestLock', client: { gid: 1n, handle: 2n }, force: false },
+          2,
+        ),
+        '',
+        '00000000',
+      ],
+    ] as const)(
+      '%s is acknowledged as it has to be, at once',
+      async (_, payload, asPeer, asOwner) => {
+        const answer = async () => {
+          const began = performance.now();
+          const acks = await librbd.call<[string, string, string][]>(
+            'notify',
+            oid,
+            Buffer.from(payload).toString('hex'),
+            20_000,
+          );
+          expect(performance.now() - began).toBeLessThan(5000);
+          expect(acks).toHaveLength(1);
+          return acks[0]?.[2];
+        };
+        const response = (result: string) => (result === '' ? '' : `010104000000${result}`);
+        expect(await answer()).toBe(response(asPeer));
+        await takeLock();
+        expect(await answer()).toBe(response(asOwner));
+      },
+    );
+  });

@@ -22,7 +22,7 @@ import { MemoryWorld } from '../support/memory-network.js';
 const OURS = 4100n;
 const PEER: ClientId = { gid: 4200n, handle: 7n };
 const ID: AsyncRequestId = { client: PEER, requestId: 1n };
-const MESSAGES = 'rbd_header.10ab';
+const HEADER = 'rbd_header.10ab';
 
 /** One request of every kind. */
 const MAINTENANCE: Record<MaintenancePayload['op'], MaintenancePayload> = {
@@ -99,7 +99,7 @@ async function setUp() {
   const watcher = await ImageWatcher.open({
     context: header.context(OURS),
     environment: world.env,
-    oid: MESSAGES,
+    oid: HEADER,
     gid: OURS,
     handler: image,
   });
@@ -533,7 +533,7 @@ describe('the watch', () => {
         },
       },
       environment: world.env,
-      oid: MESSAGES,
+      oid: HEADER,
       gid: OURS,
       handler: image,
     });
@@ -548,7 +548,7 @@ describe('asking the owner of the lock', () => {
     const all = await setUp();
     for (const [i, answer] of answers.entries()) {
       const gid = 5000n + BigInt(i);
-      await all.header.context(gid).watch(MESSAGES, {
+      await all.header.context(gid).watch(HEADER, {
         onNotify: () => (answer === 'missing' ? new Promise(() => {}) : answer),
         onStale: () => undefined,
         onLost: () => undefined,
