@@ -262,12 +262,13 @@ export class PgPrimary {
   }
 
   /**
-   * A change of the PG's own accord, in the object's lane. `prepare` returns nothing when there is nothing to do. Resolves
-   * when it is committed, or when the interval ended.
+   * A change of the PG's own accord, in the object's lane. `prepare` returns nothing when there is nothing to do. Calls
+   * `committed` before anything else happens to the object; resolves after it, or when the interval ended.
    */
   #changeObject(
     object: ObjectId,
     prepare: () => { ops: StoreOp[]; objects: ObjectId[] } | undefined,
+    committed: () => void = () => {},
   ): Promise<void> {
     return new Promise((settled) => {
       const resolve = () => {
@@ -290,7 +291,10 @@ export class PgPrimary {
             result: 0,
             userVersion: lastUserVersion,
           };
-          this.#commit(object, { ops: change.ops, entry }, resolve);
+          this.#commit(object, { ops: change.ops, entry }, () => {
+            committed();
+            resolve();
+          });
           return undefined;
         },
       });
@@ -298,7 +302,7 @@ export class PgPrimary {
   }
 
   /** Takes a registration out of its object, then ends the watch. `unless` is asked when its turn has come. */
-  async #removeWatch(
+  #removeWatch(
     { object, record }: Watch,
     { tell, unless }: { tell: boolean; unless?: () => boolean },
   ): Promise<void> {
@@ -308,20 +312,20 @@ export class PgPrimary {
       other.cookie === record.cookie &&
       other.entity.type === record.entity.type &&
       other.entity.num === record.entity.num;
-    let removed = false;
-    await this.#changeObject(object, () => {
-      const meta = store.get(collection, object)?.meta;
-      if (unless?.() || !meta?.info.watchers.some(isIt)) return undefined;
-      removed = true;
-      const watchers = meta.info.watchers.filter((other) => !isIt(other));
-      const info = { ...meta.info, watchers };
-      return {
-        ops: [{ op: 'setMeta', id: object, meta: { ...meta, info } }],
-        objects: [object],
-      };
-    });
-    // By then it may be registered again, after somebody else had removed it.
-    if (removed && !this.#interval.ended) this.#watches.remove(object, record, tell);
+    return this.#changeObject(
+      object,
+      () => {
+        const meta = store.get(collection, object)?.meta;
+        if (unless?.() || !meta?.info.watchers.some(isIt)) return undefined;
+        const watchers = meta.info.watchers.filter((other) => !isIt(other));
+        const info = { ...meta.info, watchers };
+        return {
+          ops: [{ op: 'setMeta', id: object, meta: { ...meta, info } }],
+          objects: [object],
+        };
+      },
+      () => this.#watches.remove(object, record, tell),
+    );
   }
 
   #trimRemovedSnaps(): void {

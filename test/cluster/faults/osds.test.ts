@@ -1,0 +1,220 @@
+import { describe, expect, it } from 'vitest';
+import { listWatchersOp, WATCH_OP } from '../../../src/messages/osd-op.js';
+import { notifyOp, watchOp } from '../osd/support/watch-messages.js';
+import { Bench, OID, pendsFor, POOL, read, sleep, until, write } from './support.js';
+
+const running = async (bench: Bench, osd: number) => {
+  const { osds } = await bench.cluster.status();
+  return [osds[osd]?.running, osds[osd]?.up];
+};
+
+describe('an OSD', () => {
+  it('that is killed is down until the fault is stopped; the others serve', async () => {
+    const bench = await Bench.start();
+    const { rados, io } = await bench.client();
+    await write(io);
+    const osd = await bench.primary(rados);
+    const fault = await bench.faults.killOsd(osd);
+    expect(await running(bench, osd)).toEqual([false, false]);
+    expect(await read(io)).toBe('data');
+    expect(await bench.primary(rados)).not.toBe(osd);
+    await expect(bench.faults.killOsd(osd)).rejects.toMatchObject({ code: 'ENOENT' });
+    await fault.stop();
+    expect(await running(bench, osd)).toEqual([true, true]);
+    expect((await bench.faults.counters()).killOsd).toBe(1);
+  });
+
+  it('that was started by somebody else stays so when its fault is stopped', async () => {
+    const bench = await Bench.start();
+    const fault = await bench.faults.killOsd(1);
+    await bench.cluster.startOsd(1);
+    await fault.stop();
+    expect(await running(bench, 1)).toEqual([true, true]);
+    await expect(bench.faults.killOsd(7)).rejects.toThrow(RangeError);
+  });
+
+  it('that is stopped in order has the map say so first', async () => {
+    const bench = await Bench.start();
+    const { rados, io } = await bench.client();
+    await write(io);
+    const osd = await bench.primary(rados);
+    const before = (await bench.cluster.status()).epoch;
+    await using fault = await bench.faults.stopOsd(osd);
+    expect(await running(bench, osd)).toEqual([false, false]);
+    expect((await bench.cluster.status()).epoch).toBe(before + 1);
+    expect(await read(io)).toBe('data');
+    expect(await fault.fired()).toBe(1);
+    // It stays down: nobody takes it for one that was marked down wrongly.
+    await sleep(200);
+    expect(await running(bench, osd)).toEqual([false, false]);
+  });
+
+  it('that is restarted has its watches still, and their clients to reconnect', async () => {
+    const bench = await Bench.start({ osds: 1, size: 1 });
+    const raw = await bench.raw(0);
+    await raw.create();
+    await raw.result(watchOp(WATCH_OP.WATCH, 1n));
+    const fault = await bench.faults.restartOsd(0);
+    expect(await fault.fired()).toBe(1);
+    await until(() => raw.client.closed);
+    await until(async () => (await bench.faults.watches()).length === 1);
+    expect(await bench.faults.watches()).toMatchObject([{ connected: false, silentMs: undefined }]);
+    const again = await bench.raw(0, raw.gid);
+    expect(await again.result(watchOp(WATCH_OP.PING, 1n))).toBe(-110);
+    expect(await again.result(watchOp(WATCH_OP.RECONNECT, 1n, { gen: 1 }))).toBe(0);
+    expect(await again.result(watchOp(WATCH_OP.PING, 1n))).toBe(0);
+  });
+});
+
+describe('a frozen OSD', () => {
+  it('answers nobody, and goes on where it was when it is let go', async () => {
+    const bench = await Bench.start();
+    const { rados, io } = await bench.client();
+    await write(io, OID, 'before');
+    const osd = await bench.primary(rados);
+    const fault = await bench.faults.freezeOsd({ osd });
+    const writing = write(io, OID, 'during');
+    await fault.untilFired();
+    expect(await pendsFor(writing, 300)).toBe(true);
+    expect(await running(bench, osd)).toEqual([true, true]);
+    await fault.stop();
+    await writing;
+    expect(await read(io)).toBe('during');
+  });
+
+  it('lets itself go when its time is over', async () => {
+    const bench = await Bench.start();
+    const { rados, io } = await bench.client();
+    await write(io);
+    const fault = await bench.faults.freezeOsd({ osd: await bench.primary(rados), ms: 300 });
+    const reading = read(io);
+    expect(await pendsFor(reading, 150)).toBe(true);
+    expect(await reading).toBe('data');
+    expect(await fault.fired()).toBeGreaterThan(0);
+  });
+
+  it('holds up the primaries that it has copies for', async () => {
+    const bench = await Bench.start({ osds: 2, size: 2 });
+    const { rados, io } = await bench.client();
+    await write(io);
+    const replica = 1 - (await bench.primary(rados));
+    const fault = await bench.faults.freezeOsd({ osd: replica });
+    const writing = write(io, 'other', 'more');
+    await fault.untilFired();
+    expect(await pendsFor(writing, 300)).toBe(true);
+    expect(await read(io)).toBe('data');
+    await fault.stop();
+    await writing;
+  });
+
+  it('is reported by its peers after the grace, and joins again when it wakes', async () => {
+    const bench = await Bench.start();
+    // A client asks for a map when its OSD has been silent for twice that.
+    const { rados, io } = await bench.client({ osdKeepaliveMs: 200 });
+    await write(io);
+    const osd = await bench.primary(rados);
+    const fault = await bench.faults.freezeOsd({ osd, graceMs: 200 });
+    const reading = read(io);
+    await until(async () => (await running(bench, osd))[1] === false);
+    expect(await reading).toBe('data');
+    await write(io, OID, 'from the others');
+    await fault.stop();
+    await until(async () => (await running(bench, osd))[1] === true);
+    expect(await read(io)).toBe('from the others');
+  });
+
+  it('hears of no ping: its watches time out when it wakes', async () => {
+    const bench = await Bench.start({ watchTimeoutS: 1 });
+    const { rados } = await bench.client();
+    const osd = await bench.primary(rados);
+    const raw = await bench.raw(osd);
+    await raw.create();
+    await raw.result(watchOp(WATCH_OP.WATCH, 1n));
+    const fault = await bench.faults.freezeOsd({ osd });
+    await sleep(1500);
+    expect(raw.client.notifies).toEqual([]);
+    await fault.stop();
+    expect(await raw.events(1)).toMatchObject([{ event: 'DISCONNECT', cookie: 1n }]);
+    expect(await raw.result(watchOp(WATCH_OP.PING, 1n))).toBe(-107);
+  });
+
+  it('that is killed and started stays frozen until it is let go', async () => {
+    const bench = await Bench.start({ osds: 1, size: 1 });
+    const { io } = await bench.client();
+    await write(io);
+    const fault = await bench.faults.freezeOsd({ osd: 0 });
+    await bench.faults.restartOsd(0);
+    const reading = read(io);
+    expect(await pendsFor(reading, 200)).toBe(true);
+    await fault.stop();
+    expect(await reading).toBe('data');
+  });
+});
+
+describe('a watch whose removal cannot be written', () => {
+  it('waits for the write, and so does a notify', async () => {
+    const bench = await Bench.start({ osds: 2, size: 2, watchTimeoutS: 1 });
+    const { rados } = await bench.client();
+    const osd = await bench.primary(rados);
+    const [a, b] = [await bench.raw(osd), await bench.raw(osd)];
+    await a.create();
+    await a.result(watchOp(WATCH_OP.WATCH, 1n));
+    await b.result(watchOp(WATCH_OP.WATCH, 2n, { timeout: 60 }));
+    const replica = await bench.faults.freezeOsd({ osd: 1 - osd });
+    await sleep(1200);
+    await replica.untilFired();
+    expect(await bench.faults.watches()).toMatchObject([{ cookie: 1n }, { cookie: 2n }]);
+    expect(a.client.notifies).toEqual([]);
+    // A notify is a read: it waits for what is being written to its object.
+    const notified = b.result(notifyOp(9n, 5, 'news'));
+    expect(await pendsFor(notified, 100)).toBe(true);
+    await replica.stop();
+    expect(await a.events(1)).toMatchObject([{ event: 'DISCONNECT' }]);
+    await notified;
+    expect(await b.events(1)).toMatchObject([{ event: 'NOTIFY', payload: 'news' }]);
+    expect(await bench.faults.watches()).toMatchObject([{ cookie: 2n }]);
+  });
+});
+
+describe('a PG', () => {
+  it.each(['pg-temp', 'upmap'] as const)('moves to another primary and back (%s)', async (by) => {
+    const bench = await Bench.start();
+    const { rados, io } = await bench.client();
+    await write(io);
+    const osd = await bench.primary(rados);
+    const fault = await bench.faults.movePg({ pool: POOL, object: OID, by });
+    const moved = await bench.primary(rados);
+    expect(moved).not.toBe(osd);
+    expect(await read(io)).toBe('data');
+    expect(await fault.fired()).toBe(1);
+    await fault.stop();
+    expect(await bench.primary(rados)).toBe(osd);
+    expect(await read(io)).toBe('data');
+  });
+
+  it('moves to where it is told, with its watches: their clients reconnect there', async () => {
+    const bench = await Bench.start();
+    const { rados } = await bench.client();
+    const osd = await bench.primary(rados);
+    const raw = await bench.raw(osd);
+    await raw.create();
+    await raw.result(watchOp(WATCH_OP.WATCH, 1n));
+    const to = (osd + 1) % 3;
+    await bench.faults.movePg({ pool: POOL, pg: 0, to });
+    expect(await bench.primary(rados)).toBe(to);
+    await until(async () => (await bench.faults.watches())[0]?.osd === to);
+    const there = await bench.raw(to, raw.gid);
+    expect(await there.result(watchOp(WATCH_OP.RECONNECT, 1n, { gen: 1 }))).toBe(0);
+    expect((await there.ask([listWatchersOp()])).reply.result).toBe(0);
+  });
+
+  it('must exist, and its new primary be up', async () => {
+    const bench = await Bench.start();
+    const move = (options: object) => bench.faults.movePg({ pool: POOL, ...options });
+    await expect(move({})).rejects.toThrow(RangeError);
+    await expect(move({ pg: 1 })).rejects.toThrow(RangeError);
+    await bench.faults.killOsd(2);
+    await expect(move({ pg: 0, to: 2 })).rejects.toMatchObject({ code: 'EINVAL' });
+    await expect(move({ pg: 0, to: 9 })).rejects.toMatchObject({ code: 'EINVAL' });
+  });
+});
