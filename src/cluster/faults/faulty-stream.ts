@@ -30,7 +30,7 @@ export class FaultyStream implements Stream {
   #dropped = false;
   /** The owner dropped it while the client must not notice: the socket stays until it may. */
   #orphan = false;
-  /** The socket is closed, and the owner hears of it when everything before it got through. */
+  /** The socket is closed; the owner hears of it when everything before it got through. */
   #ended: { error: Error | undefined } | undefined;
   #done = false;
   #failure: Error | undefined;
@@ -190,9 +190,11 @@ export class FaultyStream implements Stream {
   }
 
   #onInnerClose(error: Error | undefined): void {
-    this.#onGone(this);
-    if (this.#orphan) return;
     this.#ended = { error };
+    if (this.#orphan) {
+      this.#leave();
+      return;
+    }
     // Who is held off, or has not been told of everything before, does not hear of the end yet.
     const early = !this.#dropped && !this.#failure && (this.#in.held || this.#in.queued > 0);
     if (!early) this.#finish(error);
@@ -207,6 +209,12 @@ export class FaultyStream implements Stream {
     this.#done = true;
     this.#in.end();
     this.#out.end();
+    this.#leave();
     this.#handler?.onClose(this.#failure ?? error);
+  }
+
+  /** Faults may act on it until both its socket and its owner are done with it. */
+  #leave(): void {
+    if (this.#done && this.#ended) this.#onGone(this);
   }
 }
