@@ -90,13 +90,16 @@ export function threads(getTarget: GetTarget): void {
       await using device = await mortal.map('rbd/orphaned', { queueDepth: 16 });
       const before = device.attributes.clientId;
       const replaced = once(device, 'worker-replaced') as Promise<[WorkerReplacement]>;
-      const over = replaced.then(() => true);
+      let isReplaced = false;
+      device.once('worker-replaced', () => {
+        isReplaced = true;
+      });
 
       // Without a pause, so that some are answered, some sent, and some wait when it dies.
       const image = new StampedImage(size);
       const errors: Record<string, unknown>[] = [];
       let died: Promise<number> | undefined;
-      for (let i = 0; !(await Promise.race([over, false])); i += 100) {
+      for (let i = 0; !isReplaced; i += 100) {
         const calls = Array.from({ length: 100 }, (_, k) => {
           const range = { first: ((i + k) * 7) % (image.blocks - 3), count: 3 };
           return k % 5 === 4 ? image.read(device, range) : image.write(device, range);

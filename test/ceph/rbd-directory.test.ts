@@ -235,9 +235,9 @@ function directory(server: ServerKind): void {
       await expect(create('rbd/c-x', { stripeUnit: 3000, stripeCount: 2 })).rejects.toMatchObject({
         code: 'EINVAL',
       });
-      await expect(create('rbd/c-x', { features: FEATURE.EXCLUSIVE_LOCK })).rejects.toMatchObject({
+      await expect(create('rbd/c-x', { features: FEATURE.JOURNALING })).rejects.toMatchObject({
         code: 'ENOSYS',
-        message: expect.stringContaining("'exclusive-lock'"),
+        message: expect.stringContaining("'journaling'"),
       });
       expect((await objectsOf('')).filter((oid) => oid.includes('c-x'))).toEqual([]);
     });
@@ -350,8 +350,10 @@ function directory(server: ServerKind): void {
         ['rbd/ns/d-inside', {}],
       ] as const) {
         await create(text, options);
-        await using image = await Image.open(client, spec(text));
+        const image = await Image.open(client, spec(text));
         await image.write(0, Buffer.alloc(image.size, 1));
+        await expect(remove(text)).rejects.toMatchObject({ code: 'EBUSY' });
+        await image.close();
         const progress: [number, number][] = [];
         await remove(text, {
           onProgress: (done: number, total: number) => progress.push([done, total]),
@@ -392,12 +394,12 @@ function directory(server: ServerKind): void {
       watcher.stdin.end('\n');
       await once(watcher, 'exit');
 
-      await cluster.rbd('feature', 'enable', 'rbd/d-kept', 'exclusive-lock');
+      await cluster.rbd('feature', 'enable', 'rbd/d-kept', 'exclusive-lock,object-map');
       await expect(remove('rbd/d-kept')).rejects.toMatchObject({
         code: 'ENOSYS',
-        message: expect.stringContaining("'exclusive-lock'"),
+        message: expect.stringContaining("'object-map'"),
       });
-      await cluster.rbd('feature', 'disable', 'rbd/d-kept', 'exclusive-lock');
+      await cluster.rbd('feature', 'disable', 'rbd/d-kept', 'object-map,exclusive-lock');
       await sameInfo('rbd/d-kept');
       await remove('rbd/d-kept');
     });
@@ -563,7 +565,7 @@ function directory(server: ServerKind): void {
       await expect(Image.open(client, spec('rbd/f-default'))).rejects.toMatchObject({
         code: 'ENOSYS',
         message: expect.stringContaining(
-          "image rbd/f-default has features 'exclusive-lock', 'object-map', 'fast-diff' and 'deep-flatten', which this version cannot write",
+          "image rbd/f-default has features 'object-map' and 'fast-diff', which this version cannot write",
         ),
       });
       await using image = await Image.open(client, spec('rbd/f-default'), { readOnly: true });
@@ -597,8 +599,7 @@ function directory(server: ServerKind): void {
     using reader = await connectTo(cluster, { name: 'client.reader', keyring });
     await using image = await Image.open(reader, spec('rbd/caps'), { readOnly: true });
     expect(await image.read(0, 10)).toHaveLength(10);
-    await using writable = await Image.open(reader, spec('rbd/caps'));
-    await expect(writable.write(0, Buffer.from('x'))).rejects.toMatchObject({
+    await expect(Image.open(reader, spec('rbd/caps'))).rejects.toMatchObject({
       code: 'EPERM',
       target: 'rbd/caps',
     });
