@@ -17,9 +17,10 @@
  * the cookie of its registered watch, and nothing has come since that puts it in doubt.
  */
 
+import type { Timer } from '../base/environment.js';
 import { ERRNO, RadosError, toRadosError } from '../base/errors.js';
-import { ActionQueue } from './lock-actions.js';
 import { LockAcquisition } from './lock-acquire.js';
+import { ActionQueue } from './lock-actions.js';
 import { LockAdmission } from './lock-admission.js';
 import type {
   LockCounters,
@@ -37,6 +38,8 @@ type Action = 'try' | 'acquire' | 'reacquire' | 'release' | 'shutdown';
 
 /** An OSD that does not answer by then has given up the watch too: without one the lock is free to be broken. */
 const SHUTDOWN_OPS_TIMEOUT_MS = 30_000;
+/** Watchers that live acknowledge in milliseconds. */
+const CLOSING_ANNOUNCEMENT_MS = 1000;
 /** So often the watch is registered anew in the middle of an acquisition before that counts as failed. */
 const RESTARTS_MAX = 10;
 
@@ -489,11 +492,17 @@ export class ExclusiveLock {
 
   async #announceReleased(): Promise<void> {
     if (this.#failure) return;
-    try {
-      await this.#host.announceReleased();
-    } catch (error) {
-      this.#warn(error, 'failed to notify released lock');
-    }
+    const announced = this.#host
+      .announceReleased()
+      .catch((error: unknown) => this.#warn(error, 'failed to notify released lock'));
+    if (!this.#closing) return announced;
+    // Who closes does not ask for it again: no need to wait for a watcher that died.
+    let timer: Timer | undefined;
+    const enough = new Promise<void>((resolve) => {
+      timer = this.#host.env.timers.after(CLOSING_ANNOUNCEMENT_MS, resolve);
+    });
+    await Promise.race([announced, enough]);
+    timer?.cancel();
   }
 
   // What may be and what not.

@@ -232,9 +232,8 @@ export class LockAcquisition {
   /** Asks the owner. How long to wait then, unless a notice came before it answered. */
   async #request(owner: LockOwner | undefined): Promise<number | 'nobody' | 'notice'> {
     if (!owner) return 'nobody';
-    const { log, clock } = this.#host.env;
+    const { log } = this.#host.env;
     const { target } = this.#host;
-    const asked = clock.monotonic();
     log.rbd.debug({ image: target, owner: describeOwner(owner) }, 'requesting lock');
     const noticed = new Promise<'notice'>((resolve) => {
       this.#onNotice = () => resolve('notice');
@@ -246,11 +245,12 @@ export class LockAcquisition {
       if (answer === 'notice') return 'notice';
       const { result } = answer;
       if (result === 0) return RESEND_MS;
-      if (result === -ERRNO.ETIMEDOUT) {
+      if (result === undefined) {
         log.rbd.debug({ image: target }, 'no lock owners detected');
-        // It took its time already, if it was not that all answered.
-        return clock.monotonic() - asked >= NO_OWNER_MAX_MS ? 0 : 'nobody';
+        return 'nobody';
       }
+      // That took its time already. If the owner is dead, its watch may have gone meanwhile.
+      if (result === -ERRNO.ETIMEDOUT) return 0;
       if (result === -ERRNO.EROFS) {
         log.rbd.warn({ image: target, owner: describeOwner(owner) }, 'peer will not release lock');
         throw new PeerRefusal(target, owner);

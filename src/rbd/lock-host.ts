@@ -55,10 +55,10 @@ export interface LockHost {
   watchReady(): Promise<void> | undefined;
 
   /**
-   * Notifies RequestLock. Resolves with the owner's answer: 0, it will release; -EROFS, it will not; -ETIMEDOUT, at once
-   * when all watchers acknowledged and none of them is the owner, or when the time of those that did not was over.
+   * Notifies RequestLock. Resolves with the owner's answer: 0, it will release; -EROFS, it will not; -ETIMEDOUT, it may be
+   * one of those that did not answer in time. Undefined: all watchers answered, and none of them is the owner.
    */
-  requestLock(): Promise<number>;
+  requestLock(): Promise<number | undefined>;
   /** Notifies AcquiredLock. Resolves when all watchers acknowledged or their time is over. */
   announceAcquired(): Promise<void>;
   /** Notifies ReleasedLock. Resolves when all watchers acknowledged or their time is over. */

@@ -1,8 +1,8 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import {
   addImageLock,
-  listImageLocks,
   type LockBreaker,
+  listImageLocks,
   removeImageLock,
 } from '../../src/rbd/advisory-locks.js';
 import type { RbdContext } from '../../src/rbd/context.js';

@@ -236,7 +236,7 @@ describe('a lock that is held', () => {
     let asked = 0;
     b.answerRequest = async () => {
       asked++;
-      return -110;
+      return undefined;
     };
     void b.write('b').catch(() => undefined);
     await at.world.advance(60_000);
@@ -492,6 +492,15 @@ describe('closing', () => {
     a.kill(0);
     await until(b.write('b'));
     expect([...at.blocklist]).toEqual(['10.0.0.5:0/7001']);
+  });
+
+  it('does not wait for a watcher that died', async () => {
+    await until(a.write('a'));
+    b.kill();
+    const started = at.world.now;
+    await until(a.lock.shutdown());
+    expect(at.world.now - started).toBeLessThan(1100);
+    expect(at.owner).toBeUndefined();
   });
 
   it('leaves no timer behind', async () => {

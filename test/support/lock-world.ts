@@ -34,6 +34,10 @@ const NOTHING = new Uint8Array(0);
 type NotifyKind = 'request' | 'acquired' | 'released';
 /** `none`: acknowledged without a result. */
 type Ack = number | undefined;
+interface Notified {
+  results: Ack[];
+  missed: number;
+}
 
 export class LockWorld {
   readonly world: MemoryWorld;
@@ -117,8 +121,8 @@ export class LockWorld {
     }
   }
 
-  /** Resolves with what the watchers answered. */
-  notify(from: LockClient, kind: NotifyKind): Promise<Ack[]> {
+  /** Resolves with what the watchers answered, and how many did not. */
+  notify(from: LockClient, kind: NotifyKind): Promise<Notified> {
     const source = { gid: BigInt(from.id), handle: from.watchCookie };
     return new Promise((resolve, reject) => {
       from.send(() => {
@@ -129,13 +133,13 @@ export class LockWorld {
     });
   }
 
-  #tell(source: ClientId, kind: NotifyKind, resolve: (results: Ack[]) => void): void {
+  #tell(source: ClientId, kind: NotifyKind, resolve: (notified: Notified) => void): void {
     const watchers = this.clients.filter((client) => client.listed);
     const pending = new Set(watchers);
     const results: Ack[] = [];
     const finish = () => {
       timer.cancel();
-      resolve(results);
+      resolve({ results, missed: pending.size });
     };
     const timer = this.world.after(NOTIFY_TIMEOUT_MS, finish);
     if (pending.size === 0) finish();
@@ -257,7 +261,7 @@ export class LockClient implements LockHost {
   onPreRelease: () => void | Promise<void> = () => {};
   onRefresh: () => void | Promise<void> = () => {};
   /** In place of the cluster's answer. */
-  answerRequest: (() => Promise<number>) | undefined;
+  answerRequest: (() => Promise<Ack>) | undefined;
   inFlight = 0;
   readonly #at: LockWorld;
   #arrival = 0;
@@ -382,11 +386,11 @@ export class LockClient implements LockHost {
     return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }));
   }
 
-  async requestLock(): Promise<number> {
+  async requestLock(): Promise<Ack> {
     if (this.answerRequest) return this.answerRequest();
-    const results = await this.#at.notify(this, 'request');
+    const { results, missed } = await this.#at.notify(this, 'request');
     const answers = results.filter((result) => result !== undefined);
-    return answers[0] ?? -ERRNO.ETIMEDOUT;
+    return answers[0] ?? (missed > 0 ? -ERRNO.ETIMEDOUT : undefined);
   }
 
   async announceAcquired(): Promise<void> {
