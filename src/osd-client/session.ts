@@ -49,6 +49,8 @@ export class OsdSession {
   idleSince: number;
   /** Watches and notifications that live on the connection: it is not idle without operations. */
   lingers = 0;
+  /** When the OSD last answered a `keepalive` (`clock.monotonic()`). */
+  heardAt = Number.NEGATIVE_INFINITY;
   readonly #options: SessionOptions;
   readonly #events: SessionEvents;
   #addr: EntityAddr;
@@ -190,6 +192,9 @@ export class OsdSession {
         },
         onMessage: (connection, message) => {
           if (connection === this.#connection) this.#events.onMessage(this, message);
+        },
+        onKeepaliveAck: (connection) => {
+          if (connection === this.#connection) this.heardAt = this.#options.env.clock.monotonic();
         },
         onClose: (connection, error) => this.#onClose(connection, error),
         placeData: (message, _front, length) =>

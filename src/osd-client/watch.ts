@@ -19,7 +19,7 @@
 import type { Timer } from '../base/environment.js';
 import { isRadosError, RadosError } from '../base/errors.js';
 import { formatPgId } from '../encoding/types.js';
-import { WATCH_OP, watchOp } from '../messages/osd-op.js';
+import { type OsdOp, WATCH_OP, watchOp } from '../messages/osd-op.js';
 import type { WatchNotify } from '../messages/watch-notify.js';
 import type { LingerTransport } from './linger-op.js';
 import type { MapUpdate } from './map-follower.js';
@@ -28,6 +28,8 @@ import { type ObjectTarget, PoolGoneError } from './request.js';
 import type { OsdSession } from './session.js';
 import { intervalOf, placeObject, watchesPaused } from './target.js';
 import { WatchDeliveries } from './watch-deliveries.js';
+import { WatchInquiry } from './watch-inquiry.js';
+import { WatchPings } from './watch-pings.js';
 import { CLOSE_FLUSH_MS, REREGISTER_DELAY_MS, type WatchTimes } from './watch-times.js';
 import type { StaleCause, Watch, WatchHandler, WatchState, WatchStatus } from './watch-types.js';
 
@@ -47,13 +49,6 @@ export interface WatchContext {
   /** Whether another registration may go out now; if not, it is sent when it may. */
   admit: (request: OpRequest) => boolean;
   checkClock: () => void;
-}
-
-/** A question to the OSD that is on its way. */
-interface Inquiry {
-  request: OpRequest | undefined;
-  /** `clock.monotonic()`; until it was sent, when it was asked. */
-  sentAt: number;
 }
 
 interface Verifier {
@@ -81,11 +76,8 @@ export class LingerWatch implements Watch {
   #session: OsdSession | undefined;
   #interval: string | undefined;
   #paused = false;
-  /** Registration, reconnect or unwatch: at most one at a time. */
-  #inquiry: Inquiry | undefined;
-  #ping: Inquiry | undefined;
-  #pingTimer: Timer | undefined;
-  #lateTimer: Timer | undefined;
+  readonly #inquiry: WatchInquiry;
+  readonly #pings: WatchPings;
   #backoffTimer: Timer | undefined;
   #closeTimer: Timer | undefined;
   #validThru = Number.NEGATIVE_INFINITY;
@@ -97,7 +89,6 @@ export class LingerWatch implements Watch {
   #lastError: RadosError | undefined;
   #start: { resolve: () => void; reject: (error: RadosError) => void } | undefined;
   #closing: { promise: Promise<void>; resolve: () => void } | undefined;
-  #pings = 0;
   #reconnects = 0;
   #reregistrations = 0;
   #losses = 0;
@@ -110,6 +101,27 @@ export class LingerWatch implements Watch {
     this.#deliveries = new WatchDeliveries(handler, {
       ack: ({ cookie, notifyId }, reply, onSent) => context.ack(cookie, notifyId, reply, onSent),
       log,
+    });
+    const { transport } = context;
+    this.#inquiry = new WatchInquiry(transport, target, context.times, {
+      admit: context.admit,
+      onRegistering: (session) => this.#bind(session),
+      onSent: () => this.#followHome(),
+    });
+    this.#pings = new WatchPings(transport, target, context.times, {
+      op: () => watchOp(WATCH_OP.PING, this.#cookie, { gen: this.#generation }),
+      session: () => this.#pingable,
+      onAsked: (cause) => {
+        if (this.#state === 'connected') this.#enter('pinging', cause);
+      },
+      onPong: (sentAt) => {
+        this.#attempts = 0;
+        this.#confirm(sentAt, 'pong');
+      },
+      onRefused: (error) => this.#onRefused(this.#radosError(error), 'ping'),
+      onLate: () => {
+        if (this.#state === 'pinging') this.#enter('suspect', 'late ping');
+      },
     });
   }
 
@@ -130,6 +142,16 @@ export class LingerWatch implements Watch {
     return ENDED.has(this.#state);
   }
 
+  /** The OSD is believed to have it, and it is to stay. */
+  get #live(): boolean {
+    return this.#registered && !this.#closing;
+  }
+
+  /** Where a ping makes sense. */
+  get #pingable(): OsdSession | undefined {
+    return this.#live && !this.#inquiry.open && !this.#paused ? this.#session : undefined;
+  }
+
   get #now(): number {
     return this.#context.transport.env.clock.monotonic();
   }
@@ -144,8 +166,7 @@ export class LingerWatch implements Watch {
       const { map } = this.#context.transport;
       this.#interval = map && intervalOf(map, this.target);
       this.#paused = map !== undefined && watchesPaused(map);
-      this.#ask(
-        WATCH_OP.WATCH,
+      this.#askWatch(
         (sentAt) => this.#onRegistered(sentAt),
         (error) => this.#end(error, 'refused'),
       );
@@ -164,7 +185,7 @@ export class LingerWatch implements Watch {
     return new Promise((resolve, reject) => {
       this.#verifyFrom = this.#now;
       this.#verifiers.push({ since: this.#now, resolve, reject });
-      if (!this.#inquiry && !this.#ping) this.#sendPing('verification');
+      this.#pings.send('verification');
     });
   }
 
@@ -181,7 +202,8 @@ export class LingerWatch implements Watch {
     });
     this.#closing = { promise, resolve };
     this.#deliveries.stop();
-    this.#quiet();
+    this.#pings.quiet();
+    this.#backoffTimer?.cancel();
     this.#rejectVerifiers(this.#closedError());
     const { env } = this.#context.transport;
     // An OSD that does not answer for so long has dropped the watch, or does so by itself.
@@ -190,7 +212,7 @@ export class LingerWatch implements Watch {
     );
     const registers = this.#state === 'registering' || this.#state === 'reregistering';
     // A registration under way is waited for: sent after it, the unwatch is sure to come after it too.
-    if (registers && this.#inquiry) return promise;
+    if (registers && this.#inquiry.open) return promise;
     this.#unwatch();
     return promise;
   }
@@ -206,7 +228,7 @@ export class LingerWatch implements Watch {
       osd: placement?.osd ?? -1,
       pg: placement ? formatPgId(placement.pg) : '',
       age: this.#now - this.#validThru,
-      pings: this.#pings,
+      pings: this.#pings.count,
       reconnects: this.#reconnects,
       reregistrations: this.#reregistrations,
       losses: this.#losses,
@@ -231,7 +253,7 @@ export class LingerWatch implements Watch {
     if (this.#session !== session) return;
     this.#bind(undefined);
     // An inquiry under way is asked again by itself.
-    if (this.#registered && !this.#inquiry && !this.#closing) this.#reconnect('session lost');
+    if (this.#live && !this.#inquiry.open) this.#reconnect('session lost');
   }
 
   onMapUpdate({ map, passed, skipped }: MapUpdate): void {
@@ -247,13 +269,13 @@ export class LingerWatch implements Watch {
     const wasPaused = this.#paused;
     this.#paused = watchesPaused(map);
     if (moved) this.#onInterval(map.epoch);
-    else if (wasPaused && !this.#paused && this.#registered && !this.#inquiry && !this.#closing) {
+    else if (wasPaused && !this.#paused && this.#live && !this.#inquiry.open) {
       this.#reconnect('unpaused');
     }
     if (this.#paused) {
       // Without pings no OSD tells us of newer maps.
       this.#context.transport.wantNewerMap();
-      this.#quietPings();
+      this.#pings.quiet();
     }
     this.#followHome();
   }
@@ -264,12 +286,12 @@ export class LingerWatch implements Watch {
     this.#stale('clock');
     this.#verifyFrom = this.#now;
     this.#validThru -= sleptMs;
-    if (this.#inquiry) this.#inquiry.sentAt -= sleptMs;
-    if (this.#ping) this.#ping.sentAt -= sleptMs;
+    this.#inquiry.shift(sleptMs);
+    this.#pings.shift(sleptMs);
     if (this.#state === 'connected' || this.#state === 'pinging') {
       this.#enter('suspect', 'clock jump');
     }
-    if (!this.#inquiry && !this.#ping) this.#sendPing('clock jump');
+    this.#pings.send('clock jump');
   }
 
   /** The client is closed: nothing is said to anybody any more. */
@@ -302,12 +324,11 @@ export class LingerWatch implements Watch {
   }
 
   #reconnect(cause: string): void {
-    this.#quiet();
-    this.#cancelPing();
-    this.#generation++;
+    const { timeoutSeconds } = this.#context;
+    this.#pings.stop();
     this.#enter('reconnecting', cause);
     this.#ask(
-      WATCH_OP.RECONNECT,
+      () => watchOp(WATCH_OP.RECONNECT, this.#cookie, { gen: ++this.#generation, timeoutSeconds }),
       (sentAt) => {
         this.#reconnects++;
         this.#stale('reconnected');
@@ -338,16 +359,14 @@ export class LingerWatch implements Watch {
     this.#losses++;
     this.#registered = false;
     this.#settled = false;
-    this.#quiet();
-    this.#cancelPing();
+    this.#pings.stop();
     this.#bind(undefined);
     this.#stale('lost');
     this.#enter('error', cause);
     this.#tell(() => this.#handler.onLost(error));
     if (this.#ended || this.#closing) return;
     this.#context.retire(this.#cookie);
-    this.#ask(
-      WATCH_OP.UNWATCH,
+    this.#askUnwatch(
       () => this.#backOff('unwatched'),
       (refusal) => {
         if (refusal.code === 'EBLOCKLISTED' || refusal instanceof PoolGoneError) {
@@ -377,8 +396,7 @@ export class LingerWatch implements Watch {
     this.#cookie = this.#context.nextCookie(this);
     this.#generation = 0;
     this.#enter('reregistering', `cookie ${this.#cookie}`);
-    this.#ask(
-      WATCH_OP.WATCH,
+    this.#askWatch(
       (sentAt) => this.#onReregistered(oldCookie, sentAt),
       (error) => {
         this.#context.retire(this.#cookie);
@@ -429,7 +447,7 @@ export class LingerWatch implements Watch {
     this.#validThru = sentAt;
     if (sentAt < this.#verifyFrom) {
       // The answer is older than the question.
-      if (!this.#ping) this.#sendPing('verification');
+      this.#pings.send('verification');
       return;
     }
     this.#enter(this.#settled ? 'connected' : 'reregistering', cause);
@@ -438,157 +456,51 @@ export class LingerWatch implements Watch {
       this.#verifiers = [];
       for (const { resolve } of verified) resolve();
     }
-    this.#schedulePing(sentAt + this.#context.times.pingMs);
-  }
-
-  // ---- pings ----
-
-  #schedulePing(at: number): void {
-    this.#pingTimer?.cancel();
-    const delayMs = Math.max(0, at - this.#now);
-    this.#pingTimer = this.#context.transport.env.timers.after(
-      delayMs,
-      () => this.#sendPing('due'),
-      { background: true },
-    );
-  }
-
-  /** On the session that the watch is connected by, or not at all. */
-  #sendPing(cause: string): void {
-    const { transport, times } = this.#context;
-    if (!this.#registered || this.#inquiry || this.#ping || this.#closing) return;
-    if (this.#paused || !this.#session?.open) return;
-    this.#pingTimer?.cancel();
-    const ping: Inquiry = { request: undefined, sentAt: this.#now };
-    this.#ping = ping;
-    this.#pings++;
-    if (this.#state === 'connected') this.#enter('pinging', cause);
-    this.#watchPing(times.lateMs, () => this.#onLatePing());
-    const op = watchOp(WATCH_OP.PING, this.#cookie, { gen: this.#generation });
-    const over = () => {
-      this.#lateTimer?.cancel();
-      if (this.#ping === ping) this.#ping = undefined;
-    };
-    const request = transport.submit(this.target, op, {
-      admit: () => true,
-      onSent: () => {
-        ping.sentAt = this.#now;
-      },
-      onResult: () => {
-        over();
-        this.#attempts = 0;
-        this.#confirm(ping.sentAt, 'pong');
-      },
-      onFailed: (error) => {
-        over();
-        this.#onRefused(this.#radosError(error), 'ping');
-      },
-      // The OSD held it back.
-      onUnanswered: () => {
-        over();
-        this.#sendPing('again');
-      },
-    });
-    if (this.#ping === ping) ping.request = request;
-  }
-
-  #cancelPing(): void {
-    this.#lateTimer?.cancel();
-    const request = this.#ping?.request;
-    this.#ping = undefined;
-    if (request) this.#context.transport.cancel(request);
-  }
-
-  #watchPing(delayMs: number, next: () => void): void {
-    this.#lateTimer?.cancel();
-    const { timers } = this.#context.transport.env;
-    this.#lateTimer = timers.after(delayMs, next, { background: true });
-  }
-
-  #onLatePing(): void {
-    const { lateMs, laggyMs } = this.#context.times;
-    if (this.#state === 'pinging') this.#enter('suspect', 'late ping');
-    this.#watchPing(laggyMs - lateMs, () => {
-      this.#session?.keepalive();
-      this.#context.transport.wantNewerMap();
-      this.#watchPing(laggyMs, () => this.#onLaggySession());
-    });
-  }
-
-  /** A connection that says nothing for so long is given up: a new one may find another way. */
-  #onLaggySession(): void {
-    const session = this.#session;
-    if (!session) return;
-    this.#context.transport.env.log.objecter.warn({ osd: session.name }, 'session is laggy');
-    session.drop(this.#error('ETIMEDOUT', `${session.name} does not answer`));
-    if (session.requests.size > 0) session.connect();
+    this.#pings.scheduleAfter(sentAt);
   }
 
   // ---- the way to the OSD ----
 
   /** Asks until there is an answer. */
-  #ask(code: number, onOk: (sentAt: number) => void, onError: (error: RadosError) => void): void {
-    const { transport, timeoutSeconds } = this.#context;
-    this.#cancelInquiry();
-    const inquiry: Inquiry = { request: undefined, sentAt: this.#now };
-    this.#inquiry = inquiry;
-    this.#again = () => this.#ask(code, onOk, onError);
-    const over = () => {
-      if (this.#inquiry === inquiry) this.#inquiry = undefined;
-    };
-    const registers = code !== WATCH_OP.UNWATCH;
-    const op = watchOp(code, this.#cookie, {
-      gen: code === WATCH_OP.RECONNECT ? this.#generation : 0,
-      timeoutSeconds: registers ? timeoutSeconds : 0,
+  #ask(
+    op: () => OsdOp,
+    onOk: (sentAt: number) => void,
+    onError: (error: RadosError) => void,
+  ): void {
+    this.#inquiry.ask({
+      op,
+      registers: true,
+      onOk,
+      onError: (error) => onError(this.#radosError(error)),
     });
-    const request = transport.submit(this.target, op, {
-      admit: (held) => !registers || this.#context.admit(held),
-      onSent: (session) => {
-        inquiry.sentAt = this.#now;
-        if (registers) this.#bind(session);
-        this.#followHome();
-      },
-      onResult: () => {
-        over();
-        onOk(inquiry.sentAt);
-      },
-      onFailed: (error) => {
-        over();
-        onError(this.#radosError(error));
-      },
-      onUnanswered: () => {
-        over();
-        if (code === WATCH_OP.RECONNECT) this.#generation++;
-        this.#ask(code, onOk, onError);
-      },
-    });
-    if (this.#inquiry === inquiry) inquiry.request = request;
   }
 
-  /** Asks the same once more. */
-  #again: () => void = () => {};
+  #askWatch(onOk: (sentAt: number) => void, onError: (error: RadosError) => void): void {
+    const { timeoutSeconds } = this.#context;
+    this.#ask(() => watchOp(WATCH_OP.WATCH, this.#cookie, { timeoutSeconds }), onOk, onError);
+  }
 
-  #cancelInquiry(): void {
-    const request = this.#inquiry?.request;
-    this.#inquiry = undefined;
-    if (request) this.#context.transport.cancel(request);
+  #askUnwatch(onOk: () => void, onError: (error: RadosError) => void): void {
+    this.#inquiry.ask({
+      op: () => watchOp(WATCH_OP.UNWATCH, this.#cookie),
+      registers: false,
+      onOk,
+      onError: (error) => onError(this.#radosError(error)),
+    });
   }
 
   /** The PG has another primary, or the same one forgot what it had in memory. */
   #onInterval(epoch: number): void {
-    if (this.#registered && !this.#closing) this.#stale('interval');
-    const request = this.#inquiry?.request;
-    if (!this.#inquiry) {
-      if (this.#registered && !this.#closing) this.#reconnect('interval change');
-    } else if (request && request.attempts > 0 && request.sentEpoch < epoch) {
+    if (this.#live) this.#stale('interval');
+    if (this.#inquiry.sentBefore(epoch)) {
       this.#bind(undefined);
-      this.#again();
-    }
+      this.#inquiry.repeat();
+    } else if (this.#live && !this.#inquiry.open) this.#reconnect('interval change');
   }
 
   /** Homeless or reconnecting: whether the map has a place for what is being asked. */
   #followHome(): void {
-    const homeless = this.#inquiry?.request?.parked === 'homeless';
+    const { homeless } = this.#inquiry;
     if (homeless && this.#state === 'reconnecting') this.#enter('homeless', 'no primary');
     else if (!homeless && this.#state === 'homeless') this.#enter('reconnecting', 'a primary');
   }
@@ -607,15 +519,15 @@ export class LingerWatch implements Watch {
   // ---- endings ----
 
   #unwatch(): void {
-    this.#cancelPing();
-    if (!this.#registered && !this.#inquiry) {
+    this.#pings.stop();
+    if (!this.#registered && !this.#inquiry.open) {
       this.#finish('not registered');
       return;
     }
     this.#enter('unregistering', 'close');
     const done = () => this.#flushAndFinish();
     // Whatever it answers: not registered is what was wanted.
-    this.#ask(WATCH_OP.UNWATCH, done, done);
+    this.#askUnwatch(done, done);
   }
 
   #flushAndFinish(): void {
@@ -659,21 +571,11 @@ export class LingerWatch implements Watch {
   /** Stops everything that would happen by itself. */
   #letGo(): void {
     this.#registered = false;
-    this.#quiet();
-    this.#closeTimer?.cancel();
-    this.#cancelPing();
-    this.#cancelInquiry();
-    this.#bind(undefined);
-  }
-
-  #quiet(): void {
-    this.#quietPings();
     this.#backoffTimer?.cancel();
-  }
-
-  #quietPings(): void {
-    this.#pingTimer?.cancel();
-    this.#lateTimer?.cancel();
+    this.#closeTimer?.cancel();
+    this.#pings.stop();
+    this.#inquiry.cancel();
+    this.#bind(undefined);
   }
 
   #rejectVerifiers(error: RadosError): void {

@@ -7,6 +7,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { ADDR_TYPE } from '../../src/encoding/entity.js';
 import { blocklistKey } from '../../src/osdmap/collections.js';
 import { OSDMAP_FLAG } from '../../src/osdmap/osdmap.js';
+import { WATCH_STOP_MS } from '../../src/osd-client/watch-times.js';
 import { rejection } from '../support/rejection.js';
 import { bytes, closeWatchers, notifiedBy, text, WatchScene } from '../support/watch-scene.js';
 
@@ -574,8 +575,12 @@ describe('a watch', () => {
       return true;
     };
     await world.until(() => pong !== undefined);
-    await world.advance(18_000);
+    await world.advance(25_000);
     expect(watcher.watch.state).toBe('suspect');
+    // An OSD that answers keepalives is slow, not gone.
+    expect(osds.count('reconnect')).toBe(0);
+    // No I/O relies on it meanwhile (R3).
+    expect(watcher.watch.check()).toBeGreaterThan(WATCH_STOP_MS);
     pong?.();
     await world.until(() => watcher.watch.state === 'connected');
     expect(sentAt - watcher.watch.validThru).toBeLessThan(E);
@@ -705,6 +710,24 @@ describe('a watch', () => {
     await world.until(() => watcher.watch.state === 'connected');
     expect(osds.count('ping')).toBe(2);
     expect(watcher.lost).toEqual([]);
+  });
+
+  it('gives up a connection that does not even answer its reconnect', async () => {
+    const scene = await WatchScene.start();
+    const { world, osds } = scene;
+    const watcher = await scene.watch();
+    let swallowed = 0;
+    osds.intercept = ({ what }) => {
+      if (what !== 'reconnect' || swallowed > 0) return false;
+      swallowed = world.now;
+      scene.stall();
+      return true;
+    };
+    for (const stream of world.network.to(scene.port)) stream.reset();
+    await world.until(() => watcher.watch.state === 'connected' && swallowed > 0);
+    expect(world.now - swallowed).toBeLessThanOrEqual(20_000 + E);
+    expect(osds.count('reconnect')).toBe(2);
+    expect(watcher.watch.status()).toMatchObject({ generation: 3, losses: 0 });
   });
 
   it('gives up a connection that says nothing for 20 s', async () => {
