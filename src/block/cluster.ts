@@ -4,10 +4,13 @@ import type { Environment } from '../base/environment.js';
 import type { LogOptions } from '../base/log.js';
 import { nodeEnvironment } from '../base/node-environment.js';
 import type { CommandResult } from '../mon-client/mon-client.js';
+import type { BlocklistEntry } from '../rados/blocklist.js';
 import type { ConnectOptions } from '../rados/connect.js';
+import type { ImageLocks } from '../rbd/advisory-locks.js';
 import type { CreateOptions } from '../rbd/create.js';
 import type { ImageInfo } from '../rbd/info.js';
 import { type NamedImageSpec, parseImageSpec } from '../rbd/spec.js';
+import type { ImageWatcherInfo } from '../rbd/watchers.js';
 import type { BlockDevice } from './device.js';
 import { type DeviceHost, DirectHost, type OpenOptions } from './device-host.js';
 import type { ManageOptions, PoolCreateOptions } from './management.js';
@@ -55,11 +58,13 @@ export class Cluster implements AsyncDisposable {
   readonly #load = new Map<DeviceHost, number>();
   /** The cluster's id. */
   readonly fsid: string;
+  readonly blocklist: Blocklist;
   #closing: Promise<void> | undefined;
 
   private constructor(hosts: readonly DeviceHost[], fsid: string) {
     this.#hosts = hosts;
     this.fsid = fsid;
+    this.blocklist = new Blocklist(this.#manager);
     for (const host of hosts) this.#load.set(host, 0);
   }
 
@@ -143,7 +148,10 @@ export class Cluster implements AsyncDisposable {
     }
   }
 
-  /** Plain data on each thread's clients: addresses, map epochs, operations under way. */
+  /**
+   * Plain data on each thread's clients: addresses, map epochs, operations under way, and the images that they have
+   * open, with the state of watch, header and exclusive lock, and what has happened to them so far.
+   */
   status(): Promise<unknown[]> {
     return Promise.all(this.#hosts.map((host) => host.status()));
   }
@@ -261,6 +269,39 @@ export class Images {
     return this.#host.manage('resizeImage', [this.#spec(name), size, resize], manage);
   }
 
+  /** Who has the image open for writing (`rbd status`). */
+  watchers(name: string, options?: ManageOptions): Promise<ImageWatcherInfo[]> {
+    return this.#host.manage('imageWatchers', [this.#spec(name)], options);
+  }
+
+  /** Who locked the image (`rbd lock ls`), the exclusive lock of a client that has it open included. */
+  locks(name: string, options?: ManageOptions): Promise<ImageLocks> {
+    return this.#host.manage('imageLocks', [this.#spec(name)], options);
+  }
+
+  /**
+   * Locks the image for those who look at its locks: alone, or with all who give the same `shared` tag. The lock stays
+   * until it is removed. EBUSY, EEXIST: it is locked already.
+   */
+  addLock(
+    name: string,
+    id: string,
+    options: ManageOptions & { shared?: string } = {},
+  ): Promise<void> {
+    const { shared, ...manage } = options;
+    const how = shared === undefined ? {} : { shared };
+    return this.#host.manage('addImageLock', [this.#spec(name), id, how], manage);
+  }
+
+  /** Takes a lock from its holder, which is blocklisted. ENOENT: it has no such lock. */
+  removeLock(
+    name: string,
+    holder: { client: string; id: string },
+    options?: ManageOptions,
+  ): Promise<void> {
+    return this.#host.manage('removeImageLock', [this.#spec(name), holder], options);
+  }
+
   /** The image's metadata (`rbd image-meta`). */
   metadata(name: string): ImageMetadata {
     return new ImageMetadata(this.#host, this.#spec(name));
@@ -268,6 +309,29 @@ export class Images {
 
   #spec(name: string): NamedImageSpec {
     return { pool: this.#pool, namespace: this.#namespace, name };
+  }
+}
+
+/** Clients that no OSD takes anything from (`ceph osd blocklist`), by addresses such as `10.0.0.5:0/3141592`. */
+export class Blocklist {
+  readonly #host: DeviceHost;
+
+  constructor(host: DeviceHost) {
+    this.#host = host;
+  }
+
+  list(): Promise<BlocklistEntry[]> {
+    return this.#host.manage('blocklist', []);
+  }
+
+  /** Resolves when this client's OSDs know of it. Without `expireS` it ends after an hour. */
+  add(addr: string, { expireS }: { expireS?: number } = {}): Promise<void> {
+    return this.#host.manage('blocklistAdd', expireS === undefined ? [addr] : [addr, expireS]);
+  }
+
+  /** No error when it is not there. */
+  remove(addr: string): Promise<void> {
+    return this.#host.manage('blocklistRemove', [addr]);
   }
 }
 

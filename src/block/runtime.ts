@@ -41,6 +41,7 @@ class CephRuntime implements BlockRuntime {
   readonly #context: RuntimeContext;
   readonly #config: ConnectOptions;
   readonly #clients = new Map<string, SharedClient>();
+  readonly #images = new Set<Image>();
   #managing: Promise<{ client: RadosClient }> | undefined;
   #nextOwn = 0;
   #closed = false;
@@ -85,7 +86,12 @@ class CephRuntime implements BlockRuntime {
         await image.close();
         throw error;
       }
-      return new ImageBackend({ client, image, spec, options, events, release });
+      this.#images.add(image);
+      const forget = () => {
+        this.#images.delete(image);
+        return release();
+      };
+      return new ImageBackend({ client, image, spec, options, events, release: forget });
     } catch (error) {
       await release();
       throw error;
@@ -123,6 +129,13 @@ class CephRuntime implements BlockRuntime {
               clientAddr: settled.value.clientAddr,
               osdMapEpoch: settled.value.osdMapEpoch,
               pendingOperations: settled.value.pending,
+              images: [...this.#images]
+                .filter(({ context }) => context === settled.value)
+                .map((image) => ({
+                  image: image.target,
+                  size: image.size,
+                  ...image.watchStatus(),
+                })),
             },
           ]
         : [],
