@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import type { WorkerReplacement } from '../../src/block/device.js';
 import type { BlockDevice, Cluster } from '../../src/index.js';
+import { thrown } from '../block/support/hosts.js';
 import { blockMainThread, watchFromAside } from './aside.js';
 import { StampedImage } from './stamped-image.js';
 import {
