@@ -215,6 +215,17 @@ describe('a client that is fenced', () => {
     await until(b.write('b'));
   });
 
+  it('does not wait for what is inside and does not end', async () => {
+    await until(a.write('a'));
+    expect(a.lock.enter()).toBeUndefined();
+    const released = a.lock.release();
+    await at.world.advance(10_000);
+    expect(a.lock.state).toBe('pre-releasing');
+    a.failWatch(RadosError.fromErrno(-108, {}));
+    await until(released);
+    a.lock.leave();
+  });
+
   it('learns of it when the lock cannot follow the watch', async () => {
     await until(a.write('a'));
     at.blocklist.add(a.addrText);

@@ -89,6 +89,41 @@ describe('taking a free lock', () => {
     expect(at.intruders).toEqual([]);
   });
 
+  it.each([
+    ['refuses the new cookie', -95],
+    ['finds it lost', -16],
+  ])(
+    'starts over when the watch is registered anew in between and the OSD %s',
+    async (_, errno) => {
+      let closed = 0;
+      a.onPreRelease = () => void closed++;
+      a.onPostAcquire = () => {
+        a.onPostAcquire = () => {};
+        at.onRequest = (_client, text) => {
+          if (text.includes('set_cookie')) throw RadosError.fromErrno(errno, {});
+        };
+        a.loseWatch();
+        return a.reregister(160n);
+      };
+      await until(a.write('first'));
+      expect(at.owner).toBe('client.1 auto 160');
+      expect(a.lock.status().cookie).toBe('auto 160');
+      expect(closed).toBe(1);
+      expect(at.intruders).toEqual([]);
+    },
+  );
+
+  it('lets in who waited for it before it is released to who asked meanwhile', async () => {
+    a.onPostAcquire = () => {
+      a.onPostAcquire = () => {};
+      expect(a.lock.onRequestLock({ gid: 2n, handle: 200n })).toBe(0);
+    };
+    await until(a.write('first'));
+    await until(() => a.lock.state === 'unlocked');
+    expect(at.intruders).toEqual([]);
+    expect(a.lock.status().counters).toMatchObject({ acquired: 1, handedOver: 1 });
+  });
+
   it('counts a lock that this client and cookie has already as its own', async () => {
     await until(
       mutate(a.ioctx, HEADER, [
