@@ -16,6 +16,7 @@ import type { MapUpdate } from './map-follower.js';
 import type { OpRequest } from './op-request.js';
 import type { ObjectTarget, OperateResult } from './request.js';
 import type { OsdSession } from './session.js';
+import { SessionPin } from './session-pin.js';
 import { intervalOf } from './target.js';
 import { NOTIFY_GRACE_MS, NOTIFY_TIMEOUT_S } from './watch-times.js';
 import type { NotifyOptions, NotifyResult } from './watch-types.js';
@@ -45,7 +46,7 @@ export class LingerNotify {
   /** The NOTIFY operation until it is answered. */
   #request: OpRequest | undefined;
   #cookie = 0n;
-  #session: OsdSession | undefined;
+  readonly #pin: SessionPin;
   #interval: string | undefined;
 
   constructor(
@@ -59,6 +60,7 @@ export class LingerNotify {
     this.#options = options;
     this.#context = context;
     const { env } = context.transport;
+    this.#pin = new SessionPin(env.clock);
     const timeoutMs = 1000 * (options.timeoutSeconds || NOTIFY_TIMEOUT_S);
     this.#endsAt = env.clock.monotonic() + timeoutMs;
     this.promise = new Promise((resolve, reject) => {
@@ -94,7 +96,7 @@ export class LingerNotify {
       admit: () => true,
       onSent: (session) => {
         this.#everSent = true;
-        this.#bind(session);
+        this.#pin.moveTo(session);
       },
       onResult: (result) => {
         over();
@@ -121,8 +123,8 @@ export class LingerNotify {
   }
 
   onSessionGone(session: OsdSession): void {
-    if (this.#session !== session) return;
-    this.#bind(undefined);
+    if (this.#pin.session !== session) return;
+    this.#pin.moveTo(undefined);
     // An operation that is not answered is sent again by itself.
     if (!this.#request) this.send();
   }
@@ -167,17 +169,7 @@ export class LingerNotify {
     this.#request = undefined;
     if (request) this.#context.transport.cancel(request);
     this.#context.retire(this.#cookie);
-    this.#bind(undefined);
-  }
-
-  #bind(session: OsdSession | undefined): void {
-    if (this.#session === session) return;
-    if (this.#session) {
-      this.#session.lingers--;
-      this.#session.idleSince = this.#context.transport.env.clock.monotonic();
-    }
-    this.#session = session;
-    if (session) session.lingers++;
+    this.#pin.moveTo(undefined);
   }
 
   get #about(): { op: string; target: string; outcome: Outcome } {

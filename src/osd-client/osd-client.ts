@@ -142,8 +142,8 @@ export class OsdClient {
   }
 
   /**
-   * Watches an object: `handler` hears of its notifications until the watch is closed. Resolves when it is registered;
-   * rejects with the OSD's errno (ENOENT: there is no such object).
+   * Watches an object: `handler` hears of its notifications until the watch is closed; the first may come before this
+   * resolves, which is when the OSD has said that it is registered. Rejects with the OSD's errno (ENOENT: no such object).
    */
   watch(target: ObjectTarget, handler: WatchHandler, options?: WatchOptions): Promise<Watch> {
     return this.#lingers.watch(target, handler, options);

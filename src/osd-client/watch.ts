@@ -26,7 +26,9 @@ import type { MapUpdate } from './map-follower.js';
 import type { OpRequest } from './op-request.js';
 import { type ObjectTarget, PoolGoneError } from './request.js';
 import type { OsdSession } from './session.js';
+import { SessionPin } from './session-pin.js';
 import { intervalOf, placeObject, watchesPaused } from './target.js';
+import { Verifications } from './verifications.js';
 import { WatchDeliveries } from './watch-deliveries.js';
 import { WatchInquiry } from './watch-inquiry.js';
 import { WatchPings } from './watch-pings.js';
@@ -51,12 +53,6 @@ export interface WatchContext {
   checkClock: () => void;
 }
 
-interface Verifier {
-  since: number;
-  resolve: () => void;
-  reject: (error: RadosError) => void;
-}
-
 const ENDED: ReadonlySet<WatchState> = new Set(['blocklisted', 'failed', 'closed']);
 /** Coming and going with every ping: not worth a line in the log of a production system. */
 const ROUTINE: ReadonlySet<WatchState> = new Set(['connected', 'pinging']);
@@ -73,7 +69,8 @@ export class LingerWatch implements Watch {
   #registered = false;
   /** The handler has done what a new registration asks for (`onReregistered`). */
   #settled = false;
-  #session: OsdSession | undefined;
+  /** The session whose connection the watch lives on. */
+  readonly #pin: SessionPin;
   #interval: string | undefined;
   #paused = false;
   readonly #inquiry: WatchInquiry;
@@ -81,9 +78,7 @@ export class LingerWatch implements Watch {
   #backoffTimer: Timer | undefined;
   #closeTimer: Timer | undefined;
   #validThru = Number.NEGATIVE_INFINITY;
-  /** An answer counts only to something that was sent after this. */
-  #verifyFrom = Number.NEGATIVE_INFINITY;
-  #verifiers: Verifier[] = [];
+  readonly #verifications = new Verifications();
   /** Registrations since the last one that was answered a ping. */
   #attempts = 0;
   #lastError: RadosError | undefined;
@@ -103,9 +98,10 @@ export class LingerWatch implements Watch {
       log,
     });
     const { transport } = context;
+    this.#pin = new SessionPin(transport.env.clock);
     this.#inquiry = new WatchInquiry(transport, target, context.times, {
       admit: context.admit,
-      onRegistering: (session) => this.#bind(session),
+      onRegistering: (session) => this.#pin.moveTo(session),
       onSent: () => this.#followHome(),
     });
     this.#pings = new WatchPings(transport, target, context.times, {
@@ -142,6 +138,11 @@ export class LingerWatch implements Watch {
     return ENDED.has(this.#state);
   }
 
+  /** Ended, or asked to. */
+  get #over(): boolean {
+    return this.#ended || this.#closing !== undefined;
+  }
+
   /** The OSD is believed to have it, and it is to stay. */
   get #live(): boolean {
     return this.#registered && !this.#closing;
@@ -149,7 +150,7 @@ export class LingerWatch implements Watch {
 
   /** Where a ping makes sense. */
   get #pingable(): OsdSession | undefined {
-    return this.#live && !this.#inquiry.open && !this.#paused ? this.#session : undefined;
+    return this.#live && !this.#inquiry.open && !this.#paused ? this.#pin.session : undefined;
   }
 
   get #now(): number {
@@ -181,12 +182,10 @@ export class LingerWatch implements Watch {
 
   verify(): Promise<void> {
     this.#context.checkClock();
-    if (this.#ended || this.#closing) return Promise.reject(this.#lastError ?? this.#closedError());
-    return new Promise((resolve, reject) => {
-      this.#verifyFrom = this.#now;
-      this.#verifiers.push({ since: this.#now, resolve, reject });
-      this.#pings.send('verification');
-    });
+    if (this.#over) return Promise.reject(this.#lastError ?? this.#closedError());
+    this.#verifications.demand(this.#now);
+    this.#pings.send('verification');
+    return this.#verifications.wait();
   }
 
   flush(): Promise<void> {
@@ -204,12 +203,13 @@ export class LingerWatch implements Watch {
     this.#deliveries.stop();
     this.#pings.quiet();
     this.#backoffTimer?.cancel();
-    this.#rejectVerifiers(this.#closedError());
+    this.#verifications.reject(this.#closedError());
     const { env } = this.#context.transport;
     // An OSD that does not answer for so long has dropped the watch, or does so by itself.
     this.#closeTimer = env.timers.after(this.#context.times.timeoutMs, () =>
       this.#finish('time is over'),
     );
+    this.#start?.reject(this.#closedError());
     const registers = this.#state === 'registering' || this.#state === 'reregistering';
     // A registration under way is waited for: sent after it, the unwatch is sure to come after it too.
     if (registers && this.#inquiry.open) return promise;
@@ -245,13 +245,13 @@ export class LingerWatch implements Watch {
 
   /** The OSD says that the registration is gone. */
   onDisconnect(): void {
-    if (!this.#registered || this.#closing) return;
+    if (!this.#live) return;
     this.#lose(this.#error('ENOTCONN', 'the OSD dropped the watch'), 'disconnected');
   }
 
   onSessionGone(session: OsdSession): void {
-    if (this.#session !== session) return;
-    this.#bind(undefined);
+    if (this.#pin.session !== session) return;
+    this.#pin.moveTo(undefined);
     // An inquiry under way is asked again by itself.
     if (this.#live && !this.#inquiry.open) this.#reconnect('session lost');
   }
@@ -282,9 +282,9 @@ export class LingerWatch implements Watch {
 
   /** This thread did not run for a while, or slept with the machine; `sleptMs` is what no timer saw. */
   onClockJump(sleptMs: number): void {
-    if (this.#ended || this.#closing) return;
+    if (this.#over) return;
     this.#stale('clock');
-    this.#verifyFrom = this.#now;
+    this.#verifications.demand(this.#now);
     this.#validThru -= sleptMs;
     this.#inquiry.shift(sleptMs);
     this.#pings.shift(sleptMs);
@@ -303,7 +303,7 @@ export class LingerWatch implements Watch {
     this.#letGo();
     this.#state = 'closed';
     this.#start?.reject(error);
-    this.#rejectVerifiers(error);
+    this.#verifications.reject(error);
     this.#closing?.resolve();
   }
 
@@ -314,7 +314,6 @@ export class LingerWatch implements Watch {
     this.#settled = true;
     this.#generation = 1;
     if (this.#closing) {
-      this.#start?.reject(this.#closedError());
       this.#unwatch();
       return;
     }
@@ -327,6 +326,7 @@ export class LingerWatch implements Watch {
     const { timeoutSeconds } = this.#context;
     this.#pings.stop();
     this.#enter('reconnecting', cause);
+    if (!this.#live) return;
     this.#ask(
       () => watchOp(WATCH_OP.RECONNECT, this.#cookie, { gen: ++this.#generation, timeoutSeconds }),
       (sentAt) => {
@@ -360,11 +360,11 @@ export class LingerWatch implements Watch {
     this.#registered = false;
     this.#settled = false;
     this.#pings.stop();
-    this.#bind(undefined);
+    this.#pin.moveTo(undefined);
     this.#stale('lost');
     this.#enter('error', cause);
-    this.#tell(() => this.#handler.onLost(error));
-    if (this.#ended || this.#closing) return;
+    if (!this.#over) this.#tell(() => this.#handler.onLost(error));
+    if (this.#over) return;
     this.#context.retire(this.#cookie);
     this.#askUnwatch(
       () => this.#backOff('unwatched'),
@@ -382,6 +382,7 @@ export class LingerWatch implements Watch {
       return;
     }
     this.#enter('backoff', cause);
+    if (this.#over) return;
     const { first, max, factor, jitter } = REREGISTER_DELAY_MS;
     const { timers, random } = this.#context.transport.env;
     const full = Math.min(first * factor ** (this.#attempts - 1), max);
@@ -396,6 +397,7 @@ export class LingerWatch implements Watch {
     this.#cookie = this.#context.nextCookie(this);
     this.#generation = 0;
     this.#enter('reregistering', `cookie ${this.#cookie}`);
+    if (this.#over) return;
     this.#askWatch(
       (sentAt) => this.#onReregistered(oldCookie, sentAt),
       (error) => {
@@ -444,18 +446,15 @@ export class LingerWatch implements Watch {
 
   /** The OSD confirmed what was sent then. */
   #confirm(sentAt: number, cause: string): void {
+    // Its handler, hearing that it was stale, may have closed it.
+    if (!this.#live) return;
     this.#validThru = sentAt;
-    if (sentAt < this.#verifyFrom) {
-      // The answer is older than the question.
+    if (!this.#verifications.satisfiedBy(sentAt)) {
       this.#pings.send('verification');
       return;
     }
     this.#enter(this.#settled ? 'connected' : 'reregistering', cause);
-    if (this.#settled) {
-      const verified = this.#verifiers;
-      this.#verifiers = [];
-      for (const { resolve } of verified) resolve();
-    }
+    if (this.#settled) this.#verifications.resolve();
     this.#pings.scheduleAfter(sentAt);
   }
 
@@ -493,7 +492,7 @@ export class LingerWatch implements Watch {
   #onInterval(epoch: number): void {
     if (this.#live) this.#stale('interval');
     if (this.#inquiry.sentBefore(epoch)) {
-      this.#bind(undefined);
+      this.#pin.moveTo(undefined);
       this.#inquiry.repeat();
     } else if (this.#live && !this.#inquiry.open) this.#reconnect('interval change');
   }
@@ -503,17 +502,6 @@ export class LingerWatch implements Watch {
     const { homeless } = this.#inquiry;
     if (homeless && this.#state === 'reconnecting') this.#enter('homeless', 'no primary');
     else if (!homeless && this.#state === 'homeless') this.#enter('reconnecting', 'a primary');
-  }
-
-  /** The session whose connection the watch lives on: it is kept open. */
-  #bind(session: OsdSession | undefined): void {
-    if (this.#session === session) return;
-    if (this.#session) {
-      this.#session.lingers--;
-      this.#session.idleSince = this.#now;
-    }
-    this.#session = session;
-    if (session) session.lingers++;
   }
 
   // ---- endings ----
@@ -546,24 +534,22 @@ export class LingerWatch implements Watch {
     this.#context.forget(this);
     this.#deliveries.close();
     this.#letGo();
-    this.#start?.reject(this.#closedError());
     this.#enter('closed', cause);
     this.#closing?.resolve();
   }
 
   #end(error: RadosError, cause: string): void {
+    this.#lastError = error;
     if (this.#closing) {
-      this.#lastError = error;
       this.#finish(cause);
       return;
     }
-    this.#lastError = error;
     this.#context.retire(this.#cookie);
     this.#context.forget(this);
     this.#deliveries.close();
     this.#letGo();
     this.#enter(error.code === 'EBLOCKLISTED' ? 'blocklisted' : 'failed', cause);
-    this.#rejectVerifiers(error);
+    this.#verifications.reject(error);
     if (this.#start) this.#start.reject(error);
     else this.#tell(() => this.#handler.onFailed(error));
   }
@@ -575,20 +561,15 @@ export class LingerWatch implements Watch {
     this.#closeTimer?.cancel();
     this.#pings.stop();
     this.#inquiry.cancel();
-    this.#bind(undefined);
-  }
-
-  #rejectVerifiers(error: RadosError): void {
-    const verifiers = this.#verifiers;
-    this.#verifiers = [];
-    for (const { reject } of verifiers) reject(error);
+    this.#pin.moveTo(undefined);
   }
 
   // ---- telling ----
 
   #enter(state: WatchState, cause: string): void {
     const previous = this.#state;
-    if (state === previous) return;
+    if (state === previous || this.#ended) return;
+    if (this.#closing && state !== 'unregistering' && state !== 'closed') return;
     this.#state = state;
     const { env, describe } = this.#context.transport;
     const level = ROUTINE.has(state) && ROUTINE.has(previous) ? 'trace' : 'info';

@@ -601,6 +601,38 @@ describe('a watch', () => {
     expect(scene.watching.watches()).toEqual([]);
   });
 
+  it.each(['stale', 'state'] as const)(
+    'W45 may be closed by a handler that hears of its %s, at any time',
+    async (when) => {
+      // Each event in turn is the one at which it is closed.
+      for (let at = 0; at < 12; at++) {
+        const scene = await WatchScene.start();
+        const { world, osds } = scene;
+        const watcher = await scene.watch();
+        let events = 0;
+        let closing: Promise<void> | undefined;
+        const close = () => {
+          if (events++ === at) closing = watcher.watch.close();
+        };
+        if (when === 'stale') watcher.onStaleDo = close;
+        else watcher.onStateDo = close;
+        osds.kill(scene.oid);
+        await world.advance(12_000);
+        for (const stream of world.network.to(scene.port)) stream.reset();
+        await world.advance(12_000);
+        if (!closing) break;
+        await world.until(closing);
+        expect(watcher.watch.state).toBe('closed');
+        expect(watcher.states.at(-1)).toBe('closed');
+        expect(scene.watching.watches()).toEqual([]);
+        await world.advance(31_000);
+        expect(osds.of(scene.oid)).toEqual([]);
+        expect(scene.watching.pending).toBe(0);
+        scene.watching.close();
+      }
+    },
+  );
+
   it('W47 answers at once for a cookie that it had before, and handles once', async () => {
     const scene = await WatchScene.start();
     const { world, osds } = scene;
@@ -770,11 +802,11 @@ describe('a watch that cannot be made', () => {
     const refused = rejection(scene.watch({ signal: control.signal }));
     await world.until(() => answer);
     control.abort();
+    expect(await world.until(refused)).toMatchObject({ code: 'ECANCELED' });
     await world.advance(10);
     // What is under way is waited for: the unwatch must come after it.
     expect(osds.count('unwatch')).toBe(0);
     answer?.();
-    expect(await world.until(refused)).toMatchObject({ code: 'ECANCELED' });
     await world.advance(100);
     expect(osds.count('unwatch')).toBe(1);
     expect(osds.of(scene.oid)).toEqual([]);

@@ -41,10 +41,13 @@ export class Watcher implements WatchHandler {
   answer: (notification: Notification) => NotifyReply | Promise<NotifyReply> = () => undefined;
   onReregisteredDo: () => Promise<void> = () => Promise.resolve();
   onLostDo: () => void = () => {};
+  onStaleDo: () => void = () => {};
+  onStateDo: () => void = () => {};
 
   onStale(cause: StaleCause): void {
     this.stale.push(cause);
     this.events.push(`stale ${cause}`);
+    this.onStaleDo();
   }
 
   onNotify(notification: Notification): NotifyReply | Promise<NotifyReply> {
@@ -73,6 +76,7 @@ export class Watcher implements WatchHandler {
   onState(state: WatchState): void {
     this.states.push(state);
     if (state === 'connected') this.events.push(state);
+    this.onStateDo();
   }
 }
 
