@@ -118,7 +118,7 @@ describe('taking a free lock', () => {
       a.onPostAcquire = () => {};
       expect(a.lock.onRequestLock({ gid: 2n, handle: 200n })).toBe(0);
     };
-    await until(a.write('first'));
+    await until(a.write('first', 3));
     await until(() => a.lock.state === 'unlocked');
     expect(at.intruders).toEqual([]);
     expect(a.lock.status().counters).toMatchObject({ acquired: 1, handedOver: 1 });
