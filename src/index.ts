@@ -8,6 +8,7 @@ export { isRadosError, type Outcome, ProtocolError, RadosError } from './base/er
 export type { LogLevel, LogOptions, Subsystem } from './base/log.js';
 export { type DeviceAttributes, sysfsAttributes } from './block/attributes.js';
 export {
+  Blocklist,
   Cluster,
   type ClusterOptions,
   connect,
@@ -40,6 +41,9 @@ export {
 } from './block/streams.js';
 export { EmbeddedCluster, type EmbeddedClusterOptions } from './cluster/embedded-cluster.js';
 export { CephFloat } from './mon-client/mon-command.js';
+export type { BlocklistEntry } from './rados/blocklist.js';
 export type { ConnectOptions, MsMode } from './rados/connect.js';
+export type { ImageLock, ImageLocks } from './rbd/advisory-locks.js';
 export type { CreateOptions } from './rbd/create.js';
 export type { ImageInfo } from './rbd/info.js';
+export type { ImageWatcherInfo } from './rbd/watchers.js';

@@ -3,7 +3,9 @@
  * the runtime is, which may be another thread.
  */
 
+import { type BlocklistEntry, listBlocklist } from '../rados/blocklist.js';
 import type { RadosClient } from '../rados/rados-client.js';
+import { addImageLock, listImageLocks, removeImageLock } from '../rbd/advisory-locks.js';
 import { type CreateOptions, createImage } from '../rbd/create.js';
 import { listImages, renameImage } from '../rbd/directory.js';
 import { unless } from '../rbd/errors.js';
@@ -21,6 +23,7 @@ import { validatePool } from '../rbd/pool.js';
 import { removeImage } from '../rbd/remove.js';
 import type { ImageSpec, NamedImageSpec } from '../rbd/spec.js';
 import type { Progress } from '../rbd/trim.js';
+import { listImageWatchers } from '../rbd/watchers.js';
 
 export interface OperationContext {
   client: RadosClient;
@@ -139,6 +142,30 @@ export const operations = {
 
   removeNamespace: async ({ client }: OperationContext, pool: string, name: string) =>
     removeNamespace(await client.ioctx(pool), name),
+
+  imageWatchers: async (context: OperationContext, spec: ImageSpec) =>
+    listImageWatchers(await header(context, spec, true)),
+
+  imageLocks: async (context: OperationContext, spec: ImageSpec) =>
+    listImageLocks(await header(context, spec, true)),
+
+  addImageLock: async (
+    context: OperationContext,
+    spec: ImageSpec,
+    id: string,
+    options: { shared?: string } = {},
+  ) => addImageLock(await header(context, spec, false), id, options),
+
+  removeImageLock: async (
+    context: OperationContext,
+    spec: ImageSpec,
+    holder: { client: string; id: string },
+  ) => removeImageLock(await header(context, spec, false), holder, context.client),
+
+  blocklist: ({ client }: OperationContext): Promise<BlocklistEntry[]> => listBlocklist(client),
+
+  blocklistRemove: ({ client }: OperationContext, addr: string): Promise<void> =>
+    client.blocklistRemove(addr),
 
   /** Fences a client by its address, `10.0.0.5:0/3141592`: from here on no OSD takes anything from it. */
   blocklistAdd: ({ client }: OperationContext, addr: string, expireS?: number): Promise<void> =>

@@ -17,6 +17,7 @@ export type Register = (program: Command, run: Run) => void;
 export const HELP_GROUPS = {
   images: 'Images:',
   data: 'Data:',
+  clients: 'Clients:',
   pools: 'Pools:',
   cluster: 'Embedded cluster:',
   shell: 'Shell:',

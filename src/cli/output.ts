@@ -19,9 +19,15 @@ function parseFormat(text: string): FormatOptions['format'] {
   return text;
 }
 
+/** Marks a number of 64 bits, which JSON has and `JSON.stringify` has not. */
+const BIGINT_MARK = '\u0001';
+
 /** One line, as Ceph's JSONFormatter; with `--pretty-format` indented by four. */
 export function formatJson(value: unknown, options: FormatOptions): string {
-  return `${JSON.stringify(value, null, options.prettyFormat ? 4 : undefined)}\n`;
+  const markBigints = (_key: string, each: unknown) =>
+    typeof each === 'bigint' ? `${BIGINT_MARK}${each}` : each;
+  const text = JSON.stringify(value, markBigints, options.prettyFormat ? 4 : undefined);
+  return `${text.replace(/"\\u0001(-?\d+)"/g, '$1')}\n`;
 }
 
 export interface Column {

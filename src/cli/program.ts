@@ -6,10 +6,12 @@ import { isRadosError } from '../base/errors.js';
 import { packageFile } from '../base/paths.js';
 import type { Arguments } from './arguments.js';
 import { HELP_GROUPS, type Register, type Run } from './command.js';
+import { registerBlocklistCommands } from './commands/blocklist.js';
 import { registerBenchCommand } from './commands/bench.js';
 import { registerClusterCommands } from './commands/cluster.js';
 import { registerCompletionCommand } from './commands/completion.js';
 import { registerImageCommands } from './commands/images.js';
+import { registerLockCommands } from './commands/locks.js';
 import { registerMetadataCommands } from './commands/metadata.js';
 import { registerNamespaceCommands } from './commands/namespaces.js';
 import { registerTransferCommands } from './commands/transfer.js';
@@ -21,6 +23,8 @@ const REGISTER: readonly Register[] = [
   registerMetadataCommands,
   registerTransferCommands,
   registerBenchCommand,
+  registerLockCommands,
+  registerBlocklistCommands,
   registerNamespaceCommands,
   registerClusterCommands,
   registerCompletionCommand,

@@ -32,6 +32,10 @@ describe('help', () => {
     ['image-meta set', '[image-spec] [key] [value]'],
     ['namespace', 'Create a namespace.'],
     ['namespace ls', '--format'],
+    ['status', '--pretty-format'],
+    ['lock', 'Take a lock on an image.'],
+    ['lock add', '--shared <tag>'],
+    ['blocklist add', '10.0.0.5:0/3141592'],
     ['pool init', '--force'],
     ['cluster', 'linger cluster stop --dir ./ceph'],
     ['cluster start', '--foreground'],
@@ -115,6 +119,9 @@ describe('a command line that makes no sense', () => {
     ['image-meta get', 'image name was not specified'],
     ['image-meta get vm', 'metadata key was not specified'],
     ['image-meta set vm k', 'metadata value was not specified'],
+    ['lock add vm', 'lock id was not specified'],
+    ['lock rm vm id', 'locker was not specified'],
+    ['blocklist rm', 'client address was not specified'],
     ['namespace create', 'namespace name was not specified'],
     ['namespace rm rbd', 'namespace name was not specified'],
     ['namespace ls rbd/ns', "invalid pool 'rbd/ns'"],
@@ -215,6 +222,11 @@ Data:
   export      Export an image to a file or a pipe.
   import      Import an image from a file or a pipe.
   bench       Measure reads or writes of an image; writes overwrite it.
+
+Clients:
+  status      Show who has an image open.
+  lock        Locks on images: list, add, remove.
+  blocklist   Clients that are kept out of the cluster: list, add, remove.
 
 Pools:
   namespace   Namespaces of a pool: list, create, remove.

@@ -46,15 +46,17 @@ export interface LayoutOptions {
 
 export function addLayoutOptions(command: Command): Command {
   return command
-    .option('--object-size <size>', 'object size (4K to 32M; default 4M)', (text) =>
-      parseSize(text, 'B'),
+    .option(
+      '--object-size <size>',
+      'object size (4K to 32M; default: rbd_default_order, else 4M)',
+      (text) => parseSize(text, 'B'),
     )
     .option('--order <order>', 'object size as a power of two (12 to 25)', (text) =>
       wholeNumber(text, 12, 25),
     )
     .option(
       '--image-feature <features>',
-      'layering, striping, data-pool; comma separated (default: layering)',
+      'comma separated, for example layering (default: rbd_default_features)',
       collectFeatures,
     )
     .option('--image-shared', 'shared image: without what only one client at a time may use')
