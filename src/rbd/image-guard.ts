@@ -7,7 +7,7 @@
  *   fenced, or the header deleted -> gate closed for good, the owner of the image is told
  */
 
-import { ERRNO, type RadosError, toRadosError } from '../base/errors.js';
+import { type RadosError, toRadosError } from '../base/errors.js';
 import type { StaleCause, WatchState, WatchStatus } from '../osd-client/watch-types.js';
 import { WATCH_TIMEOUT_S } from '../osd-client/watch-times.js';
 import type { IoContext } from '../rados/io-context.js';
@@ -237,7 +237,7 @@ export class ImageGuard implements ImageWatchHandler {
       clientAddr: context.clientAddr,
       cookie: () => watcher.clientId.handle,
       watchReady: () => (gate.isWatchGood ? undefined : watcher.watch.verify()),
-      requestLock: async () => (await watcher.requestLock()) ?? -ERRNO.ETIMEDOUT,
+      requestLock: () => watcher.requestLock(),
       announceAcquired: () => watcher.announceAcquired(),
       announceReleased: () => watcher.announceReleased(),
       blocklist: (addr, expireSeconds) => context.blocklistAdd(addr, expireSeconds),
