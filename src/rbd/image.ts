@@ -1,13 +1,12 @@
 /** An open image: its header, the gate in front of its data, and the operations that change its size. */
 
-import { isRadosError, RadosError } from '../base/errors.js';
+import { RadosError } from '../base/errors.js';
 import { mutate } from '../rados/class-call.js';
 import { setSize } from '../rados/cls-rbd.js';
 import type { IoContext } from '../rados/io-context.js';
-import { WriteTracker } from './concurrency.js';
+import { Admission, type AdmittedImage } from './admission.js';
 import type { RbdContext } from './context.js';
 import { imageError } from './errors.js';
-import type { ExclusiveLock } from './exclusive-lock.js';
 import { assertReadable, assertWritable } from './features.js';
 import { type ImageHeader, type ImageSnapshot, refreshHeader } from './header.js';
 import { FreshnessGate } from './freshness-gate.js';
@@ -78,11 +77,8 @@ export class Image implements ImageHandle, AsyncDisposable {
   readonly readOnly: boolean;
   readonly snapshot: ImageSnapshot | undefined;
   readonly #data: ImageData;
-  /** Changes that were asked for, and those of them that were let through and are under way. */
-  readonly #writes = new WriteTracker();
-  readonly #sent = new WriteTracker();
+  readonly #admission: Admission;
   readonly #guard: ImageGuard | undefined;
-  readonly #gate: FreshnessGate;
   #header: ImageHeader;
   /** Refreshes begun so far, and which of them `#header` is from. */
   #refreshes = 0;
@@ -149,13 +145,15 @@ export class Image implements ImageHandle, AsyncDisposable {
     this.#header = header;
     this.#guard = guard;
     guard?.applyFeatures(header.features);
-    this.#gate =
+    this.#admission = new Admission(
+      this.#admitted(),
       guard?.gate ??
-      new FreshnessGate({
-        clock: handle.context.environment.clock,
-        refresh: () => this.refresh(),
-        target: handle.target,
-      });
+        new FreshnessGate({
+          clock: handle.context.environment.clock,
+          refresh: () => this.reread(),
+          target: handle.target,
+        }),
+    );
     this.#data = new ImageData({
       ioctx: dataIoctx,
       layout: header.layout,
@@ -218,42 +216,13 @@ export class Image implements ImageHandle, AsyncDisposable {
     options: RequestOptions = {},
   ): Promise<Uint8Array> {
     this.#assertOpen('read');
-    const lock = this.#guard?.lock;
-    if (!lock?.lockOnRead) return this.#readAdmitted(offset, length, into, options);
-    try {
-      await lock.enter(options.signal);
-    } catch (error) {
-      throw imageError(error, 'read', this.target);
-    }
-    try {
-      return await this.#readAdmitted(offset, length, into, options);
-    } finally {
-      lock.leave();
-    }
-  }
-
-  async #readAdmitted(
-    offset: number,
-    length: number,
-    into: Uint8Array | undefined,
-    options: RequestOptions,
-  ): Promise<Uint8Array> {
-    const wait = this.#gate.pass(options.signal);
-    if (wait) await this.#waitFor(wait, 'read');
-    const clipped = this.#clip('read', offset, length);
-    if (into && into.length < clipped) {
-      throw new RangeError(`the buffer of ${into.length} bytes does not hold ${clipped}`);
-    }
-    if (clipped === 0) return into ? into.subarray(0, 0) : new Uint8Array(0);
-    try {
-      return await this.#data.read(offset, clipped, into, {
-        snapId: this.snapshot?.id,
-        signal: options.signal,
-        admit: () => this.#admitObject('read', offset + clipped, undefined, options.signal),
-      });
-    } catch (error) {
-      throw imageError(error, 'read', this.target);
-    }
+    return this.#admission.read(offset, length, options.signal, (clipped, context) => {
+      if (into && into.length < clipped) {
+        throw new RangeError(`the buffer of ${into.length} bytes does not hold ${clipped}`);
+      }
+      if (clipped > 0) return this.#data.read(offset, clipped, into, context);
+      return Promise.resolve(into ? into.subarray(0, 0) : new Uint8Array(0));
+    });
   }
 
   /** Returns the bytes written: fewer than given only at the end of the image. They are durable. */
@@ -327,12 +296,17 @@ export class Image implements ImageHandle, AsyncDisposable {
   /** Resolves when all writes that had begun before it have settled: an acknowledged write is durable by itself. */
   async flush(): Promise<void> {
     this.#assertOpen('flush');
-    await this.#writes.drain();
+    await this.#admission.settled();
   }
 
   /** Reads the header again: size, snapshots, features as other clients left them. */
   async refresh(options: RequestOptions = {}): Promise<void> {
     this.#assertOpen('refresh');
+    await this.reread(options);
+  }
+
+  /** @internal As `refresh`, also while the image closes: what has begun is let through first. */
+  async reread(options: RequestOptions = {}): Promise<void> {
     const turn = ++this.#refreshes;
     try {
       const header = await refreshHeader(this.ioctx, this.#header, {
@@ -411,7 +385,7 @@ export class Image implements ImageHandle, AsyncDisposable {
   async close(): Promise<void> {
     this.#closed = true;
     this.#guard?.block();
-    await this.#writes.drain();
+    await this.#admission.settled();
     await this.#guard?.close();
   }
 
@@ -421,7 +395,7 @@ export class Image implements ImageHandle, AsyncDisposable {
 
   async #trim(size: number, { onProgress, signal }: ResizeOptions): Promise<void> {
     this.#writeLimit = size;
-    await this.#sent.drain();
+    await this.#admission.drained();
     await trimObjects({
       ioctx: this.dataIoctx,
       layout: this.#header.layout,
@@ -434,116 +408,19 @@ export class Image implements ImageHandle, AsyncDisposable {
     });
   }
 
-  /** The gate that everything passes that changes data. Returns how much of it was done. */
-  async #change(
+  #change(
     op: string,
     offset: number,
     length: number,
-    options: RequestOptions,
-    change: (clipped: number, context: WriteContext) => Promise<void>,
-  ): Promise<number> {
-    this.#assertWritable(op);
-    return this.#writes.track(this.#admitted(op, offset, length, options, change));
-  }
-
-  async #admitted(
-    op: string,
-    offset: number,
-    length: number,
-    options: RequestOptions,
-    change: (clipped: number, context: WriteContext) => Promise<void>,
-  ): Promise<number> {
-    const lock = this.#guard?.lock;
-    const entry = lock?.enter(options.signal);
-    if (entry) await this.#waitFor(entry, op);
-    try {
-      const wait = this.#gate.pass(options.signal);
-      if (wait) await this.#waitFor(wait, op);
-      if (entry || wait) this.#assertWritable(op);
-      const clipped = this.#clip(op, offset, length);
-      if (clipped === 0) return 0;
-      await this.#sent.track(
-        change(clipped, this.#writeContext(op, offset + clipped, lock, options)),
-      );
-      return clipped;
-    } catch (error) {
-      if (isRadosError(error) && error.target === this.target) throw error;
-      throw imageError(error, op, this.target);
-    } finally {
-      lock?.leave();
-    }
-  }
-
-  /** What keeps it waiting for ever is told as this call's error. */
-  async #waitFor(gate: Promise<void>, op: string): Promise<void> {
-    try {
-      await gate;
-    } catch (error) {
-      throw imageError(error, op, this.target);
-    }
-  }
-
-  /** Each object operation passes lock and gate again: a request over many objects takes its time. */
-  #admitObject(
-    op: string,
-    end: number,
-    lock: ExclusiveLock | undefined,
-    signal: AbortSignal | undefined,
-  ): Promise<void> | undefined {
-    const wait = lock?.passObject(signal) ?? this.#gate.pass(signal);
-    return wait && this.#admitLater(wait, op, end, lock, signal);
-  }
-
-  /** Both must be open at once. The size may have shrunk meanwhile, or features come that this version lacks. */
-  async #admitLater(
-    first: Promise<void>,
-    op: string,
-    end: number,
-    lock: ExclusiveLock | undefined,
-    signal: AbortSignal | undefined,
-  ): Promise<void> {
-    for (let wait: Promise<void> | undefined = first; wait; ) {
-      await wait;
-      wait = lock?.passObject(signal) ?? this.#gate.pass(signal);
-    }
-    if (op !== 'read') this.#assertWritable(op);
-    if (end > this.size) throw this.#error('EIO', op, `the image shrank to ${this.size} meanwhile`);
-  }
-
-  #writeContext(
-    op: string,
-    end: number,
-    lock: ExclusiveLock | undefined,
     { signal }: RequestOptions,
-  ): WriteContext {
-    const header = () => this.#header;
-    return {
-      signal,
-      admit: () => this.#admitObject(op, end, lock, signal),
-      get snapContext() {
-        return header().snapContext;
-      },
-      // The lock's owner is the only one to write, and knows the newest: an older one on the object is another's mistake.
-      ...(lock === undefined && { onOldSnapContext: () => this.#gate.stale() }),
-    };
-  }
-
-  /** How much of a range lies within the image. */
-  #clip(op: string, offset: number, length: number): number {
-    if (
-      !Number.isSafeInteger(offset) ||
-      offset < 0 ||
-      !Number.isSafeInteger(length) ||
-      length < 0
-    ) {
-      throw new RangeError(`${op}: offset ${offset} and length ${length} are not byte counts`);
+    change: (clipped: number, context: WriteContext) => Promise<void>,
+  ): Promise<number> {
+    try {
+      this.#assertWritable(op);
+    } catch (error) {
+      return Promise.reject(error as Error);
     }
-    const end = op === 'read' ? this.size : this.writableSize;
-    if (length === 0 || (op === 'read' && offset === end)) return 0;
-    if (offset >= end) {
-      throw this.#error('EINVAL', op, `offset ${offset} is beyond the size ${end}`);
-    }
-    return Math.min(length, end - offset);
+    return this.#admission.change(op, offset, length, signal, change);
   }
 
   #assertOpen(op: string): void {
@@ -557,11 +434,30 @@ export class Image implements ImageHandle, AsyncDisposable {
     assertWritable(this.#header.features, this.target);
   }
 
-  #error(
-    code: 'EINVAL' | 'EIO' | 'ENOENT' | 'EROFS' | 'EBADF' | 'EBUSY',
-    op: string,
-    why: string,
-  ): RadosError {
+  /** What requests need to know of this image, always as of now. */
+  #admitted(): AdmittedImage {
+    const image = () => this;
+    const guard = this.#guard;
+    return {
+      target: this.target,
+      snapId: this.snapshot?.id,
+      get size() {
+        return image().size;
+      },
+      get writableSize() {
+        return image().writableSize;
+      },
+      get snapContext() {
+        return image().header.snapContext;
+      },
+      get lock() {
+        return guard?.lock;
+      },
+      assertFeatures: () => assertWritable(this.#header.features, this.target),
+    };
+  }
+
+  #error(code: 'EINVAL' | 'EROFS' | 'EBADF' | 'EBUSY', op: string, why: string): RadosError {
     return new RadosError(code, `${op} ${this.target}: ${why}`, {
       op,
       target: this.target,
@@ -591,7 +487,7 @@ class Opening {
 
   async refresh(): Promise<void> {
     const image = await this.#image;
-    await image.refresh();
+    await image.reread();
   }
 
   async undo(): Promise<void> {

@@ -1,0 +1,209 @@
+/**
+ * How requests get to an image's data: past the exclusive lock and the gate, cut to the size, and counted.
+ *
+ *     begin -> lock.enter -> gate.pass -> within the size? -> object operations, each past lock and gate again -> lock.leave
+ *
+ * What waits here has begun, so a flush waits for it too; but a shrink waits only for what was let through, because what
+ * waits will find the new size.
+ */
+
+import { isRadosError, RadosError } from '../base/errors.js';
+import type { SnapContext } from '../encoding/types.js';
+import { WriteTracker } from './concurrency.js';
+import { imageError } from './errors.js';
+import type { ExclusiveLock } from './exclusive-lock.js';
+import type { FreshnessGate } from './freshness-gate.js';
+import type { ReadContext, WriteContext } from './io.js';
+
+/** The image, as it is now. */
+export interface AdmittedImage {
+  readonly target: string;
+  /** Bytes that can be read, and bytes that writes may go to. */
+  readonly size: number;
+  readonly writableSize: number;
+  readonly snapId: bigint | undefined;
+  readonly snapContext: SnapContext;
+  readonly lock: ExclusiveLock | undefined;
+  /** Throws when the image has come to have a feature that this version does not write. */
+  assertFeatures(): void;
+}
+
+type Signal = AbortSignal | undefined;
+
+export class Admission {
+  readonly #image: AdmittedImage;
+  readonly #gate: FreshnessGate;
+  /** Changes that have begun, and those of them that were let through. */
+  readonly #begun = new WriteTracker();
+  readonly #sent = new WriteTracker();
+
+  constructor(image: AdmittedImage, gate: FreshnessGate) {
+    this.#image = image;
+    this.#gate = gate;
+  }
+
+  /** Resolves when every change that has begun so far has settled. */
+  settled(): Promise<void> {
+    return this.#begun.drain();
+  }
+
+  /** Resolves when every change that was let through so far has settled. */
+  drained(): Promise<void> {
+    return this.#sent.drain();
+  }
+
+  /** Lets a read through: with how many bytes there are, 0 at the very end. */
+  async read<T>(
+    offset: number,
+    length: number,
+    signal: Signal,
+    read: (clipped: number, context: ReadContext) => Promise<T>,
+  ): Promise<T> {
+    const { lock } = this.#image;
+    if (!lock?.lockOnRead) return this.#readBehindLock(offset, length, undefined, signal, read);
+    const entry = lock.enter(signal);
+    if (entry) await this.#waitFor(entry, 'read');
+    try {
+      return await this.#readBehindLock(offset, length, lock, signal, read);
+    } finally {
+      lock.leave();
+    }
+  }
+
+  /** Lets a change through, and resolves with how much of it was done: less than `length` at the end of the image. */
+  change(
+    op: string,
+    offset: number,
+    length: number,
+    signal: Signal,
+    change: (clipped: number, context: WriteContext) => Promise<void>,
+  ): Promise<number> {
+    return this.#begun.track(this.#change(op, offset, length, signal, change));
+  }
+
+  async #readBehindLock<T>(
+    offset: number,
+    length: number,
+    lock: ExclusiveLock | undefined,
+    signal: Signal,
+    read: (clipped: number, context: ReadContext) => Promise<T>,
+  ): Promise<T> {
+    const wait = this.#gate.pass(signal);
+    if (wait) await this.#waitFor(wait, 'read');
+    const clipped = this.#clip('read', offset, length, this.#image.size);
+    try {
+      return await read(clipped, {
+        snapId: this.#image.snapId,
+        signal,
+        admit: () => this.#admitObject('read', offset + clipped, lock, signal),
+      });
+    } catch (error) {
+      // A buffer that is too small is the caller's own mistake.
+      throw error instanceof RangeError ? error : imageError(error, 'read', this.#image.target);
+    }
+  }
+
+  async #change(
+    op: string,
+    offset: number,
+    length: number,
+    signal: Signal,
+    change: (clipped: number, context: WriteContext) => Promise<void>,
+  ): Promise<number> {
+    const image = this.#image;
+    const { lock } = image;
+    const entry = lock?.enter(signal);
+    if (entry) await this.#waitFor(entry, op);
+    try {
+      const wait = this.#gate.pass(signal);
+      if (wait) await this.#waitFor(wait, op);
+      if (entry || wait) image.assertFeatures();
+      const clipped = this.#clip(op, offset, length, image.writableSize);
+      if (clipped === 0) return 0;
+      await this.#sent.track(
+        change(clipped, this.#writeContext(op, offset + clipped, lock, signal)),
+      );
+      return clipped;
+    } catch (error) {
+      if (isRadosError(error) && error.target === image.target) throw error;
+      throw imageError(error, op, image.target);
+    } finally {
+      lock?.leave();
+    }
+  }
+
+  #writeContext(
+    op: string,
+    end: number,
+    lock: ExclusiveLock | undefined,
+    signal: Signal,
+  ): WriteContext {
+    const image = this.#image;
+    return {
+      signal,
+      admit: () => this.#admitObject(op, end, lock, signal),
+      get snapContext() {
+        return image.snapContext;
+      },
+      // The lock's owner is the only one to write, and knows the newest: an older one on the object is another's mistake.
+      ...(lock === undefined && { onOldSnapContext: () => this.#gate.stale() }),
+    };
+  }
+
+  /** Each object operation passes lock and gate again: a request over many objects takes its time. */
+  #admitObject(
+    op: string,
+    end: number,
+    lock: ExclusiveLock | undefined,
+    signal: Signal,
+  ): Promise<void> | undefined {
+    const wait = lock?.passObject(signal) ?? this.#gate.pass(signal);
+    return wait && this.#admitLater(wait, op, end, lock, signal);
+  }
+
+  /** Both must be open at once. The size may have shrunk meanwhile, or features come that this version lacks. */
+  async #admitLater(
+    first: Promise<void>,
+    op: string,
+    end: number,
+    lock: ExclusiveLock | undefined,
+    signal: Signal,
+  ): Promise<void> {
+    const image = this.#image;
+    for (let wait: Promise<void> | undefined = first; wait; ) {
+      await wait;
+      wait = lock?.passObject(signal) ?? this.#gate.pass(signal);
+    }
+    if (op !== 'read') image.assertFeatures();
+    if (end > image.size)
+      throw this.#error('EIO', op, `the image shrank to ${image.size} meanwhile`);
+  }
+
+  /** What keeps it waiting for ever is told as this call's error. */
+  async #waitFor(gate: Promise<void>, op: string): Promise<void> {
+    try {
+      await gate;
+    } catch (error) {
+      throw imageError(error, op, this.#image.target);
+    }
+  }
+
+  /** How much of a range lies within the image. */
+  #clip(op: string, offset: number, length: number, end: number): number {
+    const isRange =
+      Number.isSafeInteger(offset) && offset >= 0 && Number.isSafeInteger(length) && length >= 0;
+    if (!isRange) {
+      throw new RangeError(`${op}: offset ${offset} and length ${length} are not byte counts`);
+    }
+    if (length === 0 || (op === 'read' && offset === end)) return 0;
+    if (offset >= end)
+      throw this.#error('EINVAL', op, `offset ${offset} is beyond the size ${end}`);
+    return Math.min(length, end - offset);
+  }
+
+  #error(code: 'EINVAL' | 'EIO', op: string, why: string): RadosError {
+    const { target } = this.#image;
+    const message = `${op} ${target}: ${why}`;
+    return new RadosError(code, message, { op, target, outcome: 'not-applied' });
+  }
+}
