@@ -14,6 +14,7 @@ import type { BlockDevice, WorkerReplacement } from '../../src/block/device.js';
 import { mapOptions } from '../../src/block/map-options.js';
 import { WorkerHost } from '../../src/block/worker-host.js';
 import { EmbeddedCluster } from '../../src/cluster/embedded-cluster.js';
+import { parseFeatures } from '../../src/rbd/features.js';
 import { buildSupport } from './support/build.js';
 import type { DeathKind } from './support/fake-runtime.js';
 import {
@@ -321,6 +322,38 @@ describe('a worker that dies under load on a cluster', () => {
     const blocked = JSON.parse(json) as { addr: string }[];
     expect(blocked.map(({ addr }) => addr).sort()).toEqual(addrs.slice(0, 3).sort());
   }, 60_000);
+
+  it.each([{ exclusive: true }, {}])(
+    'has its exclusive lock taken over by the one that follows: %j',
+    async (input) => {
+      await using cluster = await EmbeddedCluster.start({ osds: 2, pools: ['rbd'] });
+      const runtimeModule = buildSupport('poisoned-runtime');
+      const config = { ...cluster.connectOptions, poison: words(1, 20) };
+      await using host = await WorkerHost.start({ env: nodeEnvironment(), config, runtimeModule });
+      const image = { pool: 'rbd', namespace: '', name: 'disk' };
+      const features = parseFeatures(['layering', 'exclusive-lock']);
+      await host.manage('createImage', [image, { size: MIB, features }]);
+      await using device = await host.open(spec(), mapOptions(input));
+      const owner = async () => {
+        const { locks } = await host.manage('imageLocks', [image]);
+        return locks.map(({ address }) => address);
+      };
+      await device.write(0, pattern(512, 1));
+      const first = device.attributes.clientAddr;
+      expect(await owner()).toEqual([first]);
+      const replaced = once(device, 'worker-replaced');
+      const writes = Array.from({ length: 30 }, (_, i) => device.write(i * 512, pattern(512, 2)));
+      const outcomes = await Promise.allSettled(writes);
+      expect(outcomes.some(({ status }) => status === 'rejected')).toBe(true);
+      await replaced;
+      await device.write(0, pattern(512, 3));
+      expect(await device.read(0, 512)).toEqual(pattern(512, 3));
+      const second = device.attributes.clientAddr;
+      expect(second).not.toBe(first);
+      expect(await owner()).toEqual([second]);
+    },
+    30_000,
+  );
 
   it('leaves no thread behind: the program ends by itself', async () => {
     const url = (file: string) => pathToFileURL(packageFile(`dist/src/${file}`)).href;
