@@ -75,6 +75,8 @@ export class WatchPings {
     this.#count++;
     this.#due?.cancel();
     this.#hooks.onAsked(cause);
+    // Its handler may have closed the watch.
+    if (this.#ping !== ping) return;
     this.#late = timers.after(this.#times.lateMs, () => this.#hooks.onLate(), { background: true });
     const over = () => {
       this.#late?.cancel();

@@ -7,6 +7,8 @@
  * The OSD counts from when it received a ping, which is after it was sent: the client gives up first.
  */
 
+import type { Random } from '../base/environment.js';
+
 /** `osd_client_watch_timeout`: without a ping for so long, the OSD drops the watch. */
 export const WATCH_TIMEOUT_S = 30;
 /** `objecter_tick_interval`, krbd's `osdkeepalive`. */
@@ -38,8 +40,6 @@ export function watchTimes(timeoutSeconds = WATCH_TIMEOUT_S, keepaliveMs = PING_
 /** For a timeout of 30 s: 22 s. */
 export const WATCH_STOP_MS = watchTimes().stopMs;
 
-/** Re-registration: the first try at once, then with growing delays, each up to 20 % shorter. */
-export const REREGISTER_DELAY_MS = { first: 1_000, max: 30_000, factor: 1.5, jitter: 0.2 } as const;
 /** Registrations and reconnects per second: when an OSD comes back, the watches of a whole host do. */
 export const RECONNECTS_PER_S = 200;
 /** `close` waits no longer for answers of handlers: notifiers (5 s in RBD) have given up by then. */
@@ -51,3 +51,12 @@ export const CLOCK_JUMP_MS = 5_000;
 export const NOTIFY_TIMEOUT_S = 30;
 /** An OSD that lets its own timeout pass is given so much longer. */
 export const NOTIFY_GRACE_MS = 250;
+
+const REREGISTER_MS = { first: 1_000, max: 30_000, factor: 1.5, jitter: 0.2 } as const;
+
+/** Before registering again: the first try at once, then growing delays, each up to 20 % shorter by chance. */
+export function reregisterDelayMs(attempts: number, random: Random): number {
+  if (attempts === 0) return 0;
+  const { first, max, factor, jitter } = REREGISTER_MS;
+  return Math.min(first * factor ** (attempts - 1), max) * (1 - jitter * random.float());
+}

@@ -21,37 +21,18 @@ import { isRadosError, RadosError } from '../base/errors.js';
 import { formatPgId } from '../encoding/types.js';
 import { type OsdOp, WATCH_OP, watchOp } from '../messages/osd-op.js';
 import type { WatchNotify } from '../messages/watch-notify.js';
-import type { LingerTransport } from './linger-op.js';
 import type { MapUpdate } from './map-follower.js';
-import type { OpRequest } from './op-request.js';
 import { type ObjectTarget, PoolGoneError } from './request.js';
 import type { OsdSession } from './session.js';
 import { SessionPin } from './session-pin.js';
 import { intervalOf, placeObject, watchesPaused } from './target.js';
 import { Verifications } from './verifications.js';
+import { HandlerCalls, type WatchContext } from './watch-context.js';
 import { WatchDeliveries } from './watch-deliveries.js';
 import { WatchInquiry } from './watch-inquiry.js';
 import { WatchPings } from './watch-pings.js';
-import { CLOSE_FLUSH_MS, REREGISTER_DELAY_MS, type WatchTimes } from './watch-times.js';
+import { CLOSE_FLUSH_MS, reregisterDelayMs } from './watch-times.js';
 import type { StaleCause, Watch, WatchHandler, WatchState, WatchStatus } from './watch-types.js';
-
-/** What a watch needs of the table of all. */
-export interface WatchContext {
-  transport: LingerTransport;
-  times: WatchTimes;
-  /** Sent with registrations; 0: the OSD's own. */
-  timeoutSeconds: number;
-  /** A cookie that this client never used, which from here on leads to the watch. */
-  nextCookie: (watch: LingerWatch) => bigint;
-  /** The cookie's end: for a while, notifications that still come by it are acknowledged with nothing. */
-  retire: (cookie: bigint) => void;
-  /** The watch's end. */
-  forget: (watch: LingerWatch) => void;
-  ack: (cookie: bigint, notifyId: bigint, reply: Uint8Array, onSent: () => void) => void;
-  /** Whether another registration may go out now; if not, it is sent when it may. */
-  admit: (request: OpRequest) => boolean;
-  checkClock: () => void;
-}
 
 const ENDED: ReadonlySet<WatchState> = new Set(['blocklisted', 'failed', 'closed']);
 /** Coming and going with every ping: not worth a line in the log of a production system. */
@@ -60,7 +41,7 @@ const ROUTINE: ReadonlySet<WatchState> = new Set(['connected', 'pinging']);
 export class LingerWatch implements Watch {
   readonly target: ObjectTarget;
   readonly #context: WatchContext;
-  readonly #handler: WatchHandler;
+  readonly #handler: HandlerCalls;
   readonly #deliveries: WatchDeliveries;
   #state: WatchState = 'registering';
   #cookie = 0n;
@@ -90,9 +71,9 @@ export class LingerWatch implements Watch {
 
   constructor(target: ObjectTarget, handler: WatchHandler, context: WatchContext) {
     this.target = target;
-    this.#handler = handler;
     this.#context = context;
     const log = context.transport.env.log.objecter;
+    this.#handler = new HandlerCalls(handler, log);
     this.#deliveries = new WatchDeliveries(handler, {
       ack: ({ cookie, notifyId }, reply, onSent) => context.ack(cookie, notifyId, reply, onSent),
       log,
@@ -341,6 +322,7 @@ export class LingerWatch implements Watch {
 
   /** An error of the OSD to a ping or reconnect. */
   #onRefused(error: RadosError, what: 'ping' | 'reconnect'): void {
+    if (this.#over) return;
     if (error.code === 'EBLOCKLISTED' || error instanceof PoolGoneError) {
       this.#end(error, what);
     } else if (error.code === 'ETIMEDOUT' && what === 'ping') {
@@ -363,7 +345,7 @@ export class LingerWatch implements Watch {
     this.#pin.moveTo(undefined);
     this.#stale('lost');
     this.#enter('error', cause);
-    if (!this.#over) this.#tell(() => this.#handler.onLost(error));
+    if (!this.#over) this.#handler.lost(error);
     if (this.#over) return;
     this.#context.retire(this.#cookie);
     this.#askUnwatch(
@@ -383,10 +365,8 @@ export class LingerWatch implements Watch {
     }
     this.#enter('backoff', cause);
     if (this.#over) return;
-    const { first, max, factor, jitter } = REREGISTER_DELAY_MS;
     const { timers, random } = this.#context.transport.env;
-    const full = Math.min(first * factor ** (this.#attempts - 1), max);
-    const delayMs = this.#attempts === 0 ? 0 : full * (1 - jitter * random.float());
+    const delayMs = reregisterDelayMs(this.#attempts, random);
     this.#attempts++;
     if (delayMs === 0) this.#reregister();
     else this.#backoffTimer = timers.after(delayMs, () => this.#reregister(), { background: true });
@@ -423,10 +403,7 @@ export class LingerWatch implements Watch {
     this.#confirm(sentAt, 'registered again');
     const cookie = this.#cookie;
     const current = () => this.#registered && this.#cookie === cookie && !this.#closing;
-    const settling = new Promise<void>((resolve) =>
-      resolve(this.#handler.onReregistered(oldCookie, cookie)),
-    );
-    settling.then(
+    this.#handler.reregistered(oldCookie, cookie).then(
       () => {
         if (!current()) return;
         this.#settled = true;
@@ -551,7 +528,7 @@ export class LingerWatch implements Watch {
     this.#enter(error.code === 'EBLOCKLISTED' ? 'blocklisted' : 'failed', cause);
     this.#verifications.reject(error);
     if (this.#start) this.#start.reject(error);
-    else this.#tell(() => this.#handler.onFailed(error));
+    else this.#handler.failed(error);
   }
 
   /** Stops everything that would happen by itself. */
@@ -584,21 +561,11 @@ export class LingerWatch implements Watch {
       },
       'watch',
     );
-    this.#tell(() => this.#handler.onState?.(state, previous, cause));
+    this.#handler.state(state, previous, cause);
   }
 
   #stale(cause: StaleCause): void {
-    if (!this.#closing) this.#tell(() => this.#handler.onStale(cause));
-  }
-
-  /** A handler's errors are its own. */
-  #tell<T>(call: () => T): T | undefined {
-    try {
-      return call();
-    } catch (error) {
-      this.#context.transport.env.log.objecter.warn({ err: error }, "a watch's handler failed");
-      return undefined;
-    }
+    if (!this.#closing) this.#handler.stale(cause);
   }
 
   #radosError(error: Error): RadosError {
