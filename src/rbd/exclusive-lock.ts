@@ -51,7 +51,9 @@ export class ExclusiveLock {
   readonly #actions: ActionQueue<Action>;
   #transitions: 'auto' | 'manual';
   #state: LockState = 'uninitialized';
-  #acquisition: { control: AbortController; steps: LockAcquisition } | undefined;
+  #acquisition:
+    | { action: 'try' | 'acquire'; control: AbortController; steps: LockAcquisition }
+    | undefined;
   /** To be taken anew whether somebody waits or not: it was lost, or refused to a new cookie. */
   #wanted = false;
   /** Another client asked for it. */
@@ -86,7 +88,8 @@ export class ExclusiveLock {
       timers: host.env.timers,
       target: host.target,
       onDesertion: () => {
-        if (!this.#wanted) this.#acquisition?.control.abort(this.#deserted);
+        if (this.#wanted || this.#acquisition?.action !== 'acquire') return;
+        this.#acquisition.control.abort(this.#deserted);
       },
     });
   }
@@ -188,7 +191,10 @@ export class ExclusiveLock {
   tryAcquire(): Promise<boolean> {
     if (this.#state === 'locked') return Promise.resolve(true);
     const refusal = this.#refusal();
-    return refusal ? Promise.reject(refusal) : this.#actions.enqueue('try');
+    if (refusal) return Promise.reject(refusal);
+    // Somebody here waits for it already, who may have to wait for long.
+    if (this.#state === 'waiting-for-lock') return Promise.resolve(false);
+    return this.#actions.enqueue('try');
   }
 
   /** Gives the lock back when what is inside is done. Requests that come meanwhile take it again. */
@@ -370,7 +376,7 @@ export class ExclusiveLock {
       },
       onBroken: () => this.#counters.broken++,
     });
-    this.#acquisition = { control, steps };
+    this.#acquisition = { action, control, steps };
     try {
       return await steps[action]();
     } catch (error) {
@@ -408,12 +414,14 @@ export class ExclusiveLock {
     this.#transition('reacquiring');
     const doubted = this.#doubted;
     this.#doubted = false;
+    const before = this.#tenure.held;
     const tenure = await (doubted ? this.#tenure.verify() : this.#tenure.followWatch());
     if (this.#isOver) return false;
     if (tenure === 'held') {
-      this.#counters.reacquired++;
+      const moved = this.#tenure.held !== before;
+      if (moved) this.#counters.reacquired++;
       this.#transition('locked');
-      this.#announceAcquired();
+      if (moved || !doubted) this.#announceAcquired();
       this.#admission.admit();
       return true;
     }

@@ -158,7 +158,10 @@ describe('a lock that another client says to have', () => {
     a.lock.onAcquiredLock({ gid: 2n, handle: 200n });
     expect(a.lock.state).toBe('reacquiring');
     await until(() => a.lock.state === 'locked');
+    await at.world.advance(10);
     expect(a.events).toEqual(['acquired']);
+    expect(at.log.filter((line) => line === 'client.1: notify acquired')).toHaveLength(1);
+    expect(a.lock.status().counters.reacquired).toBe(0);
   });
 
   it('is lost when the OSD says so too, and taken anew by asking', async () => {

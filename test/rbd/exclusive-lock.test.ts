@@ -319,6 +319,26 @@ describe('a lock that is held', () => {
     expect(await until(b.lock.tryAcquire())).toBe(true);
   });
 
+  it('is not tried for while a write waits for it, whose owner lives', async () => {
+    await until(a.write('a'));
+    b.answerRequest = async () => 0;
+    const abort = new AbortController();
+    const entry = b.lock.enter(abort.signal) as Promise<void>;
+    await until(() => b.lock.state === 'waiting-for-lock');
+    expect(await b.lock.tryAcquire()).toBe(false);
+    abort.abort();
+    expect(await failed(entry)).toMatchObject({ code: 'ECANCELED' });
+  });
+
+  it('is tried for to the end although the write that came meanwhile gave up', async () => {
+    const taken = b.lock.tryAcquire();
+    const abort = new AbortController();
+    const entry = b.lock.enter(abort.signal) as Promise<void>;
+    abort.abort();
+    expect(await failed(entry)).toMatchObject({ code: 'ECANCELED' });
+    expect(await until(taken)).toBe(true);
+  });
+
   it('is waited for as long as lock_timeout says, then ETIMEDOUT, and no longer wanted', async () => {
     await until(a.write('a'));
     b = at.client({ lockTimeoutMs: 7000 });
