@@ -1,6 +1,12 @@
 /** Which client is meant. */
 
-import { type EntityAddr, ENTITY_TYPE, type EntityName } from '../../encoding/entity.js';
+import {
+  ADDR_TYPE,
+  type EntityAddr,
+  ENTITY_TYPE,
+  type EntityName,
+  formatAddr,
+} from '../../encoding/entity.js';
 import { parseAddr } from '../mon/addresses.js';
 import type { ClientRef } from './fault-spec.js';
 
@@ -35,4 +41,9 @@ function globalIdOf(ref: ClientRef): bigint | undefined {
 /** An address with its nonce, without which it would mean a whole host. */
 export function addrOf(ref: ClientRef): EntityAddr | undefined {
   return typeof ref === 'string' && ref.includes('/') ? parseAddr(ref) : undefined;
+}
+
+/** As `ceph osd blocklist` takes it. */
+export function formatClientAddr(addr: EntityAddr): string {
+  return formatAddr({ ...addr, type: ADDR_TYPE.ANY });
 }

@@ -1,23 +1,18 @@
 /** The faults of a cluster, in its thread: arms them, counts them, and undoes them. */
 
 import { ERRNO, isRadosError, RadosError } from '../../base/errors.js';
-import type { EntityAddr } from '../../encoding/entity.js';
-import { ADDR_TYPE, formatAddr, formatEntityName } from '../../encoding/entity.js';
-import type { MonState } from '../mon/mon-state.js';
-import { placementOf } from '../mon/mon-state.js';
-import type { OsdDaemon } from '../osd-daemon.js';
+import { type EntityAddr, formatEntityName } from '../../encoding/entity.js';
 import { ArmedFault } from './armed-fault.js';
-import { addrOf, type ClientIdentity, matchClient } from './client-match.js';
+import { addrOf, type ClientIdentity, formatClientAddr, matchClient } from './client-match.js';
 import { type FaultMachinery, MON_NAME, osdName } from './fault-machinery.js';
 import {
   type ClientStatus,
   type ConnectionMatch,
-  type DropWatchOptions,
   FAULT_KINDS,
   type FaultControl,
   type FaultCounters,
-  type FaultOptions,
   type FaultKind,
+  type FaultOptions,
   type FaultSpec,
   type FaultStatus,
   type NotifyOptions,
@@ -26,25 +21,12 @@ import {
   type ShapeOptions,
   type WatchStatus,
 } from './fault-spec.js';
+import type { FaultTargets } from './fault-targets.js';
 import type { Shaper } from './lane.js';
-import { blocklist, churnMap, fillPools, movePg, pgOf, poolId, setFlags } from './map-faults.js';
+import { blocklist, churnMap, fillPools, movePg, poolId, setFlags } from './map-faults.js';
 import type { ConnectionFilter, ConnectionRule } from './network-faults.js';
 import type { ObjectFilter, OpFilter } from './osd-faults.js';
-
-/** What faults need of the cluster beside the machinery. */
-export interface FaultTargets {
-  readonly machinery: FaultMachinery;
-  readonly state: MonState;
-  /** RangeError when there is no such OSD. */
-  checkOsd(id: number): void;
-  osd(id: number): OsdDaemon | undefined;
-  /** Those that run. */
-  osds(): OsdDaemon[];
-  killOsd(id: number): void;
-  stopOsd(id: number): Promise<void>;
-  startOsd(id: number): Promise<void>;
-  reportFailure(osd: number): void;
-}
+import { dropWatches, listWatches } from './watch-faults.js';
 
 type Undo = () => void | Promise<void>;
 /** Arms a fault; what it returns undoes it. */
@@ -57,9 +39,6 @@ type Arm<K extends FaultKind> = (
 const MAX_FAULTS = 1000;
 /** `osd_heartbeat_grace`. */
 const HEARTBEAT_GRACE_MS = 20_000;
-/** How long `dropWatch` waits for a PG that has no primary right now. */
-const PRIMARY_TIMEOUT_MS = 10_000;
-const PRIMARY_POLL_MS = 20;
 const MAX_EPOCHS = 10_000;
 const NOTHING: Undo = () => {};
 
@@ -135,34 +114,8 @@ export class FaultHost implements FaultControl {
     }));
   }
 
-  async watches({
-    pool,
-    object,
-  }: {
-    pool?: string | number;
-    object?: string;
-  }): Promise<WatchStatus[]> {
-    const only = pool === undefined ? undefined : poolId(this.#targets.state, pool);
-    const nowMs = this.#machinery.clock.clock.now();
-    return this.#targets.osds().flatMap((osd) =>
-      osd
-        .servedPgs()
-        .flatMap((pg) => pg.watches())
-        .filter(({ object: id }) => only === undefined || id.pool === only)
-        .filter(({ object: id }) => object === undefined || id.oid === object)
-        .map(({ object: id, record, connected, lastPingMs }) => ({
-          pool: id.pool,
-          namespace: id.nspace,
-          object: id.oid,
-          osd: osd.whoami,
-          client: formatEntityName(record.entity),
-          addr: formatClientAddr(record.addr),
-          cookie: record.cookie,
-          timeoutS: record.timeoutS,
-          connected,
-          silentMs: lastPingMs === undefined ? undefined : nowMs - lastPingMs,
-        })),
-    );
+  async watches(where: { pool?: string | number; object?: string }): Promise<WatchStatus[]> {
+    return listWatches(this.#targets, where);
   }
 
   async clients(): Promise<ClientStatus[]> {
@@ -193,7 +146,7 @@ export class FaultHost implements FaultControl {
 
   readonly #arms: { [K in FaultKind]: Arm<K> } = {
     dropWatch: async (fault, options) => {
-      fault.fire(await this.#dropWatches(options));
+      fault.fire(await dropWatches(this.#targets, options, () => this.#closed));
       return NOTHING;
     },
     dropNotify: (fault, options) =>
@@ -320,42 +273,6 @@ export class FaultHost implements FaultControl {
   };
 
   // ---- watches ----
-
-  async #dropWatches(options: DropWatchOptions): Promise<number> {
-    const { state } = this.#targets;
-    const { namespace = '', object } = options;
-    const pool = poolId(state, options.pool);
-    const isMeant = options.client === undefined ? () => true : matchClient(options.client);
-    const deadline = this.#machinery.env.clock.monotonic() + PRIMARY_TIMEOUT_MS;
-    for (let dropped = 0; ; ) {
-      const pgId = pgOf(state, { pool, namespace, object });
-      const { actingPrimary } = placementOf(state, state.osdMaps.map).pgToUpActing(pgId);
-      const pg = this.#targets.osd(actingPrimary)?.servedPg(pgId);
-      if (pg) {
-        const meant = pg
-          .watches()
-          .filter(({ object: id }) => id.nspace === namespace && id.oid === object)
-          .filter(({ record: { entity, addr } }) => isMeant({ name: entity, addr }));
-        try {
-          for (const watch of meant) {
-            await pg.dropWatch(watch);
-            dropped++;
-          }
-          if (dropped > 0) return dropped;
-          throw new RadosError('ENOENT', `nobody meant watches ${object}`, { op: 'dropWatch' });
-        } catch (error) {
-          // The PG changed hands meanwhile: its new primary has the rest.
-          if (!isRadosError(error, 'EAGAIN')) throw error;
-        }
-      }
-      if (this.#closed || this.#machinery.env.clock.monotonic() > deadline) {
-        throw new RadosError('ETIMEDOUT', `no primary serves ${object}`, { op: 'dropWatch' });
-      }
-      await new Promise<void>((resolve) =>
-        this.#machinery.env.timers.after(PRIMARY_POLL_MS, resolve, { background: true }),
-      );
-    }
-  }
 
   #objectFilter(match: ObjectMatch): ObjectFilter {
     const { pool, namespace, object, prefix, client } = match;
@@ -523,8 +440,4 @@ function limitOf({ kind, options }: FaultSpec): number {
     throw new RangeError('times must be 1 or more');
   }
   return times;
-}
-
-function formatClientAddr(addr: EntityAddr): string {
-  return formatAddr({ ...addr, type: ADDR_TYPE.ANY });
 }

@@ -12,7 +12,7 @@ import { createOp, type OsdOp, writeOp } from '../../../src/messages/osd-op.js';
 import { type ConnectOptions, connectRados } from '../../../src/rados/connect.js';
 import type { IoContext } from '../../../src/rados/io-context.js';
 import type { RadosClient } from '../../../src/rados/rados-client.js';
-import { RawClient, type RawReply } from '../osd/support/raw-client.js';
+import { RawClient, type RawReply, type RawTarget } from '../osd/support/raw-client.js';
 import { readEvent, type WatchEvent } from '../osd/support/watch-messages.js';
 
 export const env = nodeEnvironment();
@@ -106,7 +106,7 @@ export class Bench {
     const target = { addr, pool: 1, pgNum: 1, epoch: status.epoch };
     const client = await RawClient.connect(target, { globalId: gid, nonce: Number(gid) });
     open.push(() => client.close());
-    return new TestRaw(client, gid);
+    return new TestRaw(client, gid, target);
   }
 }
 
@@ -118,10 +118,13 @@ export interface TestClient {
 export class TestRaw {
   readonly client: RawClient;
   readonly gid: bigint;
+  /** Its requests wait until the OSD has the map of this `epoch`. */
+  readonly target: RawTarget;
 
-  constructor(client: RawClient, gid: bigint) {
+  constructor(client: RawClient, gid: bigint, target: RawTarget) {
     this.client = client;
     this.gid = gid;
+    this.target = target;
   }
 
   /** The results of one operation vector. */

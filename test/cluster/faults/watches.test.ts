@@ -91,6 +91,20 @@ describe('the list of watches', () => {
     expect(gone?.silentMs).toBeGreaterThanOrEqual(100);
     expect(gone?.silentMs).toBeLessThan(5000);
   });
+
+  it('counts from when a ping arrived, not from when the OSD came to it', async () => {
+    const { bench, a } = await watched();
+    a.target.epoch++;
+    const pinging = a.result(watchOp(WATCH_OP.PING, 1n));
+    expect(await pendsFor(pinging, 400)).toBe(true);
+    await bench.faults.setFlags('noout');
+    expect(await pinging).toBe(0);
+    const [watch] = await bench.faults.watches();
+    expect(watch?.silentMs).toBeGreaterThanOrEqual(390);
+    await sleep(100);
+    await a.result(watchOp(WATCH_OP.PING, 1n));
+    expect((await bench.faults.watches())[0]?.silentMs).toBeLessThan(390);
+  });
 });
 
 describe('a notification', () => {
