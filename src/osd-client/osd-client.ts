@@ -10,7 +10,7 @@ import { abortError, isRadosError, ProtocolError, RadosError } from '../base/err
 import { decodeAll, encodeWith } from '../encoding/codec.js';
 import { ADDR_TYPE, ENTITY_TYPE } from '../encoding/entity.js';
 import { BACKOFF_OP, OSD_FLAG, osdBackoff, type OsdReply } from '../messages/osd-messages.js';
-import { describeOps, isWriteOp, type OsdOp } from '../messages/osd-op.js';
+import { describeOps, isWriteOp, OP, type OsdOp } from '../messages/osd-op.js';
 import { type IncomingMessage, MSG, outgoing } from '../messages/types.js';
 import type { MonClient } from '../mon-client/mon-client.js';
 import type { MessengerContext } from '../msgr/connection.js';
@@ -256,9 +256,10 @@ export class OsdClient {
       signal.addEventListener('abort', onAbort, { once: true });
       request.onSettled(() => signal.removeEventListener('abort', onAbort));
     }
-    if (request.isRead && !request.isWrite) {
-      request.flags |= this.#options.replicaReads.flag;
-      request.mayReadReplica = this.#options.replicaReads.flag !== 0;
+    const { flag } = this.#options.replicaReads;
+    if (flag !== 0 && request.isRead && !request.isWrite && !ops.some(isForPrimary)) {
+      request.flags |= flag;
+      request.mayReadReplica = true;
     }
     if (deadlineAt !== Number.POSITIVE_INFINITY) this.#deadlines.arm(deadlineAt);
     this.#dispatcher.add(request);
@@ -478,4 +479,9 @@ export class OsdClient {
     const { keepaliveMs, idleTtlMs } = this.#options;
     if (this.#sessions.upkeep({ keepaliveMs, idleTtlMs })) this.#dispatcher.wantNewerMap();
   }
+}
+
+/** By its opcode a notification is a read, but only the primary knows the watchers' connections. */
+function isForPrimary(op: OsdOp): boolean {
+  return op.code === OP.NOTIFY || op.code === OP.NOTIFY_ACK;
 }

@@ -3,7 +3,7 @@
 
 import { afterEach, describe, expect, it } from 'vitest';
 
-import { readOp } from '../../src/messages/osd-op.js';
+import { notifyOp, readOp } from '../../src/messages/osd-op.js';
 import { balanced } from '../../src/osd-client/replica-reads.js';
 import { rejection } from '../support/rejection.js';
 import { bytes, closeWatchers, text, WatchScene } from '../support/watch-scene.js';
@@ -169,8 +169,13 @@ describe('a notification', () => {
       rejection(client.operate(scene.target, [readOp(0, 1)])),
     );
     for (let i = 0; i < 10; i++) await world.until(client.notify(scene.target, bytes('x')));
+    const other = await cluster.connect({ replicaReads: balanced(world.random) });
+    for (let i = 0; i < 10; i++) {
+      await world.until(other.operate(scene.target, [notifyOp(99n, 5, bytes('x'))]));
+    }
+    other.close();
     const notifies = osds.log.filter(({ what }) => what === 'notify');
-    expect(notifies.map(({ osd }) => osd)).toEqual(Array(10).fill(primary));
+    expect(notifies.map(({ osd }) => osd)).toEqual(Array(20).fill(primary));
     client.close();
     await world.until(Promise.all(reads));
   });
