@@ -9,106 +9,34 @@
 
 import { EventEmitter } from 'node:events';
 
-import { abortError, RadosError, toRadosError } from '../base/errors.js';
+import { RadosError, toRadosError } from '../base/errors.js';
 import { AbortWatch } from './abort-watch.js';
 import type { DeviceAttributes } from './attributes.js';
-import type { LockLossReason } from '../rbd/lock-host.js';
 import type { BackendEvent } from './backend.js';
 import { BlockCall, type BlockCallOptions, totalBytes } from './block-call.js';
+import { CallErrors, checkInteger, describeTarget } from './call-errors.js';
 import type { Channel } from './channel.js';
+import type {
+  BlockDeviceEvents,
+  BlockDeviceOptions,
+  IoOptions,
+  ReadView,
+  WorkerReplacement,
+  WriteOptions,
+} from './device-types.js';
 import { asFileHandle, type BlockFileHandle } from './file-handle.js';
 import { RequestQueue } from './request-queue.js';
 import { FLAG, OP, type Op, opName } from './requests.js';
 
-export interface IoOptions {
-  /**
-   * Gives up waiting. A call that was not sent yet has no effect (`outcome: 'not-applied'`); a write that
-   * was may take effect at any later time (`'unknown'`), and later overlapping calls still wait for it.
-   */
-  signal?: AbortSignal;
-}
-
-export interface WriteOptions extends IoOptions {
-  /** The write is durable when it resolves. */
-  fua?: boolean;
-  /**
-   * The caller leaves the data alone until the call settles (and, when the device is closed by force meanwhile, until that
-   * `close()` resolves): saves the copies, in the caller's own thread (`threads: 0`) all of them.
-   */
-  borrowed?: boolean;
-}
-
-/** Bytes of the image in the device's own memory. Writing to them changes nothing but the view. */
-export interface ReadView {
-  /** Valid until `release()`; never look at it later, the memory serves other requests. */
-  readonly data: Uint8Array;
-  /** Safe to call twice. */
-  release(): void;
-}
-
-export interface BlockDeviceEvents {
-  /** The image has a new size. */
-  resize: [size: number];
-  /**
-   * The watch on the image's header is lost: what other clients change is not heard. Requests wait; the watch is
-   * registered again, and the header read, before they go on.
-   */
-  'watch-error': [error: RadosError];
-  'watch-restored': [];
-  /** The exclusive lock is held from here on: only this client writes. */
-  'lock-acquired': [];
-  /** It is not any more: handed over, given back, or taken (`broken`, `blocklisted`). Requests that need it take it again. */
-  'lock-lost': [reason: LockLossReason, error: RadosError | undefined];
-  /**
-   * The worker thread of the device ended, and another one serves it from now on. Reads, flushes and what had not been
-   * begun were done again; changes that had been begun have rejected with `outcome: 'unknown'`. What these had not
-   * changed by now they never will, as far as the user may blocklist clients.
-   */
-  'worker-replaced': [replacement: WorkerReplacement];
-  /** The device failed: every call rejects from now on. Emitted only when somebody listens. */
-  error: [error: RadosError];
-  /** Closed, by `close()` or after a failure. Emitted once. */
-  close: [];
-}
-
-export interface WorkerReplacement {
-  /** Why the worker ended. */
-  reason: RadosError;
-  /** Requests that were done again. */
-  repeated: number;
-  /** Changes that may or may not have taken effect. */
-  unknown: number;
-}
-
-/** The way to the same image through another worker. */
-export interface Reopened {
-  channel: Channel;
-  attributes: DeviceAttributes;
-}
-
-export interface BlockDeviceOptions {
-  channel: Channel;
-  attributes: DeviceAttributes;
-  /** Requests at the backend at a time (krbd's `queue_depth`). */
-  queueDepth: number;
-  /** Calls that may wait for their turn; more are refused with EAGAIN. Default 16384. */
-  maxQueued?: number;
-  /** Payload copies kept for waiting writes. Default 256 MiB. */
-  maxQueuedBytes?: number;
-  /** Longest payload of a single request; longer calls are cut. Default 4 MiB. */
-  pieceBytes?: number;
-  /** krbd's `notrim`: refuse discards, and keep the space of zeroed ranges. */
-  notrim?: boolean;
-  /** Sets the image's size. */
-  resize?: (size: number) => Promise<number>;
-  /**
-   * The channel failed: opens the image again, or rejects with what the device fails with. `mayApply`: the other side
-   * may still have changes under way; they must not take effect after this resolved.
-   */
-  reopen?: (mayApply: boolean) => Promise<Reopened>;
-  /** Lets go of the backend. `force`: without asking whether it answers. */
-  release: (force: boolean) => Promise<void>;
-}
+export type {
+  BlockDeviceEvents,
+  BlockDeviceOptions,
+  IoOptions,
+  ReadView,
+  Reopened,
+  WorkerReplacement,
+  WriteOptions,
+} from './device-types.js';
 
 const MIB = 1024 * 1024;
 const DEFAULT_MAX_QUEUED = 16384;
@@ -121,7 +49,7 @@ export class BlockDevice extends EventEmitter<BlockDeviceEvents> {
   readonly #aborts = new AbortWatch();
   readonly #options: BlockDeviceOptions;
   readonly #pieceBytes: number;
-  readonly #target: string;
+  readonly #errors: CallErrors;
   #attributes: DeviceAttributes;
   #failure: RadosError | undefined;
   /** Why the image is being opened again. */
@@ -136,12 +64,12 @@ export class BlockDevice extends EventEmitter<BlockDeviceEvents> {
     this.#options = options;
     this.#channel = channel;
     this.#attributes = Object.freeze({ ...attributes });
-    this.#target = describeTarget(attributes);
+    this.#errors = new CallErrors(describeTarget(attributes));
     const halfArena = channel.arena.bytes.length / 2;
     this.#pieceBytes = Math.min(options.pieceBytes ?? DEFAULT_PIECE_BYTES, halfArena);
     this.#queue = new RequestQueue({
       channel,
-      target: this.#target,
+      target: this.#errors.target,
       queueDepth: options.queueDepth,
       maxQueued: options.maxQueued ?? DEFAULT_MAX_QUEUED,
       maxQueuedBytes: options.maxQueuedBytes ?? DEFAULT_MAX_QUEUED_BYTES,
@@ -280,7 +208,7 @@ export class BlockDevice extends EventEmitter<BlockDeviceEvents> {
     this.#checkPayload(OP.WRITE_SAME, pattern.length);
     if (length > 0 && (pattern.length === 0 || length % pattern.length !== 0)) {
       const why = `a pattern of ${pattern.length} bytes does not fill ${length}`;
-      throw this.#invalid(OP.WRITE_SAME, why);
+      throw this.#errors.invalid(OP.WRITE_SAME, why);
     }
     await this.#run({ op: OP.WRITE_SAME, offset, length, vector: [pattern] }, options.signal);
   }
@@ -299,7 +227,7 @@ export class BlockDevice extends EventEmitter<BlockDeviceEvents> {
     this.#check(OP.COMPARE_AND_WRITE, offset, length);
     this.#checkPayload(OP.COMPARE_AND_WRITE, 2 * length);
     if (compare.length !== length) {
-      throw this.#invalid(OP.COMPARE_AND_WRITE, 'both buffers must have the same length');
+      throw this.#errors.invalid(OP.COMPARE_AND_WRITE, 'both buffers must have the same length');
     }
     const call = { op: OP.COMPARE_AND_WRITE, offset, length, vector: [compare, data] };
     await this.#run(call, options.signal);
@@ -345,11 +273,15 @@ export class BlockDevice extends EventEmitter<BlockDeviceEvents> {
     const { resize } = this.#options;
     if (this.readOnly || !resize) {
       const code = this.readOnly ? 'EROFS' : 'EOPNOTSUPP';
-      throw new RadosError(code, `resize ${this.#target}: the image cannot be resized from here`, {
-        op: 'resize',
-        target: this.#target,
-        outcome: 'not-applied',
-      });
+      throw new RadosError(
+        code,
+        `resize ${this.#errors.target}: the image cannot be resized from here`,
+        {
+          op: 'resize',
+          target: this.#errors.target,
+          outcome: 'not-applied',
+        },
+      );
     }
     this.#setSize(await resize(size));
   }
@@ -414,7 +346,7 @@ export class BlockDevice extends EventEmitter<BlockDeviceEvents> {
 
   #onChannelFailure(failure: RadosError): void {
     const { reopen } = this.#options;
-    if (!reopen || this.#releasing) {
+    if (!reopen || this.#releasing || this.#failure) {
       this.#fail(failure);
       return;
     }
@@ -480,14 +412,14 @@ export class BlockDevice extends EventEmitter<BlockDeviceEvents> {
   }
 
   async #run(options: BlockCallOptions, signal: AbortSignal | undefined): Promise<BlockCall> {
-    if (signal?.aborted) throw this.#aborted(options.op, signal, undefined);
+    if (signal?.aborted) throw this.#errors.aborted(options.op, signal, undefined);
     if (options.length === 0 && options.op !== OP.FLUSH) return new BlockCall(options);
     const { call, done } = this.#start(options);
     if (!signal) {
       await done;
       return call;
     }
-    const onAbort = () => this.#queue.abort(call, this.#aborted(options.op, signal, call));
+    const onAbort = () => this.#queue.abort(call, this.#errors.aborted(options.op, signal, call));
     const unwatch = this.#aborts.watch(signal, onAbort);
     try {
       await done;
@@ -507,13 +439,9 @@ export class BlockDevice extends EventEmitter<BlockDeviceEvents> {
   }
 
   #runSync(options: BlockCallOptions): void {
-    const op = opName(options.op);
     if (!this.#channel.canBlock) {
-      throw new RadosError(
-        'EOPNOTSUPP',
-        `${op} ${this.#target}: synchronous calls need a worker thread (not \`threads: 0\`)`,
-        { op, target: this.#target, outcome: 'not-applied' },
-      );
+      const why = 'synchronous calls need a worker thread (not `threads: 0`)';
+      throw this.#errors.refused('EOPNOTSUPP', options.op, why);
     }
     if (options.length === 0 && options.op !== OP.FLUSH) return;
     const call = new BlockCall(options);
@@ -528,11 +456,11 @@ export class BlockDevice extends EventEmitter<BlockDeviceEvents> {
       if (this.#interruption) {
         const why = 'it is being replaced, which needs the event loop of this thread';
         const error = new RadosError('ENOTCONN', `${this.#interruption.message}: ${why}`);
-        this.#queue.abort(call, call.errorOf(error, this.#target));
+        this.#queue.abort(call, call.errorOf(error, this.#errors.target));
       } else if (this.#queue.inFlight > 0) this.#channel.block();
       else {
         const why = 'no memory is left beside the views that were not released';
-        this.#queue.abort(call, call.errorOf(new RadosError('EAGAIN', why), this.#target));
+        this.#queue.abort(call, call.errorOf(new RadosError('EAGAIN', why), this.#errors.target));
       }
     }
     this.#channel.resume();
@@ -542,8 +470,8 @@ export class BlockDevice extends EventEmitter<BlockDeviceEvents> {
   #discardCall(offset: number, length: number): BlockCallOptions {
     this.#check(OP.DISCARD, offset, length);
     if (this.#options.notrim) {
-      const message = `discard ${this.#target}: the device was mapped with notrim`;
-      throw this.#refused('EOPNOTSUPP', OP.DISCARD, message);
+      const why = 'the device was mapped with notrim';
+      throw this.#errors.refused('EOPNOTSUPP', OP.DISCARD, why);
     }
     return { op: OP.DISCARD, offset, length };
   }
@@ -559,62 +487,24 @@ export class BlockDevice extends EventEmitter<BlockDeviceEvents> {
     checkInteger('length', length);
     this.#checkOpen(op);
     if (op !== OP.READ && this.readOnly) {
-      const message = `${opName(op)} ${this.#target}: the image is open read-only`;
-      throw this.#refused('EROFS', op, message);
+      throw this.#errors.refused('EROFS', op, 'the image is open read-only');
     }
     if (offset + length > this.size) {
-      throw this.#invalid(op, `${length} bytes at ${offset} reach beyond the size ${this.size}`);
+      throw this.#errors.invalid(
+        op,
+        `${length} bytes at ${offset} reach beyond the size ${this.size}`,
+      );
     }
   }
 
   #checkPayload(op: Op, bytes: number): void {
     if (bytes > this.#pieceBytes) {
-      throw this.#invalid(op, `${bytes} bytes are more than one request carries`);
+      throw this.#errors.invalid(op, `${bytes} bytes are more than one request carries`);
     }
   }
 
   #checkOpen(op: Op, name: string = opName(op)): void {
-    const outcome = op === OP.READ ? undefined : 'not-applied';
-    const options = { op: name, target: this.#target, outcome, cause: this.#failure } as const;
-    if (this.#closing) {
-      throw new RadosError('EBADF', `${name} ${this.#target}: the device is closed`, options);
-    }
-    if (this.#failure) {
-      const message = `${name} ${this.#target}: the device failed: ${this.#failure.message}`;
-      throw new RadosError(this.#failure.errno, message, options);
-    }
+    if (this.#closing) throw this.#errors.closed(op, name, this.#failure);
+    if (this.#failure) throw this.#errors.failed(op, name, this.#failure);
   }
-
-  #invalid(op: Op, why: string): RadosError {
-    return this.#refused('EINVAL', op, `${opName(op)} ${this.#target}: ${why}`);
-  }
-
-  #refused(code: 'EINVAL' | 'EROFS' | 'EOPNOTSUPP', op: Op, message: string): RadosError {
-    return new RadosError(code, message, {
-      op: opName(op),
-      target: this.#target,
-      outcome: op === OP.READ ? undefined : 'not-applied',
-    });
-  }
-
-  #aborted(op: Op, signal: AbortSignal, call: BlockCall | undefined): RadosError {
-    const sent = (call?.issued ?? 0) > 0;
-    return abortError(signal, {
-      op: opName(op),
-      target: this.#target,
-      retryable: op === OP.READ,
-      outcome: op === OP.READ ? undefined : sent ? 'unknown' : 'not-applied',
-    });
-  }
-}
-
-function checkInteger(name: string, value: number): void {
-  if (!Number.isSafeInteger(value) || value < 0) {
-    throw new RangeError(`${name} ${value} is not a non-negative integer`);
-  }
-}
-
-function describeTarget({ pool, poolNs, name, currentSnap }: DeviceAttributes): string {
-  const path = [pool, poolNs, name].filter((part) => part !== '').join('/');
-  return currentSnap === '-' ? path : `${path}@${currentSnap}`;
 }
