@@ -17,11 +17,12 @@
  * the cookie of its registered watch, and nothing has come since that puts it in doubt.
  */
 
-import type { Timer } from '../base/environment.js';
-import { ERRNO, RadosError, toRadosError } from '../base/errors.js';
+import { ERRNO, type ErrnoCode, type RadosError, toRadosError } from '../base/errors.js';
 import { LockAcquisition } from './lock-acquire.js';
 import { ActionQueue } from './lock-actions.js';
 import { LockAdmission } from './lock-admission.js';
+import { LockAnnouncements } from './lock-announcements.js';
+import { lockError } from './lock-errors.js';
 import type {
   LockCounters,
   LockHost,
@@ -38,8 +39,6 @@ type Action = 'try' | 'acquire' | 'reacquire' | 'release' | 'shutdown';
 
 /** An OSD that does not answer by then has given up the watch too: without one the lock is free to be broken. */
 const SHUTDOWN_OPS_TIMEOUT_MS = 30_000;
-/** Watchers that live acknowledge in milliseconds. */
-const CLOSING_ANNOUNCEMENT_MS = 1000;
 /** So often the watch is registered anew in the middle of an acquisition before that counts as failed. */
 const RESTARTS_MAX = 10;
 
@@ -48,6 +47,7 @@ export class ExclusiveLock {
   readonly #options: LockOptions;
   readonly #admission: LockAdmission;
   readonly #tenure: LockTenure;
+  readonly #announcements: LockAnnouncements;
   readonly #actions: ActionQueue<Action>;
   #transitions: 'auto' | 'manual';
   #state: LockState = 'uninitialized';
@@ -80,6 +80,7 @@ export class ExclusiveLock {
     this.#transitions = options.transitions ?? 'auto';
     this.#deserted = this.#error('ECANCELED', 'nobody waits for it any more');
     this.#tenure = new LockTenure(host, (error) => this.fail(error));
+    this.#announcements = new LockAnnouncements(host);
     this.#actions = new ActionQueue<Action>(
       (action) => this.#perform(action),
       () => this.#next(),
@@ -264,10 +265,10 @@ export class ExclusiveLock {
     if (!leftover && !this.isOwner) return undefined;
     if (this.#transitions === 'manual' && !leftover && !this.#closing) {
       this.#counters.refused++;
-      this.#log('refusing to release lock to', from);
+      this.#announcements.heard('refusing to release lock to', from);
       return -ERRNO.EROFS;
     }
-    this.#log('lock requested by', from);
+    this.#announcements.heard('lock requested by', from);
     this.#requested = true;
     void this.#actions.enqueue('release');
     return 0;
@@ -285,7 +286,7 @@ export class ExclusiveLock {
     if (this.#isSelf(from)) return;
     this.#acquisition?.steps.acquiredBy();
     if (this.#state !== 'locked') return;
-    this.#log('lock is held here, but was acquired by', from);
+    this.#announcements.heard('lock is held here, but was acquired by', from);
     this.#doubted = true;
     void this.#actions.enqueue('reacquire');
   }
@@ -336,7 +337,7 @@ export class ExclusiveLock {
     }
     this.#counters.acquired++;
     this.#transition('locked');
-    this.#announceAcquired();
+    this.#announcements.acquired();
     this.#options.listener?.onAcquired?.();
     this.#admission.admit();
     return true;
@@ -421,7 +422,7 @@ export class ExclusiveLock {
       const moved = this.#tenure.held !== before;
       if (moved) this.#counters.reacquired++;
       this.#transition('locked');
-      if (moved || !doubted) this.#announceAcquired();
+      if (moved || !doubted) this.#announcements.acquired();
       this.#admission.admit();
       return true;
     }
@@ -485,32 +486,12 @@ export class ExclusiveLock {
 
   async #preRelease(): Promise<void> {
     if (this.#failure) return;
-    try {
-      await this.#host.preRelease();
-    } catch (error) {
-      this.#warn(error, 'failed to prepare the release of the lock');
-    }
-  }
-
-  #announceAcquired(): void {
-    this.#host
-      .announceAcquired()
-      .catch((error: unknown) => this.#warn(error, 'failed to notify acquired lock'));
+    const failed = 'failed to prepare the release of the lock';
+    await this.#announcements.attempt(this.#host.preRelease(), failed);
   }
 
   async #announceReleased(): Promise<void> {
-    if (this.#failure) return;
-    const announced = this.#host
-      .announceReleased()
-      .catch((error: unknown) => this.#warn(error, 'failed to notify released lock'));
-    if (!this.#closing) return announced;
-    // Who closes does not ask for it again: no need to wait for a watcher that died.
-    let timer: Timer | undefined;
-    const enough = new Promise<void>((resolve) => {
-      timer = this.#host.env.timers.after(CLOSING_ANNOUNCEMENT_MS, resolve);
-    });
-    await Promise.race([announced, enough]);
-    timer?.cancel();
+    if (!this.#failure) await this.#announcements.released({ closing: this.#closing });
   }
 
   // What may be and what not.
@@ -554,29 +535,12 @@ export class ExclusiveLock {
     return this.#error('ECANCELED', 'the image is closed');
   }
 
-  #error(code: 'ECANCELED' | 'EAGAIN' | 'EROFS' | number, why: string, cause?: Error): RadosError {
-    const { target } = this.#host;
-    return new RadosError(code, `lock ${target}: ${why}`, {
-      op: 'lock',
-      target,
-      outcome: 'not-applied',
-      retryable: code === 'EAGAIN',
-      ...(cause ? { cause } : {}),
-    });
+  #error(code: ErrnoCode | number, why: string, cause?: Error): RadosError {
+    return lockError(this.#host.target, code, why, cause);
   }
 
   #tellLost(reason: LockLossReason, error?: RadosError): void {
     this.#options.listener?.onLost?.(reason, error);
-  }
-
-  #warn(error: unknown, message: string): void {
-    this.#host.env.log.rbd.warn({ image: this.#host.target, error }, message);
-  }
-
-  /** Very old clients do not say who they are. */
-  #log(what: string, client: ClientId | undefined): void {
-    const fields = { image: this.#host.target, handle: `${client?.handle ?? '?'}` };
-    this.#host.env.log.rbd.info(fields, `${what} client.${client?.gid ?? '?'}`);
   }
 
   #transition(state: LockState): void {

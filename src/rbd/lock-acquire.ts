@@ -11,10 +11,11 @@
  */
 
 import type { Timer } from '../base/environment.js';
-import { ERRNO, isRadosError, RadosError } from '../base/errors.js';
+import { ERRNO, isRadosError, type RadosError } from '../base/errors.js';
 import { statOp } from '../messages/osd-op.js';
 import { mutate } from '../rados/class-call.js';
 import { lock } from '../rados/cls-lock.js';
+import { lockError } from './lock-errors.js';
 import type { LockHost, LockState } from './lock-host.js';
 import {
   describeOwner,
@@ -234,6 +235,7 @@ export class LockAcquisition {
     if (!owner) return 'nobody';
     const { log } = this.#host.env;
     const { target } = this.#host;
+    let refusal: RadosError | undefined;
     log.rbd.debug({ image: target, owner: describeOwner(owner) }, 'requesting lock');
     const noticed = new Promise<'notice'>((resolve) => {
       this.#onNotice = () => resolve('notice');
@@ -253,12 +255,14 @@ export class LockAcquisition {
       if (result === -ERRNO.ETIMEDOUT) return 0;
       if (result === -ERRNO.EROFS) {
         log.rbd.warn({ image: target, owner: describeOwner(owner) }, 'peer will not release lock');
-        throw new PeerRefusal(target, owner);
+        // It was mapped with `exclusive`, or took the lock by hand.
+        refusal = lockError(target, 'EROFS', `${describeOwner(owner)} will not release the lock`);
+        throw refusal;
       }
       log.rbd.warn({ image: target, result }, 'failed to request lock');
       return RETRY_MS;
     } catch (error) {
-      if (this.#signal.aborted || error instanceof PeerRefusal) throw error;
+      if (this.#signal.aborted || error === refusal) throw error;
       if (isRadosError(error, 'EBLOCKLISTED') || isRadosError(error, 'ENOENT')) throw error;
       log.rbd.warn({ image: target, error }, 'failed to request lock');
       return RETRY_MS;
@@ -291,17 +295,6 @@ export class LockAcquisition {
       step.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
       if (signal.aborted) onAbort();
       else signal.addEventListener('abort', onAbort, { once: true });
-    });
-  }
-}
-
-/** The owner keeps the lock: it was mapped with `exclusive`, or took it by hand. */
-class PeerRefusal extends RadosError {
-  constructor(target: string, owner: LockOwner) {
-    super('EROFS', `lock ${target}: ${describeOwner(owner)} will not release the lock`, {
-      op: 'lock',
-      target,
-      outcome: 'not-applied',
     });
   }
 }

@@ -6,7 +6,8 @@
  */
 
 import type { Timers } from '../base/environment.js';
-import { abortError, RadosError } from '../base/errors.js';
+import { abortError, type RadosError } from '../base/errors.js';
+import { lockError } from './lock-errors.js';
 
 /**
  * `request`: a write that begins, counted. `object`: an object of a write that has begun; goes on while the lock is held,
@@ -88,13 +89,7 @@ export class LockAdmission {
       };
       const onAbort = () => giveUp(abortError(signal as AbortSignal, options));
       const onTimeout = () =>
-        giveUp(
-          new RadosError(
-            'ETIMEDOUT',
-            `lock ${this.#target}: not acquired within ${timeoutMs} ms`,
-            options,
-          ),
-        );
+        giveUp(lockError(this.#target, 'ETIMEDOUT', `not acquired within ${timeoutMs} ms`));
       const waiter: Waiter = {
         kind,
         resolve: () => {

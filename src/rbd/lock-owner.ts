@@ -6,7 +6,6 @@
  * So it is alive as long as the OSD lists a watcher with that cookie at the locker's address.
  */
 
-import { RadosError } from '../base/errors.js';
 import {
   ADDR_TYPE,
   ENTITY_TYPE,
@@ -19,6 +18,7 @@ import { executeOne, mutate } from '../rados/class-call.js';
 import { breakLock, getLockInfo, LOCK_TYPE, type LockIdentity } from '../rados/cls-lock.js';
 import { listWatchers } from '../rados/watchers.js';
 import { unless } from './errors.js';
+import { lockError } from './lock-errors.js';
 import type { LockHost } from './lock-host.js';
 import { RBD_LOCK_NAME } from './names.js';
 
@@ -86,12 +86,7 @@ export async function readOwner(
   );
   const locker = info.lockers[0];
   if (!locker) return undefined;
-  const busy = (why: string) =>
-    new RadosError('EBUSY', `lock ${host.target}: ${why}`, {
-      op: 'lock',
-      target: host.target,
-      outcome: 'not-applied',
-    });
+  const busy = (why: string) => lockError(host.target, 'EBUSY', why);
   if (info.tag !== LOCK_TAG) throw busy(`locked by external mechanism, tag '${info.tag}'`);
   if (info.type !== LOCK_TYPE.EXCLUSIVE) throw busy('incompatible lock type: it is shared');
   const watchCookie = parseCookie(locker.cookie);
@@ -132,7 +127,7 @@ export async function fenceAndBreak(
   expireSeconds: number | undefined,
 ): Promise<void> {
   if (isOwnClient(host, owner)) {
-    throw new RadosError('EINVAL', `lock ${host.target}: a client does not fence itself`);
+    throw lockError(host.target, 'EINVAL', 'a client does not fence itself');
   }
   host.env.log.rbd.warn(
     { image: host.target, owner: describeOwner(owner) },
