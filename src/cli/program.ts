@@ -15,6 +15,7 @@ import { registerLockCommands } from './commands/locks.js';
 import { registerMetadataCommands } from './commands/metadata.js';
 import { registerNamespaceCommands } from './commands/namespaces.js';
 import { registerTransferCommands } from './commands/transfer.js';
+import { registerWatchCommand } from './commands/watch.js';
 import { addGlobalOptions, CommandContext, type Streams } from './context.js';
 import { CommandError, commandError, EXIT_USAGE, type Interrupt } from './errors.js';
 
@@ -24,6 +25,7 @@ const REGISTER: readonly Register[] = [
   registerTransferCommands,
   registerBenchCommand,
   registerLockCommands,
+  registerWatchCommand,
   registerBlocklistCommands,
   registerNamespaceCommands,
   registerClusterCommands,

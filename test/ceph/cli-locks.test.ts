@@ -3,7 +3,7 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { connect } from '../../src/index.js';
 import { CephCluster, describeCeph } from './support/ceph-cluster.js';
-import { lastWords, runLinger } from './support/linger-cli.js';
+import { LINGER, lastWords, runLinger } from './support/linger-cli.js';
 
 const LOCKING = ['layering', 'exclusive-lock'].join(',');
 
@@ -134,6 +134,28 @@ describeCeph('locks, watchers and the blocklist beside rbd and ceph', () => {
     expect(removed).toEqual({ code: 0, stdout: '', stderr: '' });
     expect((await bench).code).not.toBe(0);
     expect((await linger('status', 'busy')).stdout).toBe('Watchers: none\n');
+  });
+
+  it('watch shows what librbd tells of a change, in rbd’s words', async () => {
+    await cluster.rbd('create', '--size', '4M', '--image-feature', 'layering', 'watched');
+    const until = (seconds: number) =>
+      cluster.runOrThrow('bash', [
+        '-c',
+        `(sleep ${seconds}; echo) | ${process.execPath} ${LINGER} -c ${cluster.confPath} watch watched`,
+      ]);
+    const watching = until(4);
+    await expect.poll(() => cluster.rbd('status', 'watched')).toContain('watcher=');
+    await cluster.rbd('resize', '--no-progress', 'watched', '--size', '8M');
+    const [first, second, ...more] = (await watching).stdout.split('\n');
+    expect(first).toBe('press enter to exit...');
+    expect(second).toMatch(
+      /^watched received notification: notify_id=\d+, cookie=\d+, notifier_id=\d+, bl\.length=10, notify_op=HeaderUpdate$/,
+    );
+    expect(more).toEqual(['']);
+    expect(await cluster.rbd('status', 'watched')).toContain('Watchers: none');
+    const [ours, theirs] = [await linger('watch', 'nothere'), await rbd('watch', 'nothere')];
+    expect(ours.code).toBe(theirs.code);
+    expect(lastWords('linger', ours)).toBe(lastWords('rbd', theirs));
   });
 
   it('the blocklist is the one that ceph has', async () => {

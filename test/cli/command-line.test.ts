@@ -226,6 +226,7 @@ Data:
 Clients:
   status      Show who has an image open.
   lock        Locks on images: list, add, remove.
+  watch       Show the notifications of an image until Enter is pressed.
   blocklist   Clients that are kept out of the cluster: list, add, remove.
 
 Pools:
