@@ -69,7 +69,10 @@ export interface Watch {
   /** Of the present registration. Never used twice by one client. */
   readonly cookie: bigint;
   readonly state: WatchState;
-  /** `clock.monotonic()` when the last answered ping, reconnect or registration was sent, or earlier while notifications wait. */
+  /**
+   * `clock.monotonic()` when the last answered ping, reconnect or registration was sent; earlier by as long as the machine
+   * slept since. Looking at it looks at the clocks: a thread that did not run for a while finds the watch suspect first.
+   */
   readonly validThru: number;
   /** Milliseconds since `validThru`. Throws what ended or broke the watch. */
   check(): number;
@@ -97,7 +100,7 @@ export interface WatchStatus {
   reregistrations: number;
   losses: number;
   lastError: string | undefined;
-  /** Notifications that wait for the handler. */
+  /** Notifications that the handler has not answered. */
   queued: number;
 }
 

@@ -1,9 +1,12 @@
 // Goal: watches and notifications that OSDs keep and librados clients see: answers, losses, fences; the same on real Ceph
 // and on the embedded cluster. Method: librados, in Python and by its C interface, is the peer.
 
+import { spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 
+import { packageFile } from '../../src/base/paths.js';
 import { watchTimes } from '../../src/osd-client/watch-times.js';
 import { bytes, Watcher } from '../support/watch-scene.js';
 import { describeCeph } from './support/ceph-cluster.js';
@@ -168,5 +171,45 @@ function watches(server: ServerKind): void {
     expect(watcher.failed).toMatchObject([{ code: 'EBLOCKLISTED', errno: -108 }]);
     expect(watcher.watch.state).toBe('blocklisted');
     expect(await bench.listWatchers(oid)).toEqual([]);
+  });
+
+  it.each([
+    ['W22 that is stopped for less than its timeout keeps its watch', 2000, false],
+    ['W23 that is stopped past its timeout finds out first, and registers again', 8000, true],
+  ])('in a process %s', async (_what, stopMs, dropped) => {
+    const oid = await bench.object();
+    const script = packageFile('dist/test/ceph/support/watching-client.js');
+    const child = spawn(process.execPath, [script, cluster.confPath, 'rbd', oid, '6']);
+    const events: string[][] = [];
+    createInterface(child.stdout).on('line', (line) => events.push(JSON.parse(line) as string[]));
+    const happened = (name: string) => events.some(([event]) => event === name);
+    try {
+      await eventually(() => happened('watching'));
+      const before = await bench.listWatchers(oid);
+      child.kill('SIGSTOP');
+      await sleep(stopMs);
+      expect(await bench.listWatchers(oid)).toEqual(dropped ? [] : before);
+      const stopped = events.length;
+      child.kill('SIGCONT');
+      if (dropped) await eventually(() => happened('reregistered') && happened('trusted'));
+      else await sleep(2000);
+      const since = events.slice(stopped).map((event) => event.join(' '));
+      const after = await bench.listWatchers(oid);
+      if (dropped) {
+        const trustedAgain = since.indexOf('trusted');
+        expect(since.slice(0, trustedAgain)).toContain('lost ENOTCONN');
+        // Nothing would have gone out by what was read before.
+        const first = since.slice(0, since.indexOf('not trusted'));
+        expect(first.filter((each) => each !== 'stale clock' && each !== 'suspect')).toEqual([]);
+        expect(trustedAgain).toBeGreaterThan(since.findIndex((each) => each.startsWith('rereg')));
+        expect(after).toHaveLength(1);
+        expect(after).not.toEqual(before);
+      } else {
+        expect(since.filter((each) => each !== 'suspect' && each !== 'connected')).toEqual([]);
+        expect(after).toEqual(before);
+      }
+    } finally {
+      child.kill('SIGKILL');
+    }
   });
 }

@@ -6,8 +6,10 @@ import { afterEach, describe, expect, it } from 'vitest';
 
 import { ADDR_TYPE } from '../../src/encoding/entity.js';
 import { blocklistKey } from '../../src/osdmap/collections.js';
-import { OSDMAP_FLAG } from '../../src/osdmap/osdmap.js';
+import { MSG, outgoing } from '../../src/messages/types.js';
+import { encodeOsdMap, OSDMAP_FLAG } from '../../src/osdmap/osdmap.js';
 import { WATCH_STOP_MS } from '../../src/osd-client/watch-times.js';
+import { crc32c } from '../support/frames.js';
 import { rejection } from '../support/rejection.js';
 import { bytes, closeWatchers, notifiedBy, text, WatchScene } from '../support/watch-scene.js';
 
@@ -456,6 +458,52 @@ describe('a watch', () => {
     expect(watcher.notified).toHaveLength(1100);
     expect(completed).toBe(76);
     expect(watcher.watch.status().queued).toBe(1024);
+  });
+
+  it('W28 is lost alone, whoever shares its OSD', async () => {
+    const scene = await WatchScene.start();
+    const { world, osds, cluster } = scene;
+    const other = cluster.oidOn(0, 1);
+    const [lost, kept] = [await scene.watch(), await scene.watch({ oid: other })];
+    osds.kill(scene.oid);
+    await world.until(() => lost.reregistered.length > 0);
+    await world.advance(10_000);
+    expect([kept.stale, kept.lost, kept.watch.status().reconnects]).toEqual([[], [], 0]);
+  });
+
+  it('W39 does not need the monitors while its OSD is well', async () => {
+    const scene = await WatchScene.start();
+    const { world, cluster } = scene;
+    const watcher = await scene.watch();
+    for (const mon of cluster.mons) await mon.stop();
+    await world.advance(300_000);
+    expect([watcher.stale, watcher.lost]).toEqual([[], []]);
+    expect(watcher.watch.check()).toBeLessThanOrEqual(5000 + E);
+  });
+
+  it('W40 reconnects when maps are missing: nobody knows what happened in them', async () => {
+    const scene = await WatchScene.start();
+    const { world, cluster } = scene;
+    const watcher = await scene.watch();
+    for (let i = 0; i < 5; i++) cluster.change();
+    // Trimmed: all that is left is the newest map, in full.
+    const [connection] = cluster.osd(0).connections;
+    const full = encodeOsdMap(cluster.map, crc32c).slice();
+    connection?.send(cluster.rawMapMessage({ maps: new Map([[cluster.epoch, full]]) }));
+    await world.until(() => watcher.stale.includes('reconnected'));
+    expect(watcher.stale).toEqual(['interval', 'reconnected']);
+    expect(watcher.lost).toEqual([]);
+  });
+
+  it('is connected again after a message that cannot be read', async () => {
+    const scene = await WatchScene.start();
+    const { world, cluster } = scene;
+    const watcher = await scene.watch();
+    const [connection] = cluster.osd(0).connections;
+    connection?.send(outgoing(MSG.WATCH_NOTIFY, bytes('x')));
+    await world.until(() => watcher.stale.length > 0 && watcher.watch.state === 'connected');
+    expect(watcher.stale).toEqual(['reconnected']);
+    expect(await notifiedBy(scene, 'hello')).toEqual(['']);
   });
 
   it('W29 is one of several on its object: each hears everything, also from its own client', async () => {
