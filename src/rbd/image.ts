@@ -384,7 +384,7 @@ export class Image implements ImageHandle, AsyncDisposable {
   /** Waits for the writes in flight and lets go of the watch; afterwards every call is refused. Safe to call twice. */
   async close(): Promise<void> {
     this.#closed = true;
-    this.#guard?.block();
+    // Still listening: a write may be waiting for another client to release the lock.
     await this.#admission.settled();
     await this.#guard?.close();
   }

@@ -122,6 +122,18 @@ function sharing(server: ServerKind): void {
     await b.write(0, Buffer.from('b'));
   });
 
+  it('closes when the writes that wait for it are done, without delay', async () => {
+    await using a = await open(one);
+    await a.write(0, Buffer.from('a'));
+    const b = await open(two);
+    const started = Date.now();
+    const write = b.write(0, Buffer.from('b'));
+    await b.close();
+    expect(await write).toBe(1);
+    expect(Date.now() - started).toBeLessThan(5000);
+    expect(Buffer.from(await a.read(0, 1)).toString()).toBe('b');
+  });
+
   it('keeps it when it was opened to do so, and tells who asks', async () => {
     await using a = await open(one, { lock: { transitions: 'manual' } });
     await a.acquireLock();
