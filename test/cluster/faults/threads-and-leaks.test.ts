@@ -5,7 +5,18 @@ import { describe, expect, it } from 'vitest';
 import type { Environment, Timer, Timers } from '../../../src/base/environment.js';
 import { WATCH_OP } from '../../../src/messages/osd-op.js';
 import { watchOp } from '../osd/support/watch-messages.js';
-import { Bench, env, OID, pendsFor, POOL, read, sleep, until, write } from './support.js';
+import {
+  Bench,
+  env,
+  OID,
+  pendsFor,
+  POOL,
+  read,
+  sleep,
+  type TestClient,
+  until,
+  write,
+} from './support.js';
 
 describe('faults of a cluster in a thread of its own', () => {
   it('are armed, counted, awaited and undone as in the caller’s', async () => {
@@ -106,18 +117,23 @@ async function portIsFree(port: number): Promise<boolean> {
   });
 }
 
-/** One of each kind that stays in place. */
-async function armEverything(bench: Bench, client: bigint): Promise<void> {
+/** One of each kind that stays in place, and work that they hold up. */
+async function armEverything(bench: Bench, { rados, io }: TestClient): Promise<Promise<unknown>[]> {
   const { faults } = bench;
+  const client = rados.globalId;
   await faults.dropNotify();
   await faults.delayNotify();
   await faults.duplicateNotify({ message: 'ack' });
   await faults.failOps({ object: 'nothing', errno: 'EIO' });
-  await faults.delayReplies({ ms: 3_600_000 });
+  const slow = await faults.delayReplies({ ms: 3_600_000 });
+  const work: Promise<unknown>[] = [read(io)];
+  await slow.untilFired();
   await faults.dropReplies({ object: 'nothing' });
   await faults.resetConnections({ everyMs: 1000, client: 1n });
   await faults.refuseConnections({ client: 2n });
-  await faults.delayConnections({ ms: 3_600_000, client, direction: 'toClient' });
+  const late = await faults.delayConnections({ ms: 3_600_000, client, direction: 'toCluster' });
+  work.push(write(io, 'other', 'more'));
+  await late.untilFired();
   await faults.throttleConnections({ bytesPerSecond: 10, client });
   await faults.breakAfterBytes({ bytes: 1_000_000_000 });
   await faults.setFlags('noout', 'pauserd');
@@ -129,16 +145,17 @@ async function armEverything(bench: Bench, client: bigint): Promise<void> {
   await faults.monUnavailable();
   await faults.killOsd(2);
   await faults.blackHole({ client });
+  return work;
 }
 
 describe('when faults are cleared', () => {
   it('everything works as before', async () => {
     const bench = await Bench.start();
-    const { rados, io } = await bench.client();
+    const client = await bench.client();
+    const { io } = client;
     await write(io);
     const before = await bench.cluster.status();
-    await armEverything(bench, rados.globalId);
-    const work = [read(io), write(io, 'other', 'more')];
+    const work = await armEverything(bench, client);
     await sleep(100);
     expect(await bench.faults.active()).toHaveLength(20);
     await bench.faults.clear();
@@ -155,17 +172,16 @@ describe('when faults are cleared', () => {
     for (const clear of [true, false]) {
       const { environment, pending } = countingTimers();
       const bench = await Bench.start({ environment });
-      const { rados, io } = await bench.client();
-      await write(io);
+      const client = await bench.client();
+      await write(client.io);
       const { port } = new URL(`tcp://${/127[^/]+/.exec(bench.cluster.monHost)?.[0]}`);
       const ports = (await bench.cluster.status()).osds.map(({ addr }) =>
         Number(/:(\d+)\//.exec(addr)?.[1]),
       );
-      await armEverything(bench, rados.globalId);
-      const work = Promise.allSettled([read(io), write(io, 'other', 'more')]);
+      const work = Promise.allSettled(await armEverything(bench, client));
       await sleep(100);
       if (clear) await bench.faults.clear();
-      rados.close();
+      client.rados.close();
       await work;
       await bench.cluster.stop();
       for (const each of [Number(port), ...ports]) expect(await portIsFree(each)).toBe(true);
