@@ -1,10 +1,10 @@
-/** The real runtime in a thread that ends at its n-th request, as often as it is told to. */
+/** The real runtime in a thread that ends at its n-th write, as often as it is told to. */
 
 import type { BlockBackend, RuntimeFactory } from '../../../src/block/backend.js';
 import { createRuntime as createReal } from '../../../src/block/runtime.js';
 
 export interface Poison {
-  /** Words: how many threads end yet, and after how many requests. */
+  /** Words: how many threads end yet, and after how many writes. */
   poison: SharedArrayBuffer;
 }
 
@@ -25,7 +25,6 @@ export const createRuntime: RuntimeFactory = (context) => {
   const open = runtime.open.bind(runtime);
   runtime.open = async (...args) => {
     const backend: BlockBackend = await open(...args);
-    backend.read = poisoned(backend.read.bind(backend));
     backend.write = poisoned(backend.write.bind(backend));
     return backend;
   };
