@@ -189,7 +189,7 @@ describe('a slow network', () => {
     expect(await there.fired()).toBeGreaterThan(2);
     expect(await back.fired()).toBeGreaterThan(2);
     await bench.faults.clear();
-    expect(await timed(() => read(io))).toBeLessThan(90);
+    expect(await timed(() => read(io))).toBeLessThan(300);
   });
 
   it('carries so many bytes a second', async () => {
