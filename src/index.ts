@@ -40,10 +40,33 @@ export {
   type WriteStreamOptions,
 } from './block/streams.js';
 export { EmbeddedCluster, type EmbeddedClusterOptions } from './cluster/embedded-cluster.js';
+export { Fault, Faults } from './cluster/faults/faults.js';
+export type {
+  BreakAfterOptions,
+  ClientRef,
+  ClientStatus,
+  DelayConnectionsOptions,
+  DelayNotifyOptions,
+  DelayRepliesOptions,
+  DropWatchOptions,
+  FailOpsOptions,
+  FaultCounters,
+  FaultKind,
+  FaultStatus,
+  FreezeOsdOptions,
+  FullOptions,
+  JumpClockOptions,
+  MapFlag,
+  MonUnavailableOptions,
+  MovePgOptions,
+  OpKind,
+  WatchStatus,
+} from './cluster/faults/fault-spec.js';
 export { CephFloat } from './mon-client/mon-command.js';
 export type { BlocklistEntry } from './rados/blocklist.js';
 export type { ConnectOptions, MsMode } from './rados/connect.js';
 export type { ImageLock, ImageLocks } from './rbd/advisory-locks.js';
 export type { CreateOptions } from './rbd/create.js';
 export type { ImageInfo } from './rbd/info.js';
+export type { LockLossReason } from './rbd/lock-host.js';
 export type { ImageWatcherInfo } from './rbd/watchers.js';
