@@ -54,6 +54,12 @@ export const FEATURES_WRITABLE =
   FEATURE.DATA_POOL;
 
 /**
+ * Set and cleared by others for as long as snapshots or groups need it (`rbd snap rm` does, for a moment), and of no concern
+ * to who writes the head, as to krbd (`RBD_FEATURES_ALL`, drivers/block/rbd.c). Nobody creates an image with it.
+ */
+const FEATURES_TOLERATED = FEATURE.OPERATIONS;
+
+/**
  * What a read-only open cannot ignore. The class's own mask (`features & 0x883`, `RBD_FEATURES_INCOMPATIBLE`) covers
  * a dirty cache, whose data is elsewhere. So is that of an image being migrated, of which the class does not warn.
  */
@@ -97,7 +103,7 @@ function quoted(names: readonly string[]): string {
 
 /** ENOSYS, as librbd answers for features that it does not know, with the features' names. */
 export function assertWritable(features: bigint, target: string): void {
-  const lacking = features & ~FEATURES_WRITABLE;
+  const lacking = features & ~(FEATURES_WRITABLE | FEATURES_TOLERATED);
   if (lacking === 0n) return;
   throw new RadosError(
     'ENOSYS',

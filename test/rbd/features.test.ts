@@ -44,6 +44,11 @@ describe('features that this version lacks', () => {
     );
   });
 
+  it('do not keep anyone from writing who has no business with them: rbd snap rm sets `operations`', () => {
+    assertWritable(FEATURE.LAYERING | FEATURE.OPERATIONS, 'rbd/vm1');
+    expect(() => assertCreatable(FEATURE.OPERATIONS, 'vm1')).toThrow("feature 'operations'");
+  });
+
   it('do not keep anyone from reading, but for those that hide data elsewhere', () => {
     const incompatible = (features: bigint) => features & 0x883n;
     assertReadable(0x5ffn, incompatible(0x5ffn), 'rbd/vm1');
