@@ -56,6 +56,8 @@ export class WorkerControl {
   readonly #env: Environment;
   readonly #runtime: BlockRuntime;
   readonly #devices = new Map<number, Promise<ServedDevice>>();
+  /** Devices that are being closed: an image lets go of its watch and lock over the clients that a shutdown ends. */
+  readonly #releases = new Set<Promise<void>>();
   readonly #servers: Set<BlockServer>;
   readonly #regions: RegionPool;
 
@@ -89,8 +91,16 @@ export class WorkerControl {
     const opening = this.#devices.get(device);
     if (!opening) return;
     this.#devices.delete(device);
-    const served = await opening.catch(() => undefined);
-    if (served) await this.#release(served);
+    const release = opening.then(
+      (served) => this.#release(served),
+      () => undefined,
+    );
+    this.#releases.add(release);
+    try {
+      await release;
+    } finally {
+      this.#releases.delete(release);
+    }
   }
 
   /** Returns the size as it is then. */
@@ -125,7 +135,8 @@ export class WorkerControl {
   }
 
   async shutdown(): Promise<void> {
-    await Promise.all([...this.#devices.keys()].map((device) => this.close(device)));
+    for (const device of [...this.#devices.keys()]) void this.close(device).catch(() => {});
+    await Promise.allSettled(this.#releases);
     await this.#runtime.close();
   }
 

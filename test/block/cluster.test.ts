@@ -20,3 +20,19 @@ describe.each([0, 1])('a monitor command (threads: %i)', (threads) => {
     expect(status).toMatch(/^blocklisting 10.0.0.9:0\/123 until .* \(60 sec\)$/);
   });
 });
+
+describe.each([0, 1])('a cluster that is closed (threads: %i)', (threads) => {
+  it('leaves no watch behind of images that are still mapped', async () => {
+    await using embedded = await EmbeddedCluster.start({ osds: 1, size: 1, pools: ['rbd'] });
+    const first = await connect(embedded, { threads });
+    await first.pool('rbd').images.create('disk', { size: 2 ** 20 });
+    const disk = await first.map('rbd/disk');
+    await disk.write(0, Buffer.alloc(512));
+    await using second = await connect(embedded, { threads: 0 });
+    const { images } = second.pool('rbd');
+    expect(await images.watchers('disk')).toHaveLength(1);
+    await first.close();
+    expect(await images.watchers('disk')).toEqual([]);
+    await images.remove('disk');
+  });
+});
