@@ -12,8 +12,8 @@
  *    80  request slots         capacity x 16 words
  *     …  completion slots      capacity x 4 words
  *
- * The protocol. The writer fills the slot and stores the head. At the end of the microtask batch it looks at the
- * reader's state; if that is not AWAKE it takes the state with an exchange and wakes the reader. So there is at
+ * The protocol. The writer fills the slot and stores the head. At the end of the batch (of the microtasks, or for
+ * completions with more under way, of the turn) it looks at the reader's state; if that is not AWAKE it takes the state with an exchange and wakes the reader. So there is at
  * most one doorbell for a batch, and none while the reader is busy. The reader reads all slots, stores
  * ASLEEP and looks at the head once more, because a writer that looked just before saw AWAKE. All of it is
  * sequentially consistent (`Atomics`), so one of the two always sees the other.

@@ -8,7 +8,6 @@ import { type Crc32c, createCrc32c } from '../kernels/crc32c.js';
 import type { Kernels } from '../kernels/load.js';
 import type { OsdOp } from '../messages/osd-op.js';
 import { type CommandResult, MonClient, type RequestOptions } from '../mon-client/mon-client.js';
-import { CephFloat } from '../mon-client/mon-command.js';
 import { WindowPool } from '../msgr/window-pool.js';
 import { MapFollower } from '../osd-client/map-follower.js';
 import { OsdClient } from '../osd-client/osd-client.js';
@@ -23,6 +22,7 @@ import type {
   WatchStatus,
 } from '../osd-client/watch-types.js';
 import { wasmMappers } from '../osdmap/crush-wasm.js';
+import { addToBlocklist, removeFromBlocklist } from './blocklist.js';
 import { IoContext, type ObjectOperator, type PoolInfo } from './io-context.js';
 
 export interface RadosClientOptions {
@@ -224,17 +224,12 @@ export class RadosClient implements ObjectOperator {
    * Without `expireS` the monitors' default holds (an hour).
    */
   async blocklistAdd(addr: string, expireS?: number): Promise<void> {
-    await this.command({
-      prefix: 'osd blocklist',
-      blocklistop: 'add',
-      addr,
-      ...(expireS === undefined ? {} : { expire: new CephFloat(expireS) }),
-    });
+    await addToBlocklist(this, addr, expireS);
     await this.#osdClient.waitForLatestMap();
   }
 
   async blocklistRemove(addr: string): Promise<void> {
-    await this.command({ prefix: 'osd blocklist', blocklistop: 'rm', addr });
+    await removeFromBlocklist(this, addr);
     await this.#osdClient.waitForLatestMap();
   }
 
