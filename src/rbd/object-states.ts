@@ -1,0 +1,36 @@
+/** What the I/O of an image asks of its object map, which only the owner of the exclusive lock has. */
+
+/**
+ * Invariant: for each object that exists at the OSDs, the map that is stored there says that it may exist, or is flagged
+ * as invalid. So the map is told before an object is written, and after it was removed.
+ *
+ *     write    beginWrite -> operation -> endWrite
+ *     remove   removeObject: PENDING -> operation -> NONEXISTENT, with no write of that object between begin and end
+ */
+export interface ObjectStates {
+  /** False only where the map may be trusted, and says that the object does not exist. */
+  mayExist(objectNo: number): boolean;
+
+  /**
+   * Before an operation that may create or change the object: undefined when the stored map says already that it exists,
+   * else resolves when it does. Rejects (EBUSY: the lock is lost) when the operation must not be sent; only then `endWrite`
+   * is not to be called.
+   */
+  beginWrite(objectNo: number, signal?: AbortSignal): Promise<void> | undefined;
+
+  /** The operation was answered, or given up. */
+  endWrite(objectNo: number): void;
+
+  /** Runs `remove`, which deletes the whole object; not at all where the map says that there is none. */
+  removeObject(objectNo: number, remove: () => Promise<void>, signal?: AbortSignal): Promise<void>;
+
+  /**
+   * Before a copy-up that gives data to the object as the snapshots of `snapIds` (descending, as in a snapshot context)
+   * see it: their maps say so, then the head's. `endWrite` follows as after `beginWrite`.
+   */
+  beginCopyUp(
+    objectNo: number,
+    snapIds: readonly bigint[],
+    signal?: AbortSignal,
+  ): Promise<void> | undefined;
+}
