@@ -22,7 +22,7 @@ import { openHeader } from '../rbd/open.js';
 import { validatePool } from '../rbd/pool.js';
 import { removeImage } from '../rbd/remove.js';
 import type { ImageSpec, NamedImageSpec } from '../rbd/spec.js';
-import type { Progress } from '../rbd/trim.js';
+import type { Progress } from '../rbd/concurrency.js';
 import { listImageWatchers } from '../rbd/watchers.js';
 
 export interface OperationContext {

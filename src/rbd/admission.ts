@@ -14,6 +14,7 @@ import { imageError } from './errors.js';
 import type { ExclusiveLock } from './exclusive-lock.js';
 import type { FreshnessGate } from './freshness-gate.js';
 import type { ReadContext, WriteContext } from './io.js';
+import { unlessAborted } from './waiting.js';
 
 /** The image, as it is now. */
 export interface AdmittedImage {
@@ -36,6 +37,7 @@ export class Admission {
   /** Changes that have begun, and those of them that were let through. */
   readonly #begun = new WriteTracker();
   readonly #sent = new WriteTracker();
+  #quiesced: Quiescence | undefined;
 
   constructor(image: AdmittedImage, gate: FreshnessGate) {
     this.#image = image;
@@ -50,6 +52,19 @@ export class Admission {
   /** Resolves when every change that was let through so far has settled. */
   drained(): Promise<void> {
     return this.#sent.drain();
+  }
+
+  /** Lets no change through until the function that it resolves with was called; resolves when none is under way. */
+  async quiesce(): Promise<() => void> {
+    this.#quiesced ??= new Quiescence();
+    const quiesced = this.#quiesced;
+    quiesced.count++;
+    await this.drained();
+    return once(() => {
+      if (--quiesced.count > 0) return;
+      this.#quiesced = undefined;
+      quiesced.end();
+    });
   }
 
   /** Lets a read through: with how many bytes there are, 0 at the very end. */
@@ -115,9 +130,12 @@ export class Admission {
     const entry = lock?.enter(signal);
     if (entry) await this.#waitFor(entry, op);
     try {
-      const wait = this.#gate.pass(signal);
-      if (wait) await this.#waitFor(wait, op);
-      if (entry || wait) image.assertFeatures();
+      let waited = entry !== undefined;
+      for (let wait = this.#mayStart(signal); wait; wait = this.#mayStart(signal)) {
+        await this.#waitFor(wait, op);
+        waited = true;
+      }
+      if (waited) image.assertFeatures();
       const clipped = this.#clip(op, offset, length, image.writableSize);
       if (clipped === 0) return 0;
       await this.#sent.track(
@@ -130,6 +148,13 @@ export class Admission {
     } finally {
       lock?.leave();
     }
+  }
+
+  /** The header that a change goes by must be fresh when nothing keeps it back any more. */
+  #mayStart(signal: Signal): Promise<void> | undefined {
+    return this.#quiesced
+      ? unlessAborted(this.#quiesced.over, signal, this.#image.target)
+      : this.#gate.pass(signal);
   }
 
   #writeContext(
@@ -206,4 +231,22 @@ export class Admission {
     const message = `${op} ${target}: ${why}`;
     return new RadosError(code, message, { op, target, outcome: 'not-applied' });
   }
+}
+
+/** The time in which no change goes, for as long as somebody wants that. */
+class Quiescence {
+  count = 0;
+  end!: () => void;
+  readonly over = new Promise<void>((resolve) => {
+    this.end = resolve;
+  });
+}
+
+function once(step: () => void): () => void {
+  let done = false;
+  return () => {
+    if (done) return;
+    done = true;
+    step();
+  };
 }

@@ -1,5 +1,7 @@
 /** Requests side by side, with a limit. */
 
+import { abortError } from '../base/errors.js';
+
 /** librbd's `rbd_concurrent_management_ops`: objects that a resize or removal works on at a time. */
 export const MANAGEMENT_OPS_MAX = 10;
 
@@ -28,6 +30,34 @@ export async function eachLimited<T>(
   const lanes = Array.isArray(items) ? Math.min(limit, items.length) : limit;
   await Promise.all(Array.from({ length: lanes }, lane));
   if (failure) throw failure.error;
+}
+
+/** Told of steps done out of all. */
+export type Progress = (done: number, total: number) => void;
+
+export interface Pace {
+  /** Stops between two items, with ECANCELED. */
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: Progress | undefined;
+  /** Asked before each item: undefined when it may be begun at once, else to be asked again when that has resolved. */
+  admit?(): Promise<void> | undefined;
+}
+
+/** As `eachLimited`, for the objects that a management operation works on. */
+export async function eachManaged<T>(
+  items: Iterable<T>,
+  total: number,
+  step: (item: T) => Promise<unknown>,
+  pace: Pace,
+): Promise<void> {
+  const { signal, onProgress } = pace;
+  let done = 0;
+  await eachLimited(items, MANAGEMENT_OPS_MAX, async (item) => {
+    for (let wait = pace.admit?.(); wait; wait = pace.admit?.()) await wait;
+    if (signal?.aborted) throw abortError(signal, { op: 'management operation' });
+    await step(item);
+    onProgress?.(++done, total);
+  });
 }
 
 /**

@@ -154,6 +154,13 @@ export class ExclusiveLock {
     return entry;
   }
 
+  /** As `enter`, but only when the lock is held: whether it is in, and must `leave`. */
+  tryEnter(): boolean {
+    if (this.#state !== 'locked') return false;
+    this.#admission.enter();
+    return true;
+  }
+
   /** After `enter`, however it went from there. */
   leave(): void {
     this.#admission.leave();
@@ -467,6 +474,7 @@ export class ExclusiveLock {
     reason: 'requested' | 'released' | 'closed',
   ): Promise<void> {
     this.#transition(state);
+    this.#host.beforeRelease();
     // What is inside goes on, also what waited while the lock was in doubt.
     if (this.#mayGoOn) this.#admission.admit(['object']);
     await this.#tenure.unlessLost(this.#admission.drained());

@@ -15,9 +15,10 @@
  */
 
 import type { Clock } from '../base/environment.js';
-import { abortError, type RadosError } from '../base/errors.js';
+import type { RadosError } from '../base/errors.js';
 import { WATCH_STOP_MS } from '../osd-client/watch-times.js';
 import type { Watch, WatchState } from '../osd-client/watch-types.js';
+import { unlessAborted } from './waiting.js';
 
 /** Words of the shared memory, by index. */
 export const GATE_WORD = { REFRESH_SEQ: 0, APPLIED_SEQ: 1, CLOSED: 2, PARKED: 3 } as const;
@@ -156,24 +157,4 @@ export class FreshnessGate {
     await this.#options.refresh();
     Atomics.store(this.#words, GATE_WORD.APPLIED_SEQ, seq);
   }
-}
-
-/** `step`, or the abort, whichever comes first. The step goes on for the others that wait for it. */
-function unlessAborted(
-  step: Promise<void>,
-  signal: AbortSignal | undefined,
-  target: string,
-): Promise<void> {
-  if (!signal) return step;
-  return new Promise((resolve, reject) => {
-    const onAbort = () =>
-      reject(abortError(signal, { op: 'wait', target, outcome: 'not-applied' }) as Error);
-    if (signal.aborted) {
-      step.catch(() => undefined);
-      onAbort();
-      return;
-    }
-    signal.addEventListener('abort', onAbort, { once: true });
-    step.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
-  });
 }

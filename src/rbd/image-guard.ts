@@ -7,7 +7,7 @@
  *   fenced, or the header deleted -> gate closed for good, the owner of the image is told
  */
 
-import { type RadosError, toRadosError } from '../base/errors.js';
+import { ERRNO, type RadosError, toRadosError } from '../base/errors.js';
 import type { StaleCause, WatchState, WatchStatus } from '../osd-client/watch-types.js';
 import { WATCH_TIMEOUT_S } from '../osd-client/watch-times.js';
 import type { IoContext } from '../rados/io-context.js';
@@ -22,7 +22,8 @@ import {
 } from './image-watcher.js';
 import type { LockHost, LockLossReason, LockOptions, LockStatus } from './lock-host.js';
 import { headerObject } from './names.js';
-import type { ClientId } from './notify-payloads.js';
+import type { ClientId, MaintenancePayload } from './notify-payloads.js';
+import type { MaintenanceJob } from './notify-requests.js';
 
 /** What happens to an image without its owner having done anything. None of it may throw. */
 export interface ImageListener {
@@ -63,6 +64,14 @@ export interface ImageGuardStatus {
   parked: number;
 }
 
+/** What the guard wakes up in the image. */
+export interface GuardedImage {
+  /** What another client wants to have done by the lock's owner: refuses with a negative errno, or returns what does it. */
+  accept(request: MaintenancePayload): number | MaintenanceJob;
+  /** The lock is to be given back, or is lost: what takes long is to end. The lock waits for what has entered it. */
+  interrupt(cause?: RadosError): void;
+}
+
 /** A client too old to say who it is: none of ours. */
 const NOBODY: ClientId = { gid: 0n, handle: 0n };
 
@@ -71,6 +80,7 @@ export class ImageGuard implements ImageWatchHandler {
   readonly #options: ImageGuardOptions;
   #watcher: ImageWatcher | undefined;
   #lock: ExclusiveLock | undefined;
+  #image: GuardedImage | undefined;
   /** A refresh in the background is on its way. */
   #refreshing = false;
   #closed = false;
@@ -113,6 +123,12 @@ export class ImageGuard implements ImageWatchHandler {
   /** What whoever changes the image enters and leaves; undefined without the feature. */
   get lock(): ExclusiveLock | undefined {
     return this.#lock;
+  }
+
+  /** The header has been read, and what was watched for so far is an image. */
+  serve(image: GuardedImage, features: bigint): void {
+    this.#image = image;
+    this.applyFeatures(features);
   }
 
   /** The lock comes and goes with the feature, which any client may change. */
@@ -179,9 +195,13 @@ export class ImageGuard implements ImageWatchHandler {
     return this.#lock?.onRequestLock(client ?? NOBODY);
   }
 
-  /** Only the owner answers; what it cannot do for others (all of it, yet), they take the lock for. */
+  /** Only the owner answers. */
   acceptRequest(): number | undefined {
     return this.#lock?.state === 'locked' ? 0 : undefined;
+  }
+
+  onMaintenance(request: MaintenancePayload): number | MaintenanceJob {
+    return this.#image?.accept(request) ?? -ERRNO.EOPNOTSUPP;
   }
 
   // ---- the watch ----
@@ -217,6 +237,7 @@ export class ImageGuard implements ImageWatchHandler {
     context.environment.log.rbd.error({ image: target, err: error }, 'the image serves no more');
     this.gate.fail(error);
     this.#lock?.fail(error);
+    this.#image?.interrupt(error);
     listener?.onFailed?.(error);
   }
 
@@ -242,6 +263,7 @@ export class ImageGuard implements ImageWatchHandler {
       announceReleased: () => watcher.announceReleased(),
       blocklist: (addr, expireSeconds) => context.blocklistAdd(addr, expireSeconds),
       refreshIfStale: () => gate.refreshIfStale(),
+      beforeRelease: () => this.#image?.interrupt(),
       // There is nothing yet that lives and dies with the lock.
       postAcquire: () => Promise.resolve(),
       preRelease: () => Promise.resolve(),

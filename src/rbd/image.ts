@@ -1,33 +1,23 @@
-/** An open image: its header, the gate in front of its data, and the operations that change its size. */
+/** An open image: reading and writing it, its lock, and the operations that change what it is. */
 
 import { RadosError } from '../base/errors.js';
-import { mutate } from '../rados/class-call.js';
-import { setSize } from '../rados/cls-rbd.js';
 import type { IoContext } from '../rados/io-context.js';
-import { Admission, type AdmittedImage } from './admission.js';
 import type { RbdContext } from './context.js';
 import { imageError } from './errors.js';
 import { assertReadable, assertWritable } from './features.js';
-import { type ImageHeader, type ImageSnapshot, refreshHeader } from './header.js';
-import { FreshnessGate } from './freshness-gate.js';
-import { ImageGuard, type ImageGuardStatus, type ImageListener } from './image-guard.js';
-import { ImageData, type WriteContext } from './io.js';
-import { headerObject } from './names.js';
-import { notifyHeaderUpdate } from './notify.js';
+import { ImageGuard, type ImageListener } from './image-guard.js';
+import type { WriteContext } from './io.js';
 import type { LockOptions } from './lock-host.js';
+import { Maintenance } from './maintenance/maintenance.js';
+import type { MaintenanceOptions, Operation } from './maintenance/operation.js';
+import { resize } from './maintenance/resize.js';
+import { type DataOptions, OpenImage, type RequestOptions } from './open-image.js';
 import { type ImageHandle, openHeader } from './open.js';
 import { formatImageSpec, type ImageSpec } from './spec.js';
-import { type Progress, trimObjects } from './trim.js';
 
-export interface OpenOptions {
+export interface OpenOptions extends DataOptions {
   /** Opens for reading only, which more images allow. Implied by a snapshot. */
   readonly readOnly?: boolean;
-  /** Discards shrink to multiples of this many bytes (krbd's `alloc_size`): a power of two. 64 KiB unless told. */
-  readonly allocSize?: number;
-  /** Tells the OSDs whether to compress what is written (krbd's `compression_hint`). */
-  readonly compressionHint?: 'none' | 'compressible' | 'incompressible';
-  /** Object operations of one request in flight at a time. */
-  readonly objectOpsMax?: number;
   /** Hears of what happens to the image by others. */
   readonly listener?: ImageListener;
   /** How the exclusive lock is taken and given, for images that have the feature. */
@@ -37,20 +27,10 @@ export interface OpenOptions {
   readonly signal?: AbortSignal;
 }
 
-export interface RequestOptions {
-  /** Gives up waiting. A write that was under way then has an unknown outcome. */
-  readonly signal?: AbortSignal;
-}
-
-export interface ResizeOptions extends RequestOptions {
+export interface ResizeOptions extends MaintenanceOptions {
   /** Without it, a smaller size is refused with EINVAL. */
   readonly allowShrink?: boolean;
-  readonly onProgress?: Progress;
 }
-
-const ALLOC_SIZE = 65_536;
-const OBJECT_OPS_MAX = 32;
-const ALLOC_HINT_FLAGS = { none: 0, compressible: 0x100, incompressible: 0x200 } as const;
 
 /**
  * An image, opened at its head or at a snapshot.
@@ -64,29 +44,12 @@ const ALLOC_HINT_FLAGS = { none: 0, compressible: 0x100, incompressible: 0x200 }
  * here, nothing goes by the header of before any more. One that is open for reading only, or at a snapshot, keeps the
  * header that it was opened with until `refresh`.
  *
+ * What changes the image as a whole is done by the client that owns its exclusive lock: here, or there at our request.
+ *
  * Time stamps of access and modification are left alone, as krbd leaves them.
  */
-export class Image implements ImageHandle, AsyncDisposable {
-  readonly context: RbdContext;
-  readonly id: string;
-  readonly name: string | undefined;
-  readonly target: string;
-  readonly ioctx: IoContext;
-  /** The pool and namespace of the data objects. */
-  readonly dataIoctx: IoContext;
-  readonly readOnly: boolean;
-  readonly snapshot: ImageSnapshot | undefined;
-  readonly #data: ImageData;
-  readonly #admission: Admission;
-  readonly #guard: ImageGuard | undefined;
-  #header: ImageHeader;
-  /** Refreshes begun so far, and which of them `#header` is from. */
-  #refreshes = 0;
-  #headerOf = 0;
-  /** While a shrink runs: nothing is written beyond. */
-  #writeLimit = Number.POSITIVE_INFINITY;
-  #resizing = false;
-  #closed = false;
+export class Image extends OpenImage implements AsyncDisposable {
+  readonly #maintenance: Maintenance;
 
   /**
    * ENOENT: no such pool, image or snapshot. ENOSYS: the image has a feature (named in the message) with which this
@@ -131,78 +94,11 @@ export class Image implements ImageHandle, AsyncDisposable {
     handle: ImageHandle,
     dataIoctx: IoContext,
     guard: ImageGuard | undefined,
-    options: OpenOptions,
+    options: DataOptions,
   ) {
-    const { header } = handle;
-    this.context = handle.context;
-    this.id = handle.id;
-    this.name = handle.name;
-    this.target = handle.target;
-    this.ioctx = handle.ioctx;
-    this.dataIoctx = dataIoctx;
-    this.readOnly = handle.readOnly;
-    this.snapshot = handle.snapshot;
-    this.#header = header;
-    this.#guard = guard;
-    guard?.applyFeatures(header.features);
-    this.#admission = new Admission(
-      this.#admitted(),
-      guard?.gate ??
-        new FreshnessGate({
-          clock: handle.context.environment.clock,
-          refresh: () => this.reread(),
-          target: handle.target,
-        }),
-    );
-    this.#data = new ImageData({
-      ioctx: dataIoctx,
-      layout: header.layout,
-      objectPrefix: header.objectPrefix,
-      target: handle.target,
-      allocSize: options.allocSize ?? ALLOC_SIZE,
-      allocHintFlags: ALLOC_HINT_FLAGS[options.compressionHint ?? 'none'],
-      objectOpsMax: options.objectOpsMax ?? OBJECT_OPS_MAX,
-    });
-  }
-
-  /** The header as last read. */
-  get header(): ImageHeader {
-    return this.#header;
-  }
-
-  /** Bytes of the head or of the opened snapshot. */
-  get size(): number {
-    return this.snapshot ? this.snapshot.imageSize : this.#header.size;
-  }
-
-  /** Bytes that writes may go to: while a shrink runs, fewer than there are. */
-  get writableSize(): number {
-    return Math.min(this.size, this.#writeLimit);
-  }
-
-  get features(): bigint {
-    return this.#header.features;
-  }
-
-  get objectSize(): number {
-    return this.#header.layout.objectSize;
-  }
-
-  get stripeUnit(): number {
-    return this.#header.layout.stripeUnit;
-  }
-
-  get stripeCount(): number {
-    return this.#header.layout.stripeCount;
-  }
-
-  get objectPrefix(): string {
-    return this.#header.objectPrefix;
-  }
-
-  /** Objects that the size makes room for. */
-  get objectCount(): number {
-    return this.#header.layout.objectCount(this.size);
+    super(handle, dataIoctx, guard, options);
+    this.#maintenance = new Maintenance(this, guard?.watcher);
+    this.guard?.serve(this.#maintenance, this.header.features);
   }
 
   /**
@@ -215,12 +111,12 @@ export class Image implements ImageHandle, AsyncDisposable {
     into?: Uint8Array,
     options: RequestOptions = {},
   ): Promise<Uint8Array> {
-    this.#assertOpen('read');
-    return this.#admission.read(offset, length, options.signal, (clipped, context) => {
+    this.assertOpen('read');
+    return this.admission.read(offset, length, options.signal, (clipped, context) => {
       if (into && into.length < clipped) {
         throw new RangeError(`the buffer of ${into.length} bytes does not hold ${clipped}`);
       }
-      if (clipped > 0) return this.#data.read(offset, clipped, into, context);
+      if (clipped > 0) return this.data.read(offset, clipped, into, context);
       return Promise.resolve(into ? into.subarray(0, 0) : new Uint8Array(0));
     });
   }
@@ -228,21 +124,21 @@ export class Image implements ImageHandle, AsyncDisposable {
   /** Returns the bytes written: fewer than given only at the end of the image. They are durable. */
   write(offset: number, data: Uint8Array, options: RequestOptions = {}): Promise<number> {
     return this.#change('write', offset, data.length, options, (clipped, context) =>
-      this.#data.write(offset, data.subarray(0, clipped), context),
+      this.data.write(offset, data.subarray(0, clipped), context),
     );
   }
 
   /** Gives space back where whole multiples of the alloc size are covered; these read as zeros afterwards. */
   discard(offset: number, length: number, options: RequestOptions = {}): Promise<number> {
     return this.#change('discard', offset, length, options, (clipped, context) =>
-      this.#data.discard(offset, clipped, context),
+      this.data.discard(offset, clipped, context),
     );
   }
 
   /** Makes the range read as zeros, and gives space back where that does it. */
   writeZeroes(offset: number, length: number, options: RequestOptions = {}): Promise<number> {
     return this.#change('write-zeroes', offset, length, options, (clipped, context) =>
-      this.#data.writeZeroes(offset, clipped, context),
+      this.data.writeZeroes(offset, clipped, context),
     );
   }
 
@@ -255,13 +151,13 @@ export class Image implements ImageHandle, AsyncDisposable {
   ): Promise<number> {
     return this.#change('write-same', offset, length, options, (clipped, context) => {
       if (pattern.length === 0 || length % pattern.length !== 0) {
-        throw this.#error(
+        throw this.error(
           'EINVAL',
           'write-same',
           `${length} bytes are not a multiple of the pattern's ${pattern.length}`,
         );
       }
-      return this.#data.writeSame(offset, clipped, pattern, context);
+      return this.data.writeSame(offset, clipped, pattern, context);
     });
   }
 
@@ -282,45 +178,21 @@ export class Image implements ImageHandle, AsyncDisposable {
       options,
       (clipped, context) => {
         if (compare.length !== data.length || clipped !== data.length) {
-          throw this.#error(
+          throw this.error(
             'EINVAL',
             'compare-and-write',
             'the lengths differ or reach over the end of the image',
           );
         }
-        return this.#data.compareAndWrite(offset, compare, data, context);
+        return this.data.compareAndWrite(offset, compare, data, context);
       },
     );
   }
 
   /** Resolves when all writes that had begun before it have settled: an acknowledged write is durable by itself. */
   async flush(): Promise<void> {
-    this.#assertOpen('flush');
-    await this.#admission.settled();
-  }
-
-  /** Reads the header again: size, snapshots, features as other clients left them. */
-  async refresh(options: RequestOptions = {}): Promise<void> {
-    this.#assertOpen('refresh');
-    await this.reread(options);
-  }
-
-  /** @internal As `refresh`, also while the image closes: what has begun is let through first. */
-  async reread(options: RequestOptions = {}): Promise<void> {
-    const turn = ++this.#refreshes;
-    try {
-      const header = await refreshHeader(this.ioctx, this.#header, {
-        readOnly: this.readOnly,
-        signal: options.signal,
-      });
-      // Of refreshes that overlap, the one that began last has the newest.
-      if (turn < this.#headerOf) return;
-      this.#headerOf = turn;
-      this.#header = header;
-      this.#guard?.applyFeatures(header.features);
-    } catch (error) {
-      throw imageError(error, 'refresh', this.target);
-    }
+    this.assertOpen('flush');
+    await this.admission.settled();
   }
 
   /**
@@ -328,37 +200,14 @@ export class Image implements ImageHandle, AsyncDisposable {
    * when it fails in between, the size is as before and the range beyond reads as zeros where it was removed already.
    */
   async resize(size: number, options: ResizeOptions = {}): Promise<void> {
-    this.#assertWritable('resize');
     if (!Number.isSafeInteger(size) || size < 0) throw new RangeError(`${size} is not a size`);
-    if (this.#resizing) throw this.#error('EBUSY', 'resize', 'another resize is running');
-    if (size < this.size && !options.allowShrink) {
-      throw this.#error('EINVAL', 'resize', 'shrinking an image is only allowed with allowShrink');
-    }
-    this.#resizing = true;
-    const lock = this.#guard?.lock;
-    let entered = false;
-    try {
-      const entry = lock?.enter(options.signal);
-      if (entry) await entry;
-      entered = true;
-      if (size < this.size) await this.#trim(size, options);
-      await mutate(this.ioctx, headerObject(this.id), [setSize(size)], signalOption(options));
-      await this.refresh();
-      await notifyHeaderUpdate(this.ioctx, this.id, this.context.environment);
-    } catch (error) {
-      // The size may have changed all the same, if it is only the answer that is missing.
-      await this.refresh().catch(() => undefined);
-      throw imageError(error, 'resize', this.target);
-    } finally {
-      if (entered) lock?.leave();
-      this.#writeLimit = Number.POSITIVE_INFINITY;
-      this.#resizing = false;
-    }
+    const { allowShrink = false, ...maintenance } = options;
+    await this.#maintain(resize, { op: 'resize', size, allowShrink }, maintenance);
   }
 
   /** Whether the image has an exclusive lock that this client takes before it writes. */
   get hasExclusiveLock(): boolean {
-    return this.#guard?.lock !== undefined;
+    return this.lock !== undefined;
   }
 
   /**
@@ -366,46 +215,38 @@ export class Image implements ImageHandle, AsyncDisposable {
    * taken by `rbd lock add`; EBLOCKLISTED; EINVAL: the image has none.
    */
   async acquireLock(options: RequestOptions = {}): Promise<void> {
-    this.#assertWritable('lock');
-    const lock = this.#guard?.lock;
-    if (!lock) throw this.#error('EINVAL', 'lock', 'exclusive-lock feature is not enabled');
+    this.assertWritable('lock');
+    const { lock } = this;
+    if (!lock) throw this.error('EINVAL', 'lock', 'exclusive-lock feature is not enabled');
     try {
-      await lock.acquire(signalOption(options));
+      await lock.acquire(options.signal ? { signal: options.signal } : {});
     } catch (error) {
       throw imageError(error, 'lock', this.target);
     }
   }
 
-  /** Watch, notifications and freshness; undefined for an image that is open for reading only. */
-  watchStatus(): ImageGuardStatus | undefined {
-    return this.#guard?.status();
-  }
-
   /** Waits for the writes in flight and lets go of the watch; afterwards every call is refused. Safe to call twice. */
   async close(): Promise<void> {
-    this.#closed = true;
+    this.closed = true;
     // Still listening: a write may be waiting for another client to release the lock.
-    await this.#admission.settled();
-    await this.#guard?.close();
+    await this.admission.settled();
+    this.guard?.block();
+    await this.#maintenance.close();
+    await this.guard?.close();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
 
-  async #trim(size: number, { onProgress, signal }: ResizeOptions): Promise<void> {
-    this.#writeLimit = size;
-    await this.#admission.drained();
-    await trimObjects({
-      ioctx: this.dataIoctx,
-      layout: this.#header.layout,
-      objectPrefix: this.objectPrefix,
-      fromSize: this.size,
-      toSize: size,
-      snapContext: this.#header.snapContext,
-      onProgress,
-      signal,
-    });
+  /** Has an operation done, by whoever may. */
+  async #maintain<R extends object>(
+    operation: Operation<R>,
+    request: R,
+    options: MaintenanceOptions,
+  ): Promise<void> {
+    this.assertWritable(operation.name);
+    await this.#maintenance.run(operation, request, options);
   }
 
   #change(
@@ -416,58 +257,12 @@ export class Image implements ImageHandle, AsyncDisposable {
     change: (clipped: number, context: WriteContext) => Promise<void>,
   ): Promise<number> {
     try {
-      this.#assertWritable(op);
+      this.assertWritable(op);
     } catch (error) {
       return Promise.reject(error as Error);
     }
-    return this.#admission.change(op, offset, length, signal, change);
+    return this.admission.change(op, offset, length, signal, change);
   }
-
-  #assertOpen(op: string): void {
-    if (this.#closed) throw this.#error('EBADF', op, 'the image is closed');
-  }
-
-  #assertWritable(op: string): void {
-    this.#assertOpen(op);
-    if (this.readOnly) throw this.#error('EROFS', op, 'the image is open for reading only');
-    // Another client may have added a feature since.
-    assertWritable(this.#header.features, this.target);
-  }
-
-  /** What requests need to know of this image, always as of now. */
-  #admitted(): AdmittedImage {
-    const image = () => this;
-    const guard = this.#guard;
-    return {
-      target: this.target,
-      snapId: this.snapshot?.id,
-      get size() {
-        return image().size;
-      },
-      get writableSize() {
-        return image().writableSize;
-      },
-      get snapContext() {
-        return image().header.snapContext;
-      },
-      get lock() {
-        return guard?.lock;
-      },
-      assertFeatures: () => assertWritable(this.#header.features, this.target),
-    };
-  }
-
-  #error(code: 'EINVAL' | 'EROFS' | 'EBADF' | 'EBUSY', op: string, why: string): RadosError {
-    return new RadosError(code, `${op} ${this.target}: ${why}`, {
-      op,
-      target: this.target,
-      outcome: 'not-applied',
-    });
-  }
-}
-
-function signalOption({ signal }: RequestOptions): { signal?: AbortSignal } {
-  return signal ? { signal } : {};
 }
 
 /** An image on its way: what its watch wants to have refreshed waits until it is there. */

@@ -75,6 +75,8 @@ export interface LockHost {
   refreshIfStale(): Promise<void>;
   /** The lock is held, no I/O goes yet: loads the object map. A rejection, which leaves nothing loaded, gives the lock back. */
   postAcquire(): Promise<void>;
+  /** The lock is about to be given back, and waits for what is inside: which should not take long any more. */
+  beforeRelease(): void;
   /** The lock is still held, no I/O is under way any more: closes the object map. A rejection is only logged. */
   preRelease(): Promise<void>;
 }

@@ -34,3 +34,17 @@ export interface ObjectStates {
     signal?: AbortSignal,
   ): Promise<void> | undefined;
 }
+
+/** What maintenance operations ask of the object map as well. Each is stored when it resolves. */
+export interface MaintainedObjectMap extends ObjectStates {
+  /** The image has another number of objects: those that are new do not exist. */
+  resize(objectCount: number): Promise<void>;
+  /** Runs `remove`, which deletes the objects from `first` on and before `end` that may exist. */
+  removeRange(first: number, end: number, remove: () => Promise<void>): Promise<void>;
+  /** The header has the snapshot now. */
+  snapshotAdded(snapId: bigint): Promise<void>;
+  /** The header is about to have it no more. */
+  snapshotRemoved(snapId: bigint): Promise<void>;
+  /** The objects are about to be what they were in the snapshot. */
+  rolledBack(snapId: bigint): Promise<void>;
+}

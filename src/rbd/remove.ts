@@ -24,6 +24,7 @@ import {
 } from '../rados/cls-rbd.js';
 import type { IoContext } from '../rados/io-context.js';
 import { listWatchers } from '../rados/watchers.js';
+import { eachManaged, type Progress } from './concurrency.js';
 import type { RbdContext } from './context.js';
 import { findImage } from './directory.js';
 import { imageError, unless } from './errors.js';
@@ -31,7 +32,7 @@ import { assertWritable } from './features.js';
 import { type ImageHeader, readHeader } from './header.js';
 import { headerObject, idObject, RBD_DIRECTORY, RBD_MIRRORING, RBD_TRASH } from './names.js';
 import { formatImageSpec, type NamedImageSpec } from './spec.js';
-import { type Progress, trimObjects } from './trim.js';
+import { trimObjects } from './trim.js';
 
 export interface RemoveOptions {
   readonly onProgress?: Progress;
@@ -135,7 +136,7 @@ async function removeData(
   context: RbdContext,
   ioctx: IoContext,
   header: ImageHeader,
-  { onProgress, signal }: RemoveOptions,
+  pace: RemoveOptions,
 ): Promise<void> {
   const dataIoctx =
     header.dataPoolId === undefined ? ioctx : await context.ioctx(header.dataPoolId, ioctx.nspace);
@@ -146,7 +147,6 @@ async function removeData(
     fromSize: header.size,
     toSize: 0,
     snapContext: header.snapContext,
-    onProgress,
-    signal,
+    each: (items, total, step) => eachManaged(items, total, step, pace),
   });
 }

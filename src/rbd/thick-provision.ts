@@ -3,7 +3,7 @@
 import { abortError } from '../base/errors.js';
 import { eachLimited, MANAGEMENT_OPS_MAX } from './concurrency.js';
 import type { Image } from './image.js';
-import type { Progress } from './trim.js';
+import type { Progress } from './concurrency.js';
 
 /** The OSDs write them: a single zero and how often it is repeated is all that is sent. */
 const ZERO = new Uint8Array(1);

@@ -1,16 +1,11 @@
 /** Removing the data objects beyond a size, for shrinking and removing images (`librbd/operation/TrimRequest.cc`). */
 
-import { abortError } from '../base/errors.js';
 import type { SnapContext } from '../encoding/types.js';
 import { OSD_FLAG } from '../messages/osd-messages.js';
 import { deleteOp, type OsdOp, truncateOp } from '../messages/osd-op.js';
 import type { IoContext } from '../rados/io-context.js';
-import { eachLimited, MANAGEMENT_OPS_MAX } from './concurrency.js';
 import { unless } from './errors.js';
 import { dataObject, type Layout } from './layout.js';
-
-/** Told of steps done out of all. */
-export type Progress = (done: number, total: number) => void;
 
 export interface TrimOptions {
   readonly ioctx: IoContext;
@@ -19,8 +14,12 @@ export interface TrimOptions {
   readonly fromSize: number;
   readonly toSize: number;
   readonly snapContext: SnapContext;
-  readonly onProgress?: Progress | undefined;
-  readonly signal?: AbortSignal | undefined;
+  /** Takes the steps: so many at a time, and telling of each. */
+  readonly each: <T>(
+    items: Iterable<T>,
+    total: number,
+    step: (item: T) => Promise<unknown>,
+  ) => Promise<void>;
 }
 
 /**
@@ -30,25 +29,21 @@ export interface TrimOptions {
  * Without an object map every object number is visited, whether the object exists or not.
  */
 export async function trimObjects(options: TrimOptions): Promise<void> {
-  const { ioctx, layout, objectPrefix, snapContext, signal, onProgress } = options;
+  const { ioctx, layout, objectPrefix, snapContext } = options;
   const objects = layout.objectCount(options.fromSize);
   const boundary = boundaryOps(options);
   const firstWhole = Math.ceil(options.toSize / layout.period) * layout.stripeCount;
   const total = boundary.length + Math.max(0, objects - firstWhole);
-  let done = 0;
-  await eachLimited(steps(boundary, firstWhole, objects), MANAGEMENT_OPS_MAX, async (step) => {
-    if (signal?.aborted) throw abortError(signal, { op: 'trim', target: objectPrefix });
-    await unless(
+  await options.each(steps(boundary, firstWhole, objects), total, ({ objectNo, op }) =>
+    unless(
       'ENOENT',
-      ioctx.operate(dataObject(objectPrefix, step.objectNo), [step.op], {
+      ioctx.operate(dataObject(objectPrefix, objectNo), [op], {
         snapContext,
         // Space must be freed even when the cluster is full.
         flags: OSD_FLAG.FULL_TRY,
-        ...(signal ? { signal } : {}),
       }),
-    );
-    onProgress?.(++done, total);
-  });
+    ),
+  );
 }
 
 interface Step {

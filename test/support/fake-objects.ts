@@ -97,6 +97,10 @@ export class FakeObjects implements ObjectOperator {
 
   /** Every watcher answers, however long it takes. */
   async notify(target: ObjectTarget, payload: Uint8Array): Promise<NotifyResult> {
+    const { pool, nspace, oid } = target;
+    const request = { pool, nspace, oid, ops: [], options: {}, text: 'notify' };
+    this.requests.push(request);
+    await this.onRequest(request);
     const notifyId = ++this.#lastNotifyId;
     const notifierGid = CLIENT.name.num;
     const watchers = [...this.#handlers].filter(([, { key }]) => key === keyOf(target));

@@ -414,6 +414,8 @@ export class LockClient implements LockHost {
     await this.onRefresh();
   }
 
+  beforeRelease(): void {}
+
   async postAcquire(): Promise<void> {
     await this.onPostAcquire();
   }

@@ -153,6 +153,8 @@ export class LockHolder implements LockHost, ImageWatchHandler {
     return this.client.blocklistAdd(addr, expireSeconds);
   }
   async refreshIfStale(): Promise<void> {}
+  beforeRelease(): void {}
+
   async postAcquire(): Promise<void> {}
   async preRelease(): Promise<void> {}
 

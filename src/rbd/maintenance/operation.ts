@@ -1,0 +1,72 @@
+/** What a maintenance operation is: something that changes an image as a whole, done by the owner of its exclusive lock. */
+
+import { eachManaged, type Progress } from '../concurrency.js';
+import type { AsyncRequestId, NotifyOp, PayloadOf } from '../notify-payloads.js';
+import type { OpenImage } from '../open-image.js';
+
+export interface MaintenanceOptions {
+  /** Stops between objects; what is done by then stays. When another client does it, only the waiting stops. */
+  readonly signal?: AbortSignal;
+  /** Never less than before, while the same client is at it. */
+  readonly onProgress?: Progress;
+}
+
+/** What an operation is run with. */
+export interface OperationContext {
+  /**
+   * To be looked at between objects, and between steps that leave something to resume. Its reason is a `RadosError`:
+   * ERESTART, when the lock is to be given back, and ECANCELED.
+   */
+  readonly signal: AbortSignal;
+  onProgress(done: number, total: number): void;
+  /** The same was asked for before, perhaps of another client: what is done already is no error. */
+  readonly retried: boolean;
+  /** The same whoever it is asked of. */
+  readonly requestId: AsyncRequestId | undefined;
+}
+
+/**
+ * `owner`: it is done by the lock's owner, whoever that is. `anyone`: it needs no lock. `lock`: whoever wants it done takes
+ * the lock from its owner first. `free-lock`: and only if no client that lives has it, else EROFS.
+ */
+export type Route = 'owner' | 'anyone' | 'lock' | 'free-lock';
+
+/** Invariant: every step is durable before the next, and after each of them the image is whole. */
+export interface Operation<Request extends object> {
+  /** As messages have it: `resize rbd/vm1: ...`. */
+  readonly name: string;
+  readonly route: Route;
+  /** Changes what the others work on, so one at a time: all but what touches only some metadata. */
+  readonly exclusive: boolean;
+  /** What it fails with, when it was asked for before, because it has been done. */
+  readonly doneErrors?: ReadonlySet<string>;
+  /** Before anybody is asked for the first time: what will not be, by the header as it is. */
+  precheck?(image: OpenImage, request: Request): void;
+  /** Whether the header, as it is after it was asked for, shows that it has been done. */
+  isDone?(image: OpenImage, request: Request): boolean;
+  /** With a fresh header, and past the exclusive lock if the image has one. */
+  run(image: OpenImage, request: Request, context: OperationContext): Promise<void>;
+}
+
+/** A request as it is asked of the owner, but for the id. */
+export type RequestOf<Op extends NotifyOp> = Omit<PayloadOf<Op>, 'id'>;
+
+/**
+ * The part of an operation that takes long: `step` for each item, so many at a time as do not get in the way of I/O. Stops
+ * between them when it is to stop, and settles when those that were begun have settled.
+ */
+export async function eachObject<T>(
+  image: OpenImage,
+  context: OperationContext,
+  items: Iterable<T>,
+  total: number,
+  step: (item: T) => Promise<unknown>,
+): Promise<void> {
+  const { signal } = context;
+  await eachManaged(items, total, step, {
+    signal,
+    onProgress: (done) => context.onProgress(done, total),
+    // The lock may be in doubt, or on its way to another cookie.
+    admit: () => image.lock?.passObject(signal),
+  });
+}

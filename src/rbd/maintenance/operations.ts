@@ -1,0 +1,16 @@
+/** What this client does at the request of others while it owns the exclusive lock. */
+
+import type { MaintenancePayload } from '../notify-payloads.js';
+import type { Operation } from './operation.js';
+import { resize } from './resize.js';
+
+/** By what the notification calls it. Whoever asks for another is told EOPNOTSUPP, takes the lock and does it there. */
+const OPERATIONS: { [Op in MaintenancePayload['op']]?: Operation<RequestFor<Op>> } = {
+  resize,
+};
+
+type RequestFor<Op> = Omit<Extract<MaintenancePayload, { op: Op }>, 'id'>;
+
+export function operationFor({ op }: MaintenancePayload): Operation<object> | undefined {
+  return OPERATIONS[op] as Operation<object> | undefined;
+}

@@ -1,0 +1,65 @@
+/**
+ * Changing an image's size (`librbd/operation/ResizeRequest.cc`).
+ *
+ *     grow    object map -> header
+ *     shrink  no writes beyond -> data beyond removed -> header -> object map
+ *
+ * A shrink that ends half-way leaves the old size, and zeros where the data was removed already.
+ */
+
+import { RadosError } from '../../base/errors.js';
+import { mutate } from '../../rados/class-call.js';
+import { setSize } from '../../rados/cls-rbd.js';
+import { headerObject } from '../names.js';
+import type { OpenImage } from '../open-image.js';
+import { trimObjects } from '../trim.js';
+import { eachObject, type Operation, type OperationContext, type RequestOf } from './operation.js';
+
+type Resize = RequestOf<'resize'>;
+
+export const resize: Operation<Resize> = {
+  name: 'resize',
+  route: 'owner',
+  exclusive: true,
+  precheck: assertAllowed,
+  isDone: (image, { size }) => image.size === size,
+
+  async run(image, request, context) {
+    assertAllowed(image, request);
+    const { size } = request;
+    if (size < image.size) return shrink(image, size, context);
+    await image.objectMap?.resize(image.header.layout.objectCount(size));
+    await storeSize(image, size);
+  },
+};
+
+function assertAllowed(image: OpenImage, { size, allowShrink }: Resize): void {
+  if (size >= image.size || allowShrink) return;
+  throw new RadosError('EINVAL', 'shrinking an image is only allowed with allowShrink', {
+    outcome: 'not-applied',
+  });
+}
+
+async function shrink(image: OpenImage, size: number, context: OperationContext): Promise<void> {
+  const liftLimit = await image.limitWrites(size);
+  try {
+    await trimObjects({
+      ioctx: image.dataIoctx,
+      layout: image.header.layout,
+      objectPrefix: image.objectPrefix,
+      fromSize: image.size,
+      toSize: size,
+      snapContext: image.header.snapContext,
+      each: (steps, total, step) => eachObject(image, context, steps, total, step),
+    });
+    await storeSize(image, size);
+    await image.objectMap?.resize(image.objectCount);
+  } finally {
+    liftLimit();
+  }
+}
+
+async function storeSize(image: OpenImage, size: number): Promise<void> {
+  await mutate(image.ioctx, headerObject(image.id), [setSize(size)]);
+  await image.headerUpdated();
+}
