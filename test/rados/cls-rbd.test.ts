@@ -49,6 +49,34 @@ describe('class rbd', () => {
     );
   });
 
+  it('encodes what clones, snapshots and object maps need', () => {
+    const child = { poolId: 2, imageId: 'c1', poolNamespace: 'n' };
+    const childSpec = `0201 13000000 0200000000000000 02000000 ${ascii('c1')} 01000000 ${ascii('n')}`;
+    expect(argument(rbd.attachChild(6n, child), 'child_attach')).toBe(
+      hex(`0600000000000000 ${childSpec}`).toString('hex'),
+    );
+    const parent = { poolId: 1, poolNamespace: '', imageId: 'p1', snapId: 6n };
+    const parentSpec = `0101 1a000000 0100000000000000 00000000 02000000 ${ascii('p1')} 0600000000000000`;
+    expect(argument(rbd.attachParent(parent, 4096), 'parent_attach')).toBe(
+      hex(`${parentSpec} 0010000000000000 00`).toString('hex'),
+    );
+    expect(argument(rbd.addChild(parent, 'c1'), 'add_child')).toBe(
+      hex(
+        `0100000000000000 02000000 ${ascii('p1')} 0600000000000000 02000000 ${ascii('c1')}`,
+      ).toString('hex'),
+    );
+    expect(argument(rbd.addSnapshot('s1', 6n, { type: 0 }), 'snapshot_add')).toBe(
+      hex(`02000000 ${ascii('s1')} 0600000000000000 0101 04000000 00000000`).toString('hex'),
+    );
+    expect(argument(rbd.sparseCopyup([[8, 2]], Buffer.from('ab')), 'sparse_copyup')).toBe(
+      hex(`01000000 0800000000000000 0200000000000000 02000000 ${ascii('ab')}`).toString('hex'),
+    );
+    expect(argument(rbd.objectMapUpdate(1, 3, 2, 1), 'object_map_update')).toBe(
+      hex('0100000000000000 0300000000000000 02 01 01').toString('hex'),
+    );
+    expect(() => rbd.sparsifyObject(0, true)).toThrow(RangeError);
+  });
+
   it('writes the trash entry of an image under removal as rbd rm does', () => {
     const time = { sec: 0x6b0071a5, nsec: 0x2d3681b8 };
     const entry = {

@@ -1,0 +1,13 @@
+/** What images have of groups, and `rbd_mirroring` of images. */
+
+import { s64n, string, struct } from '../../encoding/codec.js';
+import { reads, writes } from './calls.js';
+
+/** Pool -1: in no group. */
+const groupSpec = struct('GroupSpec', { version: 1, compat: 1 }, { poolId: s64n, groupId: string });
+
+export const getImageGroup = () => reads('image_group_get', groupSpec);
+
+/** Forgets an image that was mirrored. ENOENT when it was not. */
+export const mirrorImageRemove = (imageId: string) =>
+  writes('mirror_image_remove', (e) => e.string(imageId));
