@@ -13,7 +13,7 @@ import { WriteTracker } from './concurrency.js';
 import { imageError } from './errors.js';
 import type { ExclusiveLock } from './exclusive-lock.js';
 import type { FreshnessGate } from './freshness-gate.js';
-import type { ReadContext, WriteContext } from './io.js';
+import type { ReadContext, WriteContext } from './object-request.js';
 import { unlessAborted } from './waiting.js';
 
 /** The image, as it is now. */

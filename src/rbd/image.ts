@@ -1,18 +1,18 @@
 /** An open image: reading and writing it, its lock, and the operations that change what it is. */
 
 import { RadosError } from '../base/errors.js';
-import type { IoContext } from '../rados/io-context.js';
 import type { RbdContext } from './context.js';
 import { imageError } from './errors.js';
 import { assertReadable, assertWritable } from './features.js';
 import { ImageGuard, type ImageListener } from './image-guard.js';
-import type { WriteContext } from './io.js';
 import type { LockOptions } from './lock-host.js';
 import { Maintenance } from './maintenance/maintenance.js';
 import type { MaintenanceOptions, Operation } from './maintenance/operation.js';
 import { resize } from './maintenance/resize.js';
-import { type DataOptions, OpenImage, type RequestOptions } from './open-image.js';
+import type { WriteContext } from './object-request.js';
+import { type DataOptions, type ImageParts, OpenImage, type RequestOptions } from './open-image.js';
 import { type ImageHandle, openHeader } from './open.js';
+import { Parents } from './parent.js';
 import { formatImageSpec, type ImageSpec } from './spec.js';
 
 export interface OpenOptions extends DataOptions {
@@ -24,6 +24,8 @@ export interface OpenOptions extends DataOptions {
   readonly lock?: Omit<LockOptions, 'listener'>;
   /** Shared memory, `GATE_WORDS` long, in which the freshness of the header can be seen from other threads. */
   readonly gateWords?: Int32Array;
+  /** @internal Of a parent: the images that were followed to get to it. */
+  readonly parentDepth?: number;
   readonly signal?: AbortSignal;
 }
 
@@ -76,12 +78,18 @@ export class Image extends OpenImage implements AsyncDisposable {
       const { header, ioctx, readOnly, target } = handle;
       if (readOnly) assertReadable(header.features, header.incompatibleFeatures, target);
       else assertWritable(header.features, target);
-      assertNoParent(handle);
       const dataIoctx =
         header.dataPoolId === undefined
           ? ioctx
           : await context.ioctx(header.dataPoolId, ioctx.nspace);
-      const image = new Image(handle, dataIoctx, opening.guard, options);
+      const parents = new Parents({
+        ...{ context, target, snapshot: handle.snapshot, depth: options.parentDepth ?? 0 },
+        open: (parent, depth) =>
+          Image.open(context, parent, { readOnly: true, parentDepth: depth }),
+      });
+      const parent = await parents.follow(header);
+      const parts = { dataIoctx, guard: opening.guard, parents, parent };
+      const image = new Image(handle, parts, options);
       opening.done(image);
       return image;
     } catch (error) {
@@ -90,14 +98,9 @@ export class Image extends OpenImage implements AsyncDisposable {
     }
   }
 
-  private constructor(
-    handle: ImageHandle,
-    dataIoctx: IoContext,
-    guard: ImageGuard | undefined,
-    options: DataOptions,
-  ) {
-    super(handle, dataIoctx, guard, options);
-    this.#maintenance = new Maintenance(this, guard?.watcher);
+  private constructor(handle: ImageHandle, parts: ImageParts, options: DataOptions) {
+    super(handle, parts, options);
+    this.#maintenance = new Maintenance(this, parts.guard?.watcher);
     this.guard?.serve(this.#maintenance, this.header.features);
   }
 
@@ -233,6 +236,7 @@ export class Image extends OpenImage implements AsyncDisposable {
     this.guard?.block();
     await this.#maintenance.close();
     await this.guard?.close();
+    await this.closeParents();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -289,19 +293,4 @@ class Opening {
     this.#failed(new RadosError('ECANCELED', 'the image was not opened'));
     await this.guard?.close().catch(() => undefined);
   }
-}
-
-/** Bytes that a parent still backs cannot be read yet, let alone be copied up before a write. */
-function assertNoParent({ context, header, snapshot, target }: ImageHandle): void {
-  const { parent } = header;
-  const overlap = snapshot ? snapshot.parentOverlap : (parent?.overlap ?? 0);
-  if (!parent || overlap === 0) return;
-  const pool = context.poolById(parent.poolId)?.name ?? `pool ${parent.poolId}`;
-  const place = [pool, parent.namespace].filter((part) => part !== '').join('/');
-  throw new RadosError(
-    'ENOSYS',
-    `image ${target} has feature 'layering' in use (clone of ${place}/id ${parent.imageId}@id ${parent.snapId}), ` +
-      'which this version cannot follow: flatten it first',
-    { target },
-  );
 }

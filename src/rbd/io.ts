@@ -1,7 +1,8 @@
 /**
- * The data path: image extents to object operations, as librbd sends them (`librbd/io/ObjectRequest.cc`).
+ * The data path: image extents to object operations, as librbd sends them (`librbd/io/ImageRequest.cc`).
+ * What becomes of one object's part is in `object-request.ts`.
  *
- *     read            read; a missing object and bytes past an object's end are zeros
+ *     read            read; bytes past an object's end are zeros, and where there is none the parent's or zeros
  *     write           set-alloc-hint, write; or writefull for a whole object
  *     discard, zero   zero; truncate up to the object's end; delete for a whole object
  *     write-same      set-alloc-hint, write-same
@@ -16,81 +17,39 @@
 
 import { copyBytes } from '../base/copy-bytes.js';
 import { isRadosError, RadosError } from '../base/errors.js';
-import type { SnapContext } from '../encoding/types.js';
-import { OSD_FLAG } from '../messages/osd-messages.js';
-import {
-  allocHintOp,
-  cmpExtOp,
-  deleteOp,
-  type OsdOp,
-  readOp,
-  truncateOp,
-  writeFullOp,
-  writeOp,
-  writeSameOp,
-  zeroOp,
-} from '../messages/osd-op.js';
-import type { IoContext, OperateOptions } from '../rados/io-context.js';
+import { cmpExtOp, type OsdOp, writeFullOp, writeOp, writeSameOp } from '../messages/osd-op.js';
 import { eachLimited } from './concurrency.js';
-import { CompareMismatchError, isMissingObject } from './errors.js';
-import { dataObject, type Layout, type ObjectExtent, type Piece } from './layout.js';
+import { CompareMismatchError } from './errors.js';
+import type { Layout, ObjectExtent, Piece } from './layout.js';
+import {
+  ObjectRequests,
+  type ObjectRequestsOptions,
+  type ReadContext,
+  type WriteContext,
+  zeroPartOp,
+} from './object-request.js';
 
-export interface ImageDataOptions {
-  /** The pool that holds the data objects. */
-  readonly ioctx: IoContext;
-  readonly layout: Layout;
-  readonly objectPrefix: string;
+export interface ImageDataOptions extends ObjectRequestsOptions {
   /** The image, for messages. */
   readonly target: string;
   /** Discards shrink inwards to multiples of this, so that they free space and leave no crumbs. */
   readonly allocSize: number;
-  /** Flags of the hint that goes with every write (`CEPH_OSD_ALLOC_HINT_FLAG_*`). */
-  readonly allocHintFlags: number;
   /** Object operations of one request that may be in flight at a time. */
   readonly objectOpsMax: number;
 }
-
-interface RequestContext {
-  readonly signal?: AbortSignal | undefined;
-  /**
-   * Asked before each object operation is sent: undefined when it may go at once, else resolves when it may. A request
-   * over many objects takes its time, and what it began with may have changed.
-   */
-  admit?(): Promise<void> | undefined;
-}
-
-/** What goes with a write. */
-export interface WriteContext extends RequestContext {
-  /** Read for each object operation, once it is admitted. */
-  readonly snapContext: SnapContext;
-  /**
-   * When given, OSDs refuse a snapshot context that is older than the object's. The operation is sent again after
-   * this was called and `admit` let it through.
-   */
-  onOldSnapContext?(): void;
-}
-
-/** What goes with a read: absent `snapId` reads the head. */
-export interface ReadContext extends RequestContext {
-  readonly snapId?: bigint | undefined;
-}
-
-/** Snapshots that are taken faster than the header can be read are somebody's mistake. */
-const OLD_SNAP_CONTEXTS_MAX = 10;
 
 /** OSDs answer a mismatch at byte `n` of a CMPEXT with `-(4095 + n)`. */
 const CMPEXT_MISMATCH = 4095;
 
 export class ImageData {
   readonly layout: Layout;
+  readonly objects: ObjectRequests;
   readonly #options: ImageDataOptions;
-  readonly #hint: OsdOp;
 
   constructor(options: ImageDataOptions) {
     this.layout = options.layout;
+    this.objects = new ObjectRequests(options);
     this.#options = options;
-    const { objectSize } = options.layout;
-    this.#hint = allocHintOp(objectSize, objectSize, options.allocHintFlags);
   }
 
   /** Fills `into` when given, else returns a buffer of its own. */
@@ -103,7 +62,7 @@ export class ImageData {
     const extents = this.layout.objectExtents(offset, length);
     const only = extents.length === 1 ? extents[0] : undefined;
     if (only && !into) {
-      const bytes = await this.#readObject(only, undefined, context);
+      const bytes = await this.objects.read(only, undefined, context);
       if (bytes.length === length) return bytes;
       const padded = new Uint8Array(length);
       padded.set(bytes);
@@ -117,7 +76,7 @@ export class ImageData {
 
   async write(offset: number, data: Uint8Array, context: WriteContext): Promise<void> {
     await this.#writeExtents(this.layout.objectExtents(offset, data.length), (extent) =>
-      this.#mutate(extent.objectNo, this.#writeOps(extent, gather(extent.pieces, data)), context),
+      this.#overwrite(extent, this.#writeOps(extent, gather(extent.pieces, data)), context),
     );
   }
 
@@ -145,7 +104,7 @@ export class ImageData {
     context: WriteContext,
   ): Promise<void> {
     await this.#writeExtents(this.layout.objectExtents(offset, length), (extent) =>
-      this.#mutate(extent.objectNo, this.#writeSameOps(extent, pattern), context),
+      this.#overwrite(extent, this.#writeSameOps(extent, pattern), context),
     );
   }
 
@@ -169,72 +128,29 @@ export class ImageData {
     const [hint, write] = this.#writeOps(extent, data);
     const ops = [hint, cmpExtOp(extent.offset, compare), write];
     try {
-      await this.#mutate(extent.objectNo, ops, context);
+      await this.objects.change(extent.objectNo, { ops, compares: true }, context);
     } catch (error) {
       if (!isRadosError(error) || error.errno > -CMPEXT_MISMATCH) throw error;
       throw new CompareMismatchError(target, offset - error.errno - CMPEXT_MISMATCH);
     }
   }
 
-  /**
-   * The bytes of an object extent, short where the object ends; empty for a missing object.
-   * On the data path: one promise, not one for each step.
-   */
-  #readObject(
-    extent: ObjectExtent,
-    into: Uint8Array | undefined,
-    context: ReadContext,
-  ): Promise<Uint8Array> {
-    const wait = context.admit?.();
-    return wait
-      ? wait.then(() => this.#sendRead(extent, into, context))
-      : this.#sendRead(extent, into, context);
-  }
-
-  #sendRead(
-    extent: ObjectExtent,
-    into: Uint8Array | undefined,
-    { snapId, signal }: ReadContext,
-  ): Promise<Uint8Array> {
-    const options: OperateOptions = {};
-    if (into) options.into = into;
-    if (snapId !== undefined) options.snapid = snapId;
-    if (signal) options.signal = signal;
-    const { objectPrefix, ioctx } = this.#options;
-    const oid = dataObject(objectPrefix, extent.objectNo);
-    return ioctx.operate(oid, [readOp(extent.offset, extent.length)], options).then(
-      ({ ops }) => {
-        const bytes = ops[0]?.outdata;
-        if (bytes && bytes.length <= extent.length) return into ? place(bytes, into) : bytes;
-        throw new RadosError(
-          'EBADMSG',
-          `read of ${extent.length} bytes of ${oid} answered ${bytes?.length ?? 'nothing'}`,
-          { op: 'read', target: ioctx.describe(oid) },
-        );
-      },
-      (error: unknown) => {
-        if (!isMissingObject(error)) throw error;
-        return into ? into.fill(0) : NO_BYTES;
-      },
-    );
-  }
-
   /** Fills the extent's pieces of `target`. */
   #readInto(extent: ObjectExtent, target: Uint8Array, context: ReadContext): Promise<unknown> {
     const piece = extent.pieces[0] as Piece;
     if (extent.pieces.length > 1) {
-      return this.#readObject(extent, undefined, context).then((bytes) =>
-        scatter(extent.pieces, bytes, target),
-      );
+      return this.objects
+        .read(extent, undefined, context)
+        .then((bytes) => scatter(extent.pieces, bytes, target));
     }
     const whole = piece.start === 0 && piece.length === target.length;
     const part = whole ? target : target.subarray(piece.start, piece.start + piece.length);
-    return this.#readObject(extent, part, context);
+    return this.objects.read(extent, part, context);
   }
 
   #writeOps(extent: ObjectExtent, bytes: Uint8Array): [hint: OsdOp, write: OsdOp] {
     return [
-      this.#hint,
+      this.objects.hint,
       extent.length === this.layout.objectSize ? writeFullOp(bytes) : writeOp(extent.offset, bytes),
     ];
   }
@@ -243,39 +159,26 @@ export class ImageData {
     const piece = extent.pieces[0] as Piece;
     if (extent.pieces.length === 1 && extent.length % pattern.length === 0) {
       const rotated = rotate(pattern, piece.start % pattern.length);
-      return [this.#hint, writeSameOp(extent.offset, extent.length, rotated)];
+      return [this.objects.hint, writeSameOp(extent.offset, extent.length, rotated)];
     }
     // The object ends within a pattern, or its pieces come from several places of it: spell the bytes out.
     return this.#writeOps(extent, repeated(extent, pattern));
   }
 
-  async #zero(extent: ObjectExtent, context: WriteContext): Promise<void> {
-    const op = removeOp(extent, this.layout.objectSize);
-    try {
-      await this.#mutate(extent.objectNo, [op], context);
-    } catch (error) {
-      if (!isMissingObject(error)) throw error;
-    }
+  #overwrite(extent: ObjectExtent, ops: readonly OsdOp[], context: WriteContext): Promise<void> {
+    const replaces = extent.length === this.layout.objectSize;
+    return this.objects.change(extent.objectNo, { ops, replaces, overwrites: extent }, context);
   }
 
-  async #mutate(objectNo: number, ops: readonly OsdOp[], context: WriteContext): Promise<void> {
-    const oid = dataObject(this.#options.objectPrefix, objectNo);
-    const { signal } = context;
-    for (let attempt = 1; ; attempt++) {
-      const wait = context.admit?.();
-      if (wait) await wait;
-      const options: OperateOptions = { snapContext: context.snapContext };
-      if (signal) options.signal = signal;
-      if (context.onOldSnapContext) options.flags = OSD_FLAG.ORDERSNAP;
-      try {
-        await this.#options.ioctx.operate(oid, ops, options);
-        return;
-      } catch (error) {
-        const isOld = context.onOldSnapContext && isRadosError(error, 'ERESTART');
-        if (!isOld || attempt === OLD_SNAP_CONTEXTS_MAX) throw error;
-        context.onOldSnapContext?.();
-      }
-    }
+  #zero(extent: ObjectExtent, context: WriteContext): Promise<void> {
+    const { objectSize } = this.layout;
+    if (extent.length === objectSize) return this.objects.remove(extent.objectNo, context);
+    const change = {
+      ops: [zeroPartOp(extent, objectSize)],
+      overwrites: extent,
+      removes: true,
+    };
+    return this.objects.change(extent.objectNo, change, context);
   }
 
   /** librbd's `prune_object_extents`: a range up to the object's end is not cut there if the alloc size is the object's. */
@@ -317,17 +220,6 @@ export class ImageData {
   }
 }
 
-const NO_BYTES = new Uint8Array(0);
-
-/** What makes an object extent read as zeros and frees most. A missing object: DELETE says ENOENT, the others nothing. */
-export function removeOp(
-  { offset, length }: { offset: number; length: number },
-  objectSize: number,
-): OsdOp {
-  if (offset + length < objectSize) return zeroOp(offset, length);
-  return offset === 0 ? deleteOp() : truncateOp(offset);
-}
-
 /** The bytes of an object extent, from where they lie in the request's buffer. */
 function gather(pieces: readonly Piece[], data: Uint8Array): Uint8Array {
   const views = pieces.map(({ start, length }) => data.subarray(start, start + length));
@@ -361,11 +253,4 @@ function repeated(extent: ObjectExtent, pattern: Uint8Array): Uint8Array {
     done += length;
   }
   return bytes;
-}
-
-/** Puts what was read where it belongs, unless it is there already, and zeros behind it. */
-function place(bytes: Uint8Array, into: Uint8Array): Uint8Array {
-  if (bytes.buffer !== into.buffer || bytes.byteOffset !== into.byteOffset) copyBytes(into, bytes);
-  if (bytes.length < into.length) into.fill(0, bytes.length);
-  return into;
 }

@@ -15,8 +15,10 @@ import { type ImageHeader, type ImageSnapshot, refreshHeader } from './header.js
 import type { ImageGuard, ImageGuardStatus } from './image-guard.js';
 import { ImageData } from './io.js';
 import { notifyHeaderUpdate } from './notify.js';
+import type { ObjectBackground } from './object-request.js';
 import type { MaintainedObjectMap } from './object-states.js';
 import type { ImageHandle } from './open.js';
+import type { ParentBytes, Parents } from './parent.js';
 
 export interface RequestOptions {
   /** Gives up waiting. A write that was under way then has an unknown outcome. */
@@ -31,6 +33,15 @@ export interface DataOptions {
   readonly compressionHint?: 'none' | 'compressible' | 'incompressible';
   /** Object operations of one request in flight at a time. */
   readonly objectOpsMax?: number;
+}
+
+/** What an image is opened with besides its header. */
+export interface ImageParts {
+  readonly dataIoctx: IoContext;
+  readonly guard: ImageGuard | undefined;
+  readonly parents: Parents;
+  /** By the header that it is opened with. */
+  readonly parent: ParentBytes | undefined;
 }
 
 const ALLOC_SIZE = 65_536;
@@ -53,6 +64,8 @@ export class OpenImage implements ImageHandle {
   protected readonly admission: Admission;
   protected readonly guard: ImageGuard | undefined;
   protected closed = false;
+  readonly #parents: Parents;
+  #parent: ParentBytes | undefined;
   #header: ImageHeader;
   /** Refreshes begun so far, and which of them `#header` is from. */
   #refreshes = 0;
@@ -61,8 +74,7 @@ export class OpenImage implements ImageHandle {
 
   protected constructor(
     handle: ImageHandle,
-    dataIoctx: IoContext,
-    guard: ImageGuard | undefined,
+    { dataIoctx, guard, parents, parent }: ImageParts,
     options: DataOptions,
   ) {
     const { header } = handle;
@@ -75,6 +87,8 @@ export class OpenImage implements ImageHandle {
     this.readOnly = handle.readOnly;
     this.snapshot = handle.snapshot;
     this.#header = header;
+    this.#parents = parents;
+    this.#parent = parent;
     this.guard = guard;
     this.admission = new Admission(
       this.#admitted(),
@@ -93,6 +107,7 @@ export class OpenImage implements ImageHandle {
       allocSize: options.allocSize ?? ALLOC_SIZE,
       allocHintFlags: ALLOC_HINT_FLAGS[options.compressionHint ?? 'none'],
       objectOpsMax: options.objectOpsMax ?? OBJECT_OPS_MAX,
+      background: this.#background(),
     });
   }
 
@@ -136,6 +151,11 @@ export class OpenImage implements ImageHandle {
     return this.#header.layout.objectCount(this.size);
   }
 
+  /** What shows through where a clone has no objects; undefined for an image that needs no parent. */
+  get parent(): ParentBytes | undefined {
+    return this.#parent;
+  }
+
   /** What whoever changes the image enters and leaves; undefined without the feature. */
   get lock(): ExclusiveLock | undefined {
     return this.guard?.lock;
@@ -162,8 +182,11 @@ export class OpenImage implements ImageHandle {
       });
       // Of refreshes that overlap, the one that began last has the newest.
       if (turn < this.#headerOf) return;
+      const parent = await this.#parents.follow(header);
+      if (turn < this.#headerOf) return;
       this.#headerOf = turn;
       this.#header = header;
+      this.#parent = parent;
       this.guard?.applyFeatures(header.features);
     } catch (error) {
       throw imageError(error, 'refresh', this.target);
@@ -204,6 +227,10 @@ export class OpenImage implements ImageHandle {
     };
   }
 
+  protected closeParents(): Promise<void> {
+    return this.#parents.close();
+  }
+
   protected assertOpen(op: string): void {
     if (this.closed) throw this.error('EBADF', op, 'the image is closed');
   }
@@ -221,6 +248,22 @@ export class OpenImage implements ImageHandle {
       target: this.target,
       outcome: 'not-applied',
     });
+  }
+
+  /** What object requests go by, always as of now. */
+  #background(): ObjectBackground {
+    const image = () => this;
+    return {
+      get states() {
+        return image().objectMap;
+      },
+      get existence() {
+        return image().objectMap;
+      },
+      get parent() {
+        return image().#parent;
+      },
+    };
   }
 
   /** What requests need to know of this image, always as of now. */

@@ -2,7 +2,7 @@
 
 import type { SnapContext } from '../encoding/types.js';
 import { OSD_FLAG } from '../messages/osd-messages.js';
-import { deleteOp, type OsdOp, truncateOp } from '../messages/osd-op.js';
+import { deleteOp } from '../messages/osd-op.js';
 import type { IoContext } from '../rados/io-context.js';
 import { unless } from './errors.js';
 import { dataObject, type Layout } from './layout.js';
@@ -14,6 +14,8 @@ export interface TrimOptions {
   readonly fromSize: number;
   readonly toSize: number;
   readonly snapContext: SnapContext;
+  /** Cuts the object that the boundary falls into, so that what is beyond reads as zeros. */
+  readonly cut?: (objectNo: number, size: number) => Promise<void>;
   /** Takes the steps: so many at a time, and telling of each. */
   readonly each: <T>(
     items: Iterable<T>,
@@ -31,38 +33,38 @@ export interface TrimOptions {
 export async function trimObjects(options: TrimOptions): Promise<void> {
   const { ioctx, layout, objectPrefix, snapContext } = options;
   const objects = layout.objectCount(options.fromSize);
-  const boundary = boundaryOps(options);
+  const boundary = boundarySteps(options);
   const firstWhole = Math.ceil(options.toSize / layout.period) * layout.stripeCount;
   const total = boundary.length + Math.max(0, objects - firstWhole);
-  await options.each(steps(boundary, firstWhole, objects), total, ({ objectNo, op }) =>
-    unless(
-      'ENOENT',
-      ioctx.operate(dataObject(objectPrefix, objectNo), [op], {
-        snapContext,
-        // Space must be freed even when the cluster is full.
-        flags: OSD_FLAG.FULL_TRY,
-      }),
-    ),
-  );
+  await options.each(steps(boundary, firstWhole, objects), total, ({ objectNo, size }) => {
+    if (size > 0) return options.cut?.(objectNo, size) ?? Promise.resolve();
+    const removal = ioctx.operate(dataObject(objectPrefix, objectNo), [deleteOp()], {
+      snapContext,
+      // Space must be freed even when the cluster is full.
+      flags: OSD_FLAG.FULL_TRY,
+    });
+    return unless('ENOENT', removal);
+  });
 }
 
+/** What is to be left of an object: nothing, or its first `size` bytes. */
 interface Step {
   objectNo: number;
-  op: OsdOp;
+  size: number;
 }
 
 /** Objects of the set that the new size falls into. */
-function boundaryOps({ layout, fromSize, toSize }: TrimOptions): Step[] {
+function boundarySteps({ layout, fromSize, toSize }: TrimOptions): Step[] {
   const setEnd = Math.ceil(toSize / layout.period) * layout.period;
   const end = Math.min(setEnd, fromSize);
   if (end <= toSize) return [];
   return layout.objectExtents(toSize, end - toSize).map(({ objectNo, offset }) => ({
     objectNo,
-    op: offset === 0 ? deleteOp() : truncateOp(offset),
+    size: offset,
   }));
 }
 
 function* steps(boundary: readonly Step[], first: number, end: number): Generator<Step> {
   yield* boundary;
-  for (let objectNo = first; objectNo < end; objectNo++) yield { objectNo, op: deleteOp() };
+  for (let objectNo = first; objectNo < end; objectNo++) yield { objectNo, size: 0 };
 }

@@ -24,6 +24,7 @@ function imageData(layout: Layout, options: Partial<ImageDataOptions> = {}): Ima
     allocSize: 1,
     allocHintFlags: 0,
     objectOpsMax: 8,
+    background: { states: undefined, existence: undefined, parent: undefined },
     ...options,
   });
 }

@@ -42,6 +42,13 @@ function assertAllowed(image: OpenImage, { size, allowShrink }: Resize): void {
 
 async function shrink(image: OpenImage, size: number, context: OperationContext): Promise<void> {
   const liftLimit = await image.limitWrites(size);
+  const trimming = {
+    get snapContext() {
+      return image.header.snapContext;
+    },
+    admit: () => image.lock?.passObject(context.signal),
+    fullTry: true,
+  };
   try {
     await trimObjects({
       ioctx: image.dataIoctx,
@@ -50,6 +57,8 @@ async function shrink(image: OpenImage, size: number, context: OperationContext)
       fromSize: image.size,
       toSize: size,
       snapContext: image.header.snapContext,
+      // Below the boundary a clone keeps what its parent has.
+      cut: (objectNo, left) => image.data.objects.cut(objectNo, left, trimming),
       each: (steps, total, step) => eachObject(image, context, steps, total, step),
     });
     await storeSize(image, size);

@@ -1,0 +1,445 @@
+/**
+ * One data object's part of a request, as librbd and krbd have it (`librbd/io/ObjectRequest.cc`, `CopyupRequest.cc`):
+ *
+ *     read     the object; if it is missing, or the object map knows that it is, what the parent has there, or zeros
+ *     change   admitted -> object map -> admitted -> [stat,] operations          the object exists, or nothing is behind it
+ *                                                 -> ENOENT -> copy-up           a parent is behind it
+ *     remove   delete; under a parent: create and truncate to nothing, which hides what the parent has
+ *
+ * A copy-up gives the object what the parent has, together with the operations; one at a time for an object, and whoever
+ * wants to change that object meanwhile waits for it. Where snapshots of this image are to see the parent's bytes too, the
+ * bytes go first, under no snapshot at all, so that the operations make the clones.
+ *
+ * After every wait the request is admitted again, and the object map and the parent are looked at anew: the lock may have
+ * gone and come back, the parent may be gone.
+ */
+
+import { copyBytes } from '../base/copy-bytes.js';
+import { isRadosError, RadosError } from '../base/errors.js';
+import type { SnapContext } from '../encoding/types.js';
+import { OSD_FLAG } from '../messages/osd-messages.js';
+import {
+  allocHintOp,
+  createOp,
+  deleteOp,
+  type OsdOp,
+  readOp,
+  statOp,
+  truncateOp,
+  zeroOp,
+} from '../messages/osd-op.js';
+import type { IoContext, OperateOptions } from '../rados/io-context.js';
+import { type CopiedUp, copiedUp } from './copy-up.js';
+import { isMissingObject } from './errors.js';
+import { dataObject, type Layout, type ObjectExtent } from './layout.js';
+import type { ObjectStates } from './object-states.js';
+import type { ParentBytes } from './parent.js';
+import { unlessAborted } from './waiting.js';
+
+export interface RequestContext {
+  readonly signal?: AbortSignal | undefined;
+  /**
+   * Asked before each object operation is sent: undefined when it may go at once, else resolves when it may. A request
+   * over many objects takes its time, and what it began with may have changed.
+   */
+  admit?(): Promise<void> | undefined;
+}
+
+/** What goes with a write. */
+export interface WriteContext extends RequestContext {
+  /** Read for each object operation, once it is admitted. */
+  readonly snapContext: SnapContext;
+  /**
+   * When given, OSDs refuse a snapshot context that is older than the object's. The operation is sent again after
+   * this was called and `admit` let it through.
+   */
+  onOldSnapContext?(): void;
+  /** Space is to be freed: also when the cluster is full. */
+  readonly fullTry?: boolean;
+}
+
+/** What goes with a read: absent `snapId` reads the head. */
+export interface ReadContext extends RequestContext {
+  readonly snapId?: bigint | undefined;
+}
+
+/** What is known of the objects, always as of now. */
+export interface ObjectBackground {
+  /** The object map of the lock's owner. */
+  readonly states: ObjectStates | undefined;
+  /** The map by which reads go: the owner's, or that of the snapshot that is open. */
+  readonly existence: Pick<ObjectStates, 'mayExist'> | undefined;
+  /** What shows through where an object is missing. */
+  readonly parent: ParentBytes | undefined;
+}
+
+export interface ObjectRequestsOptions {
+  /** The pool that holds the data objects. */
+  readonly ioctx: IoContext;
+  readonly layout: Layout;
+  readonly objectPrefix: string;
+  /** Flags of the hint that goes with every write (`CEPH_OSD_ALLOC_HINT_FLAG_*`). */
+  readonly allocHintFlags: number;
+  readonly background: ObjectBackground;
+}
+
+export interface Change {
+  readonly ops: readonly OsdOp[];
+  /** What the object held before does not matter: with no snapshot to keep it for, no parent does either. */
+  readonly replaces?: boolean;
+  /** The bytes of the object that are overwritten, so that they need not be copied up. */
+  readonly overwrites?: { readonly offset: number; readonly length: number };
+  /** Looks at the object as it was before: a copy-up is to be done by then. */
+  readonly compares?: boolean;
+  /** Only takes bytes away: nothing to do where there is no object and nothing behind it. */
+  readonly removes?: boolean;
+}
+
+/** Snapshots that are taken faster than the header can be read are somebody's mistake. */
+const OLD_SNAP_CONTEXTS_MAX = 10;
+/** Nothing that a copy-up leaves behind makes an object vanish: whoever sees it so often has found a cluster at fault. */
+const ATTEMPTS_MAX = 100;
+const NO_SNAPSHOTS: SnapContext = { seq: 0n, snaps: [] };
+const NO_BYTES = new Uint8Array(0);
+const DELETE: Change = { ops: [deleteOp()], replaces: true, removes: true };
+
+export class ObjectRequests {
+  readonly hint: OsdOp;
+  readonly #options: ObjectRequestsOptions;
+  readonly #copyUps = new Map<number, Promise<void>>();
+
+  constructor(options: ObjectRequestsOptions) {
+    this.#options = options;
+    const { objectSize } = options.layout;
+    this.hint = allocHintOp(objectSize, objectSize, options.allocHintFlags);
+  }
+
+  // ---- reads ----
+
+  /**
+   * The bytes of an object extent, short where the object ends; empty where nothing is. With `into` that is filled, zeros
+   * included. On the data path: one promise, not one for each step.
+   */
+  read(
+    extent: ObjectExtent,
+    into: Uint8Array | undefined,
+    context: ReadContext,
+  ): Promise<Uint8Array> {
+    const wait = context.admit?.();
+    return wait
+      ? wait.then(() => this.#sendRead(extent, into, context))
+      : this.#sendRead(extent, into, context);
+  }
+
+  #sendRead(
+    extent: ObjectExtent,
+    into: Uint8Array | undefined,
+    context: ReadContext,
+  ): Promise<Uint8Array> {
+    const { background, ioctx, objectPrefix } = this.#options;
+    const { parent, existence } = background;
+    if (existence && !existence.mayExist(extent.objectNo)) {
+      return this.#readBehind(parent, extent, into, context);
+    }
+    const options: OperateOptions = {};
+    if (into) options.into = into;
+    if (context.snapId !== undefined) options.snapid = context.snapId;
+    if (context.signal) options.signal = context.signal;
+    const oid = dataObject(objectPrefix, extent.objectNo);
+    return ioctx.operate(oid, [readOp(extent.offset, extent.length)], options).then(
+      ({ ops }) => {
+        const bytes = ops[0]?.outdata;
+        if (bytes && bytes.length <= extent.length) return into ? place(bytes, into) : bytes;
+        throw new RadosError(
+          'EBADMSG',
+          `read of ${extent.length} bytes of ${oid} answered ${bytes?.length ?? 'nothing'}`,
+          { op: 'read', target: ioctx.describe(oid) },
+        );
+      },
+      (error: unknown) => {
+        if (!isMissingObject(error)) throw error;
+        return this.#readBehind(parent, extent, into, context);
+      },
+    );
+  }
+
+  /** What is seen where the object is missing. */
+  #readBehind(
+    parent: ParentBytes | undefined,
+    extent: ObjectExtent,
+    into: Uint8Array | undefined,
+    context: ReadContext,
+  ): Promise<Uint8Array> {
+    const seen = parent && this.#bytesBehind(parent, extent.objectNo);
+    if (!parent || !seen || seen <= extent.offset) {
+      return Promise.resolve(into ? into.fill(0) : NO_BYTES);
+    }
+    const length = Math.min(extent.length, seen - extent.offset);
+    return this.#readParent(parent, extent, length, into, context);
+  }
+
+  async #readParent(
+    parent: ParentBytes,
+    extent: ObjectExtent,
+    length: number,
+    into: Uint8Array | undefined,
+    context: ReadContext,
+  ): Promise<Uint8Array> {
+    const target = into ? into.subarray(0, length) : Buffer.alloc(length);
+    await this.#fillFromParent(parent, extent.objectNo, extent.offset, target, context.signal);
+    // Flattened meanwhile, and the parent's snapshot perhaps removed: then the object is there.
+    if (this.#options.background.parent !== parent) return this.read(extent, into, context);
+    if (!into) return target;
+    into.fill(0, length);
+    return into;
+  }
+
+  /** How many bytes from the object's start on a parent shows through. */
+  #bytesBehind(parent: ParentBytes, objectNo: number): number {
+    const { layout } = this.#options;
+    let bytes = 0;
+    for (const { offset, length } of layout.imageExtents(objectNo, 0, layout.objectSize)) {
+      if (offset >= parent.overlap) break;
+      bytes += Math.min(length, parent.overlap - offset);
+    }
+    return bytes;
+  }
+
+  async #fillFromParent(
+    parent: ParentBytes,
+    objectNo: number,
+    offset: number,
+    target: Uint8Array,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    let done = 0;
+    for (const extent of this.#options.layout.imageExtents(objectNo, offset, target.length)) {
+      const part = target.subarray(done, done + extent.length);
+      const read = await parent.read(extent.offset, part, signal);
+      // Shorter than its overlap: resized since, which a snapshot cannot be.
+      if (read < part.length) part.fill(0, read);
+      done += extent.length;
+    }
+  }
+
+  // ---- changes ----
+
+  /** Rejects with what the operations failed with; ENOENT only where they need an object that exists. */
+  async change(objectNo: number, change: Change, context: WriteContext): Promise<void> {
+    for (let attempt = 1, oldContexts = 0; attempt <= ATTEMPTS_MAX; attempt++) {
+      const wait = context.admit?.();
+      if (wait) await wait;
+      try {
+        if (await this.#attempt(objectNo, change, context)) return;
+      } catch (error) {
+        const isOld = context.onOldSnapContext && isRadosError(error, 'ERESTART');
+        if (!isOld || ++oldContexts === OLD_SNAP_CONTEXTS_MAX) throw error;
+        context.onOldSnapContext?.();
+      }
+    }
+    throw this.#endless(objectNo);
+  }
+
+  /** Makes a whole object read as zeros, and frees it where nothing behind it has to be hidden. */
+  async remove(objectNo: number, context: WriteContext): Promise<void> {
+    const { background } = this.#options;
+    for (let attempt = 1; attempt <= ATTEMPTS_MAX; attempt++) {
+      const wait = context.admit?.();
+      if (wait) await wait;
+      if (this.#isCovered(objectNo)) {
+        const replaces = context.snapContext.snaps.length === 0;
+        const ops = replaces ? [createOp(false), truncateOp(0)] : [truncateOp(0)];
+        return this.change(objectNo, { ops, replaces }, context);
+      }
+      const { states } = background;
+      if (!states) return this.#unlessMissing(this.change(objectNo, DELETE, context));
+      let isOurs = true;
+      await states.removeObject(
+        objectNo,
+        async () => {
+          const again = context.admit?.();
+          if (again) await again;
+          isOurs = background.states === states;
+          if (isOurs) await this.#unlessMissing(this.#send(objectNo, DELETE.ops, context));
+        },
+        context.signal,
+      );
+      if (isOurs) return;
+    }
+    throw this.#endless(objectNo);
+  }
+
+  /** Cuts an object, so that what is beyond reads as zeros, whatever the parent has there. */
+  cut(objectNo: number, size: number, context: WriteContext): Promise<void> {
+    return this.change(objectNo, { ops: [truncateOp(size)], removes: true }, context);
+  }
+
+  /** Gives the object what the parent has, unless it has bytes of its own: nothing shows through afterwards. */
+  async copyUp(objectNo: number, context: WriteContext): Promise<void> {
+    if (this.#isCovered(objectNo)) await this.change(objectNo, { ops: [] }, context);
+  }
+
+  /** True when it is done; false when it has to be looked at again. */
+  async #attempt(objectNo: number, change: Change, context: WriteContext): Promise<boolean> {
+    const { background } = this.#options;
+    const { states } = background;
+    if (states && !states.mayExist(objectNo)) {
+      if (this.#needsParent(objectNo, change, context)) {
+        return this.#copyUpWith(objectNo, change, context);
+      }
+      if (change.removes) return true;
+    }
+    const entry = states?.beginWrite(objectNo, context.signal);
+    if (entry) await entry;
+    try {
+      if (entry) {
+        const wait = context.admit?.();
+        if (wait) await wait;
+        // What the map was told may not be what the owner's map says now.
+        if (background.states !== states) return false;
+      }
+      const isGuarded = this.#needsParent(objectNo, change, context);
+      const { ops } = change;
+      try {
+        await this.#send(objectNo, isGuarded ? [statOp(), ...ops] : ops, context);
+        return true;
+      } catch (error) {
+        if (!isGuarded || !isMissingObject(error)) throw error;
+      }
+    } finally {
+      states?.endWrite(objectNo);
+    }
+    return this.#copyUpWith(objectNo, change, context);
+  }
+
+  /** Whether the object, should it be missing, has to be copied up for this change. */
+  #needsParent(objectNo: number, change: Change, { snapContext }: WriteContext): boolean {
+    return this.#isCovered(objectNo) && !(change.replaces && snapContext.snaps.length === 0);
+  }
+
+  #isCovered(objectNo: number): boolean {
+    const { parent } = this.#options.background;
+    return parent !== undefined && this.#bytesBehind(parent, objectNo) > 0;
+  }
+
+  /** True when the change was made with the copy-up. */
+  async #copyUpWith(objectNo: number, change: Change, context: WriteContext): Promise<boolean> {
+    const running = this.#copyUps.get(objectNo);
+    if (running) {
+      await unlessAborted(running, context.signal, this.#name(objectNo));
+      return false;
+    }
+    const { parent } = this.#options.background;
+    if (!parent) return false;
+    const work = this.#copyUp(parent, objectNo, change, context);
+    const settled = work.then(noop, noop);
+    this.#copyUps.set(objectNo, settled);
+    try {
+      return await work;
+    } finally {
+      this.#copyUps.delete(objectNo);
+    }
+  }
+
+  async #copyUp(
+    parent: ParentBytes,
+    objectNo: number,
+    change: Change,
+    context: WriteContext,
+  ): Promise<boolean> {
+    const { background } = this.#options;
+    const behind = Buffer.alloc(this.#bytesBehind(parent, objectNo));
+    await this.#fillFromParent(parent, objectNo, 0, behind, context.signal);
+    const copied = copiedUp(behind, change.compares ? undefined : change.overwrites);
+    const hasData = copied.data.length > 0;
+    if (!hasData && change.ops.length === 0) return true;
+
+    const { states } = background;
+    const isCurrent = async () => {
+      const wait = context.admit?.();
+      if (wait) await wait;
+      return background.states === states && background.parent === parent;
+    };
+    if (!(await isCurrent())) return false;
+    const snapIds = hasData ? context.snapContext.snaps : [];
+    const entry = states?.beginCopyUp(objectNo, snapIds, context.signal);
+    if (entry) await entry;
+    try {
+      if (entry && !(await isCurrent())) return false;
+      return await this.#sendCopyUp(objectNo, copied, change, context, isCurrent);
+    } finally {
+      states?.endWrite(objectNo);
+    }
+  }
+
+  async #sendCopyUp(
+    objectNo: number,
+    copied: CopiedUp,
+    change: Change,
+    context: WriteContext,
+    isCurrent: () => Promise<boolean>,
+  ): Promise<boolean> {
+    const { ops, compares } = change;
+    const copyUp = [copied.op, this.hint];
+    const isDeep = context.snapContext.snaps.length > 0 && copied.data.length > 0;
+    if (!isDeep && !compares) {
+      await this.#send(objectNo, [...copyUp, ...ops], context);
+      return true;
+    }
+    if (isDeep)
+      await this.#send(objectNo, copyUp, { signal: context.signal, snapContext: NO_SNAPSHOTS });
+    else await this.#send(objectNo, copyUp, context);
+    // A comparison begins anew, with the object that is there now.
+    if (compares || !(await isCurrent())) return false;
+    if (ops.length > 0) await this.#send(objectNo, ops, context);
+    return true;
+  }
+
+  async #send(objectNo: number, ops: readonly OsdOp[], context: WriteContext): Promise<void> {
+    const { ioctx, objectPrefix } = this.#options;
+    const options: OperateOptions = { snapContext: context.snapContext };
+    if (context.signal) options.signal = context.signal;
+    const orderSnap = context.onOldSnapContext ? OSD_FLAG.ORDERSNAP : 0;
+    const fullTry = context.fullTry ? OSD_FLAG.FULL_TRY : 0;
+    if (orderSnap | fullTry) options.flags = orderSnap | fullTry;
+    await ioctx.operate(dataObject(objectPrefix, objectNo), ops, options);
+  }
+
+  async #unlessMissing(removal: Promise<void>): Promise<void> {
+    try {
+      await removal;
+    } catch (error) {
+      if (!isMissingObject(error)) throw error;
+    }
+  }
+
+  #name(objectNo: number): string {
+    const { ioctx, objectPrefix } = this.#options;
+    return ioctx.describe(dataObject(objectPrefix, objectNo));
+  }
+
+  #endless(objectNo: number): RadosError {
+    return new RadosError(
+      'EIO',
+      `${this.#name(objectNo)} changed ${ATTEMPTS_MAX} times while it was to be changed`,
+      { op: 'change', target: this.#name(objectNo), outcome: 'unknown' },
+    );
+  }
+}
+
+const noop = () => undefined;
+
+/** What makes part of an object read as zeros and frees most. Of a missing object both say nothing. */
+export function zeroPartOp(
+  { offset, length }: { offset: number; length: number },
+  objectSize: number,
+): OsdOp {
+  return offset + length < objectSize ? zeroOp(offset, length) : truncateOp(offset);
+}
+
+/** Puts what was read where it belongs, unless it is there already, and zeros behind it. */
+function place(bytes: Uint8Array, into: Uint8Array): Uint8Array {
+  if (bytes.buffer !== into.buffer || bytes.byteOffset !== into.byteOffset) copyBytes(into, bytes);
+  if (bytes.length < into.length) into.fill(0, bytes.length);
+  return into;
+}
