@@ -269,6 +269,32 @@ export class Images {
     return this.#host.manage('resizeImage', [this.#spec(name), size, resize], manage);
   }
 
+  /** Gives the image features: `exclusive-lock`. EINVAL: one of them cannot be enabled, or is already. */
+  enableFeatures(
+    name: string,
+    features: readonly string[],
+    options?: ManageOptions,
+  ): Promise<void> {
+    return this.#host.manage('updateFeatures', [this.#spec(name), features, true], options);
+  }
+
+  /** EINVAL: one of them cannot be disabled, is already, or another builds on it. */
+  disableFeatures(
+    name: string,
+    features: readonly string[],
+    options?: ManageOptions,
+  ): Promise<void> {
+    return this.#host.manage('updateFeatures', [this.#spec(name), features, false], options);
+  }
+
+  /**
+   * Whether several clients may write the image at a time, as a cluster file system does: then it has no exclusive lock,
+   * nor what builds on it. EBUSY: another client is at work with it; nothing has changed.
+   */
+  setShared(name: string, shared: boolean, options?: ManageOptions): Promise<void> {
+    return this.#host.manage('setShared', [this.#spec(name), shared], options);
+  }
+
   /** Who has the image open for writing (`rbd status`). */
   watchers(name: string, options?: ManageOptions): Promise<ImageWatcherInfo[]> {
     return this.#host.manage('imageWatchers', [this.#spec(name)], options);

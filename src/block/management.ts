@@ -9,14 +9,11 @@ import { addImageLock, listImageLocks, removeImageLock } from '../rbd/advisory-l
 import { type CreateOptions, createImage } from '../rbd/create.js';
 import { listImages, renameImage } from '../rbd/directory.js';
 import { unless } from '../rbd/errors.js';
+import { parseFeatures } from '../rbd/features.js';
 import { Image } from '../rbd/image.js';
 import { type ImageInfo, imageInfo } from '../rbd/info.js';
-import {
-  getImageMetadata,
-  listImageMetadata,
-  removeImageMetadata,
-  setImageMetadata,
-} from '../rbd/metadata.js';
+import type { MaintenanceOptions } from '../rbd/maintenance/operation.js';
+import { getImageMetadata, listImageMetadata } from '../rbd/metadata.js';
 import { createNamespace, listNamespaces, removeNamespace } from '../rbd/namespaces.js';
 import { openHeader } from '../rbd/open.js';
 import { validatePool } from '../rbd/pool.js';
@@ -45,6 +42,16 @@ function progress({ onProgress, signal }: OperationContext) {
 /** A header without its data: metadata can be read and changed whatever features the image has. */
 const header = (context: OperationContext, spec: ImageSpec, readOnly: boolean) =>
   openHeader(context.client, spec, { readOnly });
+
+/** What the owner of the image's lock does, or is done here when there is none. */
+async function withImage(
+  context: OperationContext,
+  spec: ImageSpec,
+  change: (image: Image, options: MaintenanceOptions) => Promise<void>,
+): Promise<void> {
+  await using image = await Image.open(context.client, spec);
+  await change(image, progress(context));
+}
 
 export const operations = {
   fsid: async ({ client }: OperationContext): Promise<string> => client.fsid,
@@ -104,15 +111,12 @@ export const operations = {
   removeImage: (context: OperationContext, spec: NamedImageSpec) =>
     removeImage(context.client, spec, progress(context)),
 
-  resizeImage: async (
+  resizeImage: (
     context: OperationContext,
     spec: NamedImageSpec,
     size: number,
-    options: { allowShrink?: boolean } = {},
-  ) => {
-    await using image = await Image.open(context.client, spec);
-    await image.resize(size, { ...progress(context), ...options });
-  },
+    resize: { allowShrink?: boolean } = {},
+  ) => withImage(context, spec, (image, options) => image.resize(size, { ...options, ...resize })),
 
   listMetadata: async (
     context: OperationContext,
@@ -128,11 +132,24 @@ export const operations = {
   ): Promise<string | undefined> =>
     unless('ENOENT', getImageMetadata(await header(context, spec, true), key)),
 
-  setMetadata: async (context: OperationContext, spec: ImageSpec, key: string, value: string) =>
-    setImageMetadata(await header(context, spec, false), key, value),
+  setMetadata: (context: OperationContext, spec: ImageSpec, key: string, value: string) =>
+    withImage(context, spec, (image, options) => image.setMetadata(key, value, options)),
 
-  removeMetadata: async (context: OperationContext, spec: ImageSpec, key: string) =>
-    removeImageMetadata(await header(context, spec, false), key),
+  removeMetadata: (context: OperationContext, spec: ImageSpec, key: string) =>
+    withImage(context, spec, (image, options) => image.removeMetadata(key, options)),
+
+  updateFeatures: (
+    context: OperationContext,
+    spec: NamedImageSpec,
+    names: readonly string[],
+    enabled: boolean,
+  ) =>
+    withImage(context, spec, (image, options) =>
+      image.updateFeatures(parseFeatures(names), enabled, options),
+    ),
+
+  setShared: (context: OperationContext, spec: NamedImageSpec, shared: boolean) =>
+    withImage(context, spec, (image, options) => image.setShared(shared, options)),
 
   listNamespaces: async ({ client }: OperationContext, pool: string) =>
     listNamespaces(await client.ioctx(pool)),

@@ -6,11 +6,7 @@
 import type { ClientConfig } from '../auth/ceph-conf.js';
 import { parseRbdFeatures, parseSize, parseUint } from '../auth/option-values.js';
 import type { CreateOptions } from './create.js';
-import { FEATURE, FEATURES_DEFAULT, FEATURES_WRITABLE } from './features.js';
-
-/** What makes no sense in an image that several clients write at a time (`RBD_FEATURES_SINGLE_CLIENT`). */
-export const FEATURES_SINGLE_CLIENT =
-  FEATURE.EXCLUSIVE_LOCK | FEATURE.OBJECT_MAP | FEATURE.FAST_DIFF | FEATURE.JOURNALING;
+import { FEATURES_DEFAULT, FEATURES_WRITABLE } from './features.js';
 
 export interface CreateDefaults extends Omit<CreateOptions, 'size'> {
   readonly features: bigint;

@@ -16,8 +16,9 @@ import type { IoContext } from '../rados/io-context.js';
 import type { RbdContext } from './context.js';
 import { assertNameFree, assertNamespace } from './directory.js';
 import { imageError, unless } from './errors.js';
-import { assertCreatable, FEATURE, FEATURES_DEFAULT } from './features.js';
+import { assertCreatable, FEATURE, FEATURES_DEFAULT, FEATURES_SINGLE_CLIENT } from './features.js';
 import { Layout } from './layout.js';
+import { markShared } from './maintenance/share.js';
 import { headerObject, idObject, objectPrefix, RBD_DIRECTORY } from './names.js';
 import { validatePool } from './pool.js';
 import { assertImageName, formatImageSpec, type NamedImageSpec } from './spec.js';
@@ -32,6 +33,11 @@ export interface CreateOptions {
   readonly stripeCount?: number;
   /** A pool for the data objects alone. */
   readonly dataPool?: string;
+  /**
+   * For several clients that write at a time, as a cluster file system does: without the exclusive lock, and what builds on
+   * it, whatever `features` says.
+   */
+  readonly shared?: boolean;
   /** Bits of `FEATURE`; layering unless told. Those that options above imply are added. */
   readonly features?: bigint;
 }
@@ -68,6 +74,7 @@ interface Plan {
   layout: Layout;
   features: bigint;
   dataIoctx: IoContext;
+  shared: boolean;
 }
 
 /** Everything that can be refused before anything is written. */
@@ -96,7 +103,9 @@ async function planImage(
   const dataIoctx =
     options.dataPool === undefined ? ioctx : await context.ioctx(options.dataPool, ioctx.nspace);
 
+  const { shared = false } = options;
   let features = options.features ?? FEATURES_DEFAULT;
+  if (shared) features &= ~FEATURES_SINGLE_CLIENT;
   const plain = layout.stripeUnit === layout.objectSize && layout.stripeCount === 1;
   if (plain) features &= ~FEATURE.STRIPINGV2;
   else features |= FEATURE.STRIPINGV2;
@@ -104,7 +113,7 @@ async function planImage(
   if (dataIoctx.pool.id === ioctx.pool.id) features &= ~FEATURE.DATA_POOL;
   else features |= FEATURE.DATA_POOL;
   assertCreatable(features, name);
-  return { id: newImageId(context), size, layout, features, dataIoctx };
+  return { id: newImageId(context), size, layout, features, dataIoctx, shared };
 }
 
 /** The creator's id in the cluster and a random number: unique without asking anybody. */
@@ -135,7 +144,8 @@ async function writeImage(ioctx: IoContext, name: string, plan: Plan): Promise<v
       objectPrefix: objectPrefix(id, hasDataPool ? ioctx.pool.id : undefined),
       ...(hasDataPool ? { dataPoolId: dataIoctx.pool.id } : {}),
     });
-    await mutate(ioctx, headerObject(id), [createOp(true), header]);
+    const mark = plan.shared ? [markShared()] : [];
+    await mutate(ioctx, headerObject(id), [createOp(true), header, ...mark]);
     undo.push(() => ioctx.operate(headerObject(id), [deleteOp()]));
 
     if (features & FEATURE.STRIPINGV2) {

@@ -53,6 +53,16 @@ export const FEATURES_WRITABLE =
   FEATURE.DEEP_FLATTEN |
   FEATURE.DATA_POOL;
 
+/** What can be changed of an image that exists (`RBD_FEATURES_MUTABLE`). */
+export const FEATURES_MUTABLE =
+  FEATURE.EXCLUSIVE_LOCK | FEATURE.OBJECT_MAP | FEATURE.FAST_DIFF | FEATURE.JOURNALING;
+/** What can only be taken away (`RBD_FEATURES_DISABLE_ONLY`). */
+export const FEATURES_DISABLE_ONLY = FEATURE.DEEP_FLATTEN;
+
+/** What makes no sense in an image that several clients write at a time (`RBD_FEATURES_SINGLE_CLIENT`). */
+export const FEATURES_SINGLE_CLIENT =
+  FEATURE.EXCLUSIVE_LOCK | FEATURE.OBJECT_MAP | FEATURE.FAST_DIFF | FEATURE.JOURNALING;
+
 /**
  * Set and cleared by others for as long as snapshots or groups need it (`rbd snap rm` does, for a moment), and of no concern
  * to who writes the head, as to krbd (`RBD_FEATURES_ALL`, drivers/block/rbd.c). Nobody creates an image with it.

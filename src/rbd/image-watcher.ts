@@ -8,7 +8,7 @@
  * | lock acquired, lock released | empty, when the handler is done with it |
  * | lock requested | the handler's: a result of the owner, empty of others; empty when it is our own |
  * | maintenance | of the lock's owner: 0 when it runs, else why not; empty of others |
- * | progress, completion, end of quiescing | empty |
+ * | progress, completion, cancellation, end of quiescing | empty |
  * | quiesce | the result, when this client holds still |
  * | an operation that is not known here | EOPNOTSUPP of the lock's owner, empty of others |
  * | no notification at all | empty. What it says is unknown, so the header counts as stale |
@@ -45,7 +45,7 @@ import {
   sameClient,
   type UnknownPayload,
 } from './notify-payloads.js';
-import { QuiesceRequests } from './notify-quiesce.js';
+import { quiesceClients, QuiesceRequests } from './notify-quiesce.js';
 import { type MaintenanceJob, RemoteRequests, resultOf } from './notify-requests.js';
 
 /** As both other clients have it (`watcher/Notifier.h`, `RBD_NOTIFY_TIMEOUT`). */
@@ -250,6 +250,20 @@ export class ImageWatcher implements WatchHandler, AsyncDisposable {
     return this.#asked.run(request.id, () => this.notifyLockOwner(request), options);
   }
 
+  /** The owner need not go on. One of librbd's does all the same. */
+  cancelMaintenance(id: AsyncRequestId): Promise<void> {
+    return this.#announce({ op: 'cancel', id });
+  }
+
+  /** Has all clients hold still, until `unquiesce`: see `quiesceClients`. */
+  quiesce(id: AsyncRequestId): Promise<void> {
+    return quiesceClients((payload) => this.#notify(payload), id);
+  }
+
+  unquiesce(id: AsyncRequestId): Promise<void> {
+    return this.#announce({ op: 'unquiesce', id });
+  }
+
   // ---- the others' ----
 
   onNotify(notification: Notification): NotifyReply | Promise<NotifyReply> {
@@ -311,6 +325,9 @@ export class ImageWatcher implements WatchHandler, AsyncDisposable {
       case 'unquiesce':
         this.#quiesced.unquiesce(payload.id);
         return EMPTY;
+      case 'cancel':
+        this.#remote.cancel(payload.id);
+        return EMPTY;
       case 'unknown':
         this.counters.unknown++;
         return this.#handler.acceptRequest(payload) === undefined
@@ -362,7 +379,8 @@ export class ImageWatcher implements WatchHandler, AsyncDisposable {
   /** For clients before version 7: the acknowledgement is the result. */
   async #runToEnd(job: MaintenanceJob | number): Promise<NotifyReply> {
     if (typeof job === 'number') return response(job);
-    return response(await resultOf(this.#env, () => job(() => undefined)));
+    const { signal } = new AbortController();
+    return response(await resultOf(this.#env, () => job(() => undefined, signal)));
   }
 
   /** What the handler makes of it, or nothing when that takes too long. */

@@ -7,8 +7,11 @@ import { assertReadable, assertWritable } from './features.js';
 import { ImageGuard, type ImageListener } from './image-guard.js';
 import type { LockOptions } from './lock-host.js';
 import { Maintenance } from './maintenance/maintenance.js';
+import { updateMetadata } from './maintenance/metadata.js';
 import type { MaintenanceOptions, Operation } from './maintenance/operation.js';
 import { resize } from './maintenance/resize.js';
+import { setShared } from './maintenance/share.js';
+import { updateFeatures } from './maintenance/update-features.js';
 import type { WriteContext } from './object-request.js';
 import { type DataOptions, type ImageParts, OpenImage, type RequestOptions } from './open-image.js';
 import { type ImageHandle, openHeader } from './open.js';
@@ -206,6 +209,37 @@ export class Image extends OpenImage implements AsyncDisposable {
     if (!Number.isSafeInteger(size) || size < 0) throw new RangeError(`${size} is not a size`);
     const { allowShrink = false, ...maintenance } = options;
     await this.#maintain(resize, { op: 'resize', size, allowShrink }, maintenance);
+  }
+
+  async setMetadata(key: string, value: string, options: MaintenanceOptions = {}): Promise<void> {
+    await this.#maintain(updateMetadata, { op: 'metadataUpdate', key, value }, options);
+  }
+
+  /** ENOENT: no such key. */
+  async removeMetadata(key: string, options: MaintenanceOptions = {}): Promise<void> {
+    const request = { op: 'metadataUpdate', key, value: undefined } as const;
+    await this.#maintain(updateMetadata, request, options);
+  }
+
+  /**
+   * Gives the image features, or takes them away: bits of `FEATURE`. EINVAL: one cannot be changed, is so already, or
+   * another builds on it.
+   */
+  async updateFeatures(
+    features: bigint,
+    enabled: boolean,
+    options: MaintenanceOptions = {},
+  ): Promise<void> {
+    await this.#maintain(updateFeatures, { op: 'updateFeatures', features, enabled }, options);
+  }
+
+  /**
+   * Whether several clients may write at a time, which then have to agree among themselves, as a cluster file system does:
+   * a shared image has no exclusive lock, nor what builds on it. EBUSY, and nothing has changed: another client owns the
+   * lock or, of an image that is to be shared no more, has it open.
+   */
+  async setShared(shared: boolean, options: MaintenanceOptions = {}): Promise<void> {
+    await this.#maintain(setShared, { shared }, options);
   }
 
   /** Whether the image has an exclusive lock that this client takes before it writes. */

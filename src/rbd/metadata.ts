@@ -1,12 +1,9 @@
-/** An image's metadata: keys and values of the user's, and `conf_*` overrides of librbd's settings. */
+/** Reading an image's metadata: keys and values of the user's, and `conf_*` overrides of librbd's settings. */
 
-import { RadosError } from '../base/errors.js';
-import { type ClassCall, executeOne, mutate } from '../rados/class-call.js';
-import { getMetadata, listMetadata, removeMetadata, setMetadata } from '../rados/cls-rbd.js';
+import { executeOne } from '../rados/class-call.js';
+import { getMetadata, listMetadata } from '../rados/cls-rbd.js';
 import { imageError } from './errors.js';
-import { assertWritable } from './features.js';
 import { headerObject } from './names.js';
-import { notifyHeaderUpdate } from './notify.js';
 import type { ImageHandle } from './open.js';
 
 const PAGE = 64;
@@ -38,34 +35,4 @@ export async function getImageMetadata(image: ImageHandle, key: string): Promise
   } catch (error) {
     throw imageError(error, `get metadata '${key}' of`, image.target);
   }
-}
-
-export async function setImageMetadata(
-  image: ImageHandle,
-  key: string,
-  value: string,
-): Promise<void> {
-  await change(
-    image,
-    `set metadata '${key}' of`,
-    setMetadata(new Map([[key, Buffer.from(value)]])),
-  );
-}
-
-/** ENOENT: no such key. */
-export async function removeImageMetadata(image: ImageHandle, key: string): Promise<void> {
-  // The class removes what is not there without a word; librbd asks first, and so do we.
-  await getImageMetadata(image, key);
-  await change(image, `remove metadata '${key}' of`, removeMetadata(key));
-}
-
-async function change(image: ImageHandle, op: string, call: ClassCall<void>): Promise<void> {
-  try {
-    if (image.readOnly) throw new RadosError('EROFS', 'the image is open for reading only');
-    assertWritable(image.header.features, image.target);
-    await mutate(image.ioctx, headerObject(image.id), [call]);
-  } catch (error) {
-    throw imageError(error, op, image.target);
-  }
-  await notifyHeaderUpdate(image.ioctx, image.id, image.context.environment);
 }

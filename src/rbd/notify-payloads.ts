@@ -121,6 +121,8 @@ const OPERATIONS = {
   unquiesce: { code: 19, fields: { id: asyncRequestId } },
   /** Without a value the key is removed. */
   metadataUpdate: { code: 20, fields: { key: string, value: optional(string), id } },
+  /** Of ours: who asked for it does not want it any more. librbd's owners do not know it, and go on. */
+  cancel: { code: 0x8001, fields: { id: asyncRequestId } },
 } as const;
 
 type Operations = typeof OPERATIONS;

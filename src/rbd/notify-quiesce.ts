@@ -5,9 +5,45 @@
  */
 
 import type { Environment, Timer } from '../base/environment.js';
-import { ERRNO } from '../base/errors.js';
-import { type AsyncRequestId, describeRequest } from './notify-payloads.js';
-import { resultOf } from './notify-requests.js';
+import { ERRNO, RadosError } from '../base/errors.js';
+import { decodeFirst } from '../encoding/codec.js';
+import { type AsyncRequestId, describeRequest, responseMessage } from './notify-payloads.js';
+import { type Announce, resultOf } from './notify-requests.js';
+
+/** `rbd_quiesce_notification_attempts`. */
+const QUIESCE_ATTEMPTS_MAX = 10;
+
+/**
+ * At the initiator: has all clients of the image hold still, and asks those that take their time again. Resolves when they
+ * do; rejects with the first refusal, or with ETIMEDOUT. Either way they are told to go on afterwards.
+ */
+export async function quiesceClients(announce: Announce, id: AsyncRequestId): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    const { replies, missed } = await announce({ op: 'quiesce', id });
+    const refusal = replies.map(({ payload }) => answerOf(payload)).find((result) => result < 0);
+    if (refusal !== undefined) throw RadosError.fromErrno(refusal, { op: 'quiesce' });
+    if (missed.length === 0) return;
+    if (attempt === QUIESCE_ATTEMPTS_MAX) {
+      const clients = missed.map(({ gid }) => `client.${gid}`).join(', ');
+      throw new RadosError('ETIMEDOUT', `${clients} did not hold still for the snapshot`, {
+        op: 'quiesce',
+        retryable: true,
+        outcome: 'not-applied',
+      });
+    }
+  }
+}
+
+/** Clients that know nothing of it answer nothing, or that they do not know it: they are not waited for. */
+function answerOf(payload: Uint8Array): number {
+  if (payload.length === 0) return 0;
+  try {
+    const { result } = decodeFirst(responseMessage, payload);
+    return result === -ERRNO.EOPNOTSUPP ? 0 : result;
+  } catch {
+    return 0;
+  }
+}
 
 /** Who quiesced and was not told to go on does so by itself: two notification timeouts, as in librbd. */
 const UNQUIESCE_AFTER_MS = 10_000;

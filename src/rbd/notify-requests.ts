@@ -11,9 +11,9 @@ import { type AsyncRequestId, describeRequest, type KnownPayload } from './notif
 
 /**
  * Carries out what was asked for, with a fresh header; a rejection is its result. Should report progress every few seconds:
- * the requester gives up on an owner that is silent for half a minute.
+ * the requester gives up on an owner that is silent for half a minute. `cancelled` aborts when the requester says so.
  */
-export type MaintenanceJob = (report: ProgressReport) => Promise<void>;
+export type MaintenanceJob = (report: ProgressReport, cancelled: AbortSignal) => Promise<void>;
 
 /** Tells all clients of the image. */
 export type Announce = (payload: KnownPayload) => Promise<NotifyResult>;
@@ -37,7 +37,7 @@ interface Finished {
 export class RemoteRequests {
   readonly #env: Environment;
   readonly #announce: Announce;
-  readonly #running = new Set<string>();
+  readonly #running = new Map<string, AbortController>();
   /** In the order in which they expire. */
   readonly #finished = new Map<string, Finished>();
   /** Completions on their way. */
@@ -70,9 +70,15 @@ export class RemoteRequests {
     if (this.#running.size >= MAX_RUNNING) return -ERRNO.EAGAIN;
     const job = start();
     if (typeof job === 'number') return job;
-    this.#running.add(key);
-    void this.#run(id, key, job);
+    const control = new AbortController();
+    this.#running.set(key, control);
+    void this.#run(id, key, (report) => job(report, control.signal));
     return 0;
+  }
+
+  /** Stops a request that runs; its result is announced as any other. */
+  cancel(id: AsyncRequestId): void {
+    this.#running.get(describeRequest(id))?.abort();
   }
 
   /** Announces nothing more. What runs goes on: it belongs to who started it. */
@@ -80,7 +86,11 @@ export class RemoteRequests {
     this.#stopped = true;
   }
 
-  async #run(id: AsyncRequestId, key: string, job: MaintenanceJob): Promise<void> {
+  async #run(
+    id: AsyncRequestId,
+    key: string,
+    job: (report: ProgressReport) => Promise<void>,
+  ): Promise<void> {
     const progress = new ProgressAnnouncer(this.#env, (offset, total) =>
       this.#stopped ? Promise.resolve() : this.#tryAnnounce(id, offset, total),
     );

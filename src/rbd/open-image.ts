@@ -218,6 +218,24 @@ export class OpenImage implements ImageHandle {
     return this.admission.quiesce();
   }
 
+  /**
+   * Has the applications of all clients hold still, as far as they registered for it, until the function that it resolves
+   * with was called. Rejects, and lets them go on, when one refused or did not answer for a minute.
+   */
+  async quiesceClients(): Promise<() => Promise<void>> {
+    const watcher = this.guard?.watcher;
+    if (!watcher) return () => Promise.resolve();
+    const id = watcher.newRequestId();
+    const letGo = () => watcher.unquiesce(id);
+    try {
+      await watcher.quiesce(id);
+    } catch (error) {
+      await letGo();
+      throw error;
+    }
+    return letGo;
+  }
+
   /** Nothing is written beyond `size` from here on. Resolves when what was under way is done, with how to lift it. */
   async limitWrites(size: number): Promise<() => void> {
     this.#writeLimit = size;

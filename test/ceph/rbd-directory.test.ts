@@ -14,12 +14,7 @@ import { listImages, renameImage } from '../../src/rbd/directory.js';
 import { FEATURE } from '../../src/rbd/features.js';
 import { Image } from '../../src/rbd/image.js';
 import { type ImageInfo, imageInfo } from '../../src/rbd/info.js';
-import {
-  getImageMetadata,
-  listImageMetadata,
-  removeImageMetadata,
-  setImageMetadata,
-} from '../../src/rbd/metadata.js';
+import { getImageMetadata, listImageMetadata } from '../../src/rbd/metadata.js';
 import { createNamespace, listNamespaces, removeNamespace } from '../../src/rbd/namespaces.js';
 import { validatePool } from '../../src/rbd/pool.js';
 import { removeImage } from '../../src/rbd/remove.js';
@@ -499,8 +494,8 @@ function directory(server: ServerKind): void {
       await create('rbd/m');
       await using image = await Image.open(client, spec('rbd/m'));
       expect(await listImageMetadata(image)).toEqual(new Map());
-      await setImageMetadata(image, 'b', 'zwei');
-      await setImageMetadata(image, 'a', 'größe');
+      await image.setMetadata('b', 'zwei');
+      await image.setMetadata('a', 'größe');
       await cluster.rbd('image-meta', 'set', 'rbd/m', 'c', 'theirs');
       expect(await rbdJson('image-meta', 'ls', 'rbd/m')).toEqual(
         Object.fromEntries(await listImageMetadata(image)),
@@ -508,9 +503,9 @@ function directory(server: ServerKind): void {
       expect([...(await listImageMetadata(image)).keys()]).toEqual(['a', 'b', 'c']);
       expect(await getImageMetadata(image, 'c')).toBe('theirs');
       expect(await cluster.rbd('image-meta', 'get', 'rbd/m', 'a')).toBe('größe\n');
-      await removeImageMetadata(image, 'a');
+      await image.removeMetadata('a');
       expect(await rbdJson('image-meta', 'ls', 'rbd/m')).toEqual({ b: 'zwei', c: 'theirs' });
-      for (const call of [getImageMetadata(image, 'a'), removeImageMetadata(image, 'a')]) {
+      for (const call of [getImageMetadata(image, 'a'), image.removeMetadata('a')]) {
         await expect(call).rejects.toMatchObject({ code: 'ENOENT', target: 'rbd/m' });
       }
     });
@@ -518,7 +513,7 @@ function directory(server: ServerKind): void {
     it('is listed in pages', async () => {
       await create('rbd/m-many');
       await using image = await Image.open(client, spec('rbd/m-many'));
-      for (let i = 0; i < 130; i++) await setImageMetadata(image, `key-${i}`, String(i));
+      for (let i = 0; i < 130; i++) await image.setMetadata(`key-${i}`, String(i));
       expect((await listImageMetadata(image)).size).toBe(130);
     });
   });

@@ -3,7 +3,6 @@ import { RadosError } from '../../src/base/errors.js';
 import { FEATURE } from '../../src/rbd/features.js';
 import { Image, type OpenOptions } from '../../src/rbd/image.js';
 import { imageInfo } from '../../src/rbd/info.js';
-import { setImageMetadata } from '../../src/rbd/metadata.js';
 import { FakeImage } from '../support/fake-image.js';
 import { FakeObjects, fakeContext } from '../support/fake-objects.js';
 
@@ -107,7 +106,7 @@ describe('Image.open', () => {
     expect(await image.read(0, 10)).toEqual(new Uint8Array(10));
     await expect(image.write(0, Buffer.from('x'))).rejects.toMatchObject({ code: 'EROFS' });
     await expect(image.resize(1)).rejects.toMatchObject({ code: 'EROFS' });
-    await expect(setImageMetadata(image, 'key', 'value')).rejects.toMatchObject({ code: 'EROFS' });
+    await expect(image.setMetadata('key', 'value')).rejects.toMatchObject({ code: 'EROFS' });
     expect(dataObjects()).toEqual([]);
   });
 

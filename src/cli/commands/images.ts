@@ -8,7 +8,7 @@ import type { ConnectedClient } from '../../rados/connect.js';
 import type { IoContext } from '../../rados/io-context.js';
 import type { RadosClient } from '../../rados/rados-client.js';
 import { type CreateOptions, createImage } from '../../rbd/create.js';
-import { createDefaults, FEATURES_SINGLE_CLIENT } from '../../rbd/create-defaults.js';
+import { createDefaults } from '../../rbd/create-defaults.js';
 import { assertNamespace, listImages, renameImage } from '../../rbd/directory.js';
 import { featureNames, parseFeatures } from '../../rbd/features.js';
 import { Image } from '../../rbd/image.js';
@@ -98,11 +98,11 @@ export async function layoutOf(
     const names = featureNames(leftOut).join(', ');
     context.note(`linger: rbd_default_features: this version leaves out ${names}\n`);
   }
-  const features = imageFeature === undefined ? defaults.features : parseFeatures(imageFeature);
   return {
     ...defaults,
     ...(order === undefined ? {} : { order }),
-    features: imageShared ? features & ~FEATURES_SINGLE_CLIENT : features,
+    ...(imageFeature === undefined ? {} : { features: parseFeatures(imageFeature) }),
+    ...(imageShared ? { shared: true } : {}),
     ...(striping.stripeUnit === undefined ? {} : { stripeUnit: striping.stripeUnit }),
     ...(striping.stripeCount === undefined ? {} : { stripeCount: striping.stripeCount }),
     ...(dataPool === undefined ? {} : { dataPool }),

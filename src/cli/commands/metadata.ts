@@ -1,12 +1,10 @@
 /** image-meta: keys and values that travel with an image. */
 
-import {
-  getImageMetadata,
-  listImageMetadata,
-  removeImageMetadata,
-  setImageMetadata,
-} from '../../rbd/metadata.js';
+import type { RadosClient } from '../../rados/rados-client.js';
+import { Image } from '../../rbd/image.js';
+import { getImageMetadata, listImageMetadata } from '../../rbd/metadata.js';
 import { type ImageHandle, openHeader } from '../../rbd/open.js';
+import type { NamedImageSpec } from '../../rbd/spec.js';
 import {
   addImageArgument,
   type Arguments,
@@ -45,15 +43,47 @@ export const registerMetadataCommands: Register = (program, run) => {
     .action(run(remove));
 };
 
-type WithImage = (image: ImageHandle) => Promise<void>;
+interface Given {
+  args: Arguments;
+  options: ImageOptions;
+  /** Of the arguments after the image, which all must be there. */
+  names: readonly string[];
+}
 
-/** The image's header, and the arguments after the image, which all must be there. */
-async function withHeader(
+/** The image's header alone, for reading. */
+const withHeader = (
   context: CommandContext,
-  given: { args: Arguments; options: ImageOptions; names: readonly string[]; readOnly: boolean },
+  given: Given,
   action: (image: ImageHandle, ...values: string[]) => Promise<void>,
+) =>
+  withOpened(
+    context,
+    given,
+    (client, spec) => openHeader(client, spec, { readOnly: true }),
+    action,
+  );
+
+const withImage = (
+  context: CommandContext,
+  given: Given,
+  action: (image: Image, ...values: string[]) => Promise<void>,
+) =>
+  withOpened(
+    context,
+    given,
+    (client, spec) => Image.open(client, spec),
+    async (opened, ...values) => {
+      await using image = opened;
+      await action(image, ...values);
+    },
+  );
+
+async function withOpened<T>(
+  context: CommandContext,
+  { args, options, names }: Given,
+  open: (client: RadosClient, spec: NamedImageSpec) => Promise<T>,
+  action: (image: T, ...values: string[]) => Promise<void>,
 ): Promise<void> {
-  const { args, options, names, readOnly } = given;
   const [text, rest] = takeArgument(args, options.image);
   const spec = imageSpec(text, options);
   const values = names.map((name, i) => {
@@ -64,13 +94,13 @@ async function withHeader(
   takeNoMore(rest.slice(names.length));
   await context.withClient(options, async ({ client }) => {
     await openPool(client, spec);
-    const opening = openHeader(client, spec, { readOnly });
+    const opening = open(client, spec);
     await action(await step(`error opening image ${spec.name}`, opening), ...values);
   });
 }
 
 const list: Action<ImageOptions & FormatOptions> = async (context, args, options) => {
-  const print: WithImage = async (image) => {
+  const print = async (image: ImageHandle) => {
     const metadata = await step('listing metadata failed', listImageMetadata(image));
     if (options.format === 'json') {
       // `rbd` prints nothing for no metadata, which is no JSON.
@@ -91,24 +121,21 @@ const list: Action<ImageOptions & FormatOptions> = async (context, args, options
     );
     context.print(`There ${plural} on this image:\n\n${table}`);
   };
-  await withHeader(context, { args, options, names: [], readOnly: true }, print);
+  await withHeader(context, { args, options, names: [] }, print);
 };
 
 const get: Action<ImageOptions> = (context, args, options) =>
-  withHeader(context, { args, options, names: ['key'], readOnly: true }, async (image, key) => {
+  withHeader(context, { args, options, names: ['key'] }, async (image, key) => {
     const value = await step('getting metadata failed', getImageMetadata(image, key as string));
     context.print(`${value}\n`);
   });
 
 const set: Action<ImageOptions> = (context, args, options) =>
-  withHeader(
-    context,
-    { args, options, names: ['key', 'value'], readOnly: false },
-    (image, key, value) =>
-      step('setting metadata failed', setImageMetadata(image, key as string, value as string)),
+  withImage(context, { args, options, names: ['key', 'value'] }, (image, key, value) =>
+    step('setting metadata failed', image.setMetadata(key as string, value as string)),
   );
 
 const remove: Action<ImageOptions> = (context, args, options) =>
-  withHeader(context, { args, options, names: ['key'], readOnly: false }, (image, key) =>
-    step('removing metadata failed', removeImageMetadata(image, key as string)),
+  withImage(context, { args, options, names: ['key'] }, (image, key) =>
+    step('removing metadata failed', image.removeMetadata(key as string)),
   );

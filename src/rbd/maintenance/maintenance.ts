@@ -65,7 +65,7 @@ export class Maintenance {
     const call: Call = { ...options, retried: false, requestId: this.#watcher?.newRequestId() };
     try {
       await this.#image.refreshIfStale();
-      operation.precheck?.(this.#image, request);
+      await operation.precheck?.(this.#image, request);
       await this.#attempts(operation, request, call);
     } catch (error) {
       const isDone = call.retried && isRadosError(error) && operation.doneErrors?.has(error.code);
@@ -77,10 +77,10 @@ export class Maintenance {
   accept(request: MaintenancePayload): number | MaintenanceJob {
     const operation = operationFor(request);
     if (!operation) return -ERRNO.EOPNOTSUPP;
-    return (onProgress) => {
+    return (onProgress, signal) => {
       const { lock } = this.#image;
       if (!lock?.tryEnter()) throw this.#restart();
-      const call = { onProgress, retried: false, requestId: request.id };
+      const call = { onProgress, signal, retried: false, requestId: request.id };
       return this.#inside(operation, request, call).finally(() => lock.leave());
     };
   }
@@ -143,7 +143,8 @@ export class Maintenance {
     if (lock.tryEnter()) return this.#here(operation, request, call, lock);
     if (takeLock) return 'moved';
     if (operation.route === 'free-lock') {
-      throw new RadosError('EROFS', 'another client owns the exclusive lock', {
+      const code = operation.heldError ?? 'EROFS';
+      throw new RadosError(code, 'another client owns the exclusive lock', {
         outcome: 'not-applied',
       });
     }
@@ -219,7 +220,8 @@ export class Maintenance {
       const asked = { ...request, id: requestId };
       result = await this.#watcher.requestMaintenance(asked, { signal, onProgress });
     } catch (error) {
-      // The notification itself was not answered.
+      if (signal?.aborted) void this.#watcher.cancelMaintenance(requestId);
+      // Else it was the notification itself that was not answered.
       if (signal?.aborted || !isRadosError(error, 'ETIMEDOUT')) throw error;
       return 'silence';
     }

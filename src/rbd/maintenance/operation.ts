@@ -1,5 +1,6 @@
 /** What a maintenance operation is: something that changes an image as a whole, done by the owner of its exclusive lock. */
 
+import type { ErrnoCode } from '../../base/errors.js';
 import { eachManaged, type Progress } from '../concurrency.js';
 import type { AsyncRequestId, NotifyOp, PayloadOf } from '../notify-payloads.js';
 import type { OpenImage } from '../open-image.js';
@@ -27,7 +28,7 @@ export interface OperationContext {
 
 /**
  * `owner`: it is done by the lock's owner, whoever that is. `anyone`: it needs no lock. `lock`: whoever wants it done takes
- * the lock from its owner first. `free-lock`: and only if no client that lives has it, else EROFS.
+ * the lock from its owner first. `free-lock`: and only if no client that lives has it, else `heldError`.
  */
 export type Route = 'owner' | 'anyone' | 'lock' | 'free-lock';
 
@@ -36,12 +37,14 @@ export interface Operation<Request extends object> {
   /** As messages have it: `resize rbd/vm1: ...`. */
   readonly name: string;
   readonly route: Route;
+  /** EROFS by default. */
+  readonly heldError?: ErrnoCode;
   /** Changes what the others work on, so one at a time: all but what touches only some metadata. */
   readonly exclusive: boolean;
   /** What it fails with, when it was asked for before, because it has been done. */
   readonly doneErrors?: ReadonlySet<string>;
   /** Before anybody is asked for the first time: what will not be, by the header as it is. */
-  precheck?(image: OpenImage, request: Request): void;
+  precheck?(image: OpenImage, request: Request): void | Promise<void>;
   /** Whether the header, as it is after it was asked for, shows that it has been done. */
   isDone?(image: OpenImage, request: Request): boolean;
   /** With a fresh header, and past the exclusive lock if the image has one. */

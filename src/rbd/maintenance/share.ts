@@ -1,0 +1,56 @@
+/**
+ * Images for several clients that write at a time, as a cluster file system does: they have neither the exclusive lock nor
+ * what builds on it, and say so in their metadata.
+ */
+
+import { RadosError } from '../../base/errors.js';
+import { mutate } from '../../rados/class-call.js';
+import { removeMetadata, setFeatures, setMetadata } from '../../rados/cls-rbd.js';
+import { listWatchers } from '../../rados/watchers.js';
+import { FEATURE, FEATURES_SINGLE_CLIENT } from '../features.js';
+import { headerObject } from '../names.js';
+import type { OpenImage } from '../open-image.js';
+import type { Operation } from './operation.js';
+
+const SHARED_KEY = 'linger.shared';
+
+/** For an image that is created so. */
+export const markShared = () => setMetadata(new Map([[SHARED_KEY, Buffer.from('1')]]));
+
+/** `shared`: which it should be. EBUSY: other clients are at work, and nothing has changed. */
+export const setShared: Operation<{ shared: boolean }> = {
+  name: 'share',
+  route: 'free-lock',
+  heldError: 'EBUSY',
+  exclusive: true,
+
+  async run(image, { shared }) {
+    const resume = await image.quiesceWrites();
+    try {
+      await (shared ? share(image) : unshare(image));
+      await image.headerUpdated();
+    } finally {
+      resume();
+    }
+  },
+};
+
+/** In one step: who reads the header sees an image of one kind or of the other. */
+async function share(image: OpenImage): Promise<void> {
+  const exclusive = image.features & FEATURES_SINGLE_CLIENT;
+  const drop = exclusive === 0n ? [] : [setFeatures(0n, exclusive)];
+  await mutate(image.ioctx, headerObject(image.id), [...drop, markShared()]);
+}
+
+async function unshare(image: OpenImage): Promise<void> {
+  const oid = headerObject(image.id);
+  const watchers = await listWatchers(image.ioctx, oid);
+  if (watchers.length > 1) {
+    throw new RadosError('EBUSY', 'other clients have the image open', {
+      retryable: true,
+      outcome: 'not-applied',
+    });
+  }
+  const lock = FEATURE.EXCLUSIVE_LOCK;
+  await mutate(image.ioctx, oid, [setFeatures(lock, lock), removeMetadata(SHARED_KEY)]);
+}
