@@ -24,7 +24,7 @@ describeCeph('a watch on a cluster in trouble', () => {
     });
     bench = await WatchBench.start(cluster);
   });
-  afterEach(() => bench.closeWatches());
+  afterEach(() => bench?.reset());
   afterAll(async () => {
     bench?.close();
     await cluster?.stop();
@@ -63,7 +63,7 @@ describeCeph('a watch on a cluster in trouble', () => {
     const watcher = await bench.watch(oid);
     const { watch: other } = await bench.peer.ask(`watch rbd ${oid}`, 'watch');
     const before = watcher.watch.status().osd;
-    bench.peer.pause();
+    await bench.peer.pause();
     const notifying = bench.ioctx.notify(oid, bytes('moving'), { timeoutSeconds: 30 });
     await eventually(() => watcher.notified.length === 1);
     await cluster.killOsd(before);

@@ -10,6 +10,7 @@ import { packageFile } from '../../src/base/paths.js';
 import { watchTimes } from '../../src/osd-client/watch-times.js';
 import { bytes, Watcher } from '../support/watch-scene.js';
 import { describeCeph } from './support/ceph-cluster.js';
+import { stopInPlace } from './support/processes.js';
 import { connectTo } from './support/rbd-client.js';
 import { SERVERS, type Server, type ServerKind } from './support/servers.js';
 import { eventually, WatchBench } from './support/watch-bench.js';
@@ -26,7 +27,7 @@ function watches(server: ServerKind): void {
     cluster = await server.start({ osds: 3, pools: [{ name: 'rbd', pgNum: 8 }] });
     bench = await WatchBench.start(cluster);
   });
-  afterEach(() => bench.closeWatches());
+  afterEach(() => bench?.reset());
   afterAll(async () => {
     bench?.close();
     await cluster?.stop();
@@ -63,7 +64,7 @@ function watches(server: ServerKind): void {
     await eventually(() => bench.peer.said.some(({ notify }) => notify === 'to all'));
     const heard = bench.peer.said.find(({ notify }) => notify === 'to all');
     expect(BigInt(heard?.notifier ?? 0)).toBe(bench.client.globalId);
-    bench.peer.pause();
+    await bench.peer.pause();
     const from = Date.now();
     const late = await bench.ioctx.notify(oid, bytes('missed'), { timeoutSeconds: 2 });
     expect(late.missed.map((each) => String(each.cookie))).toEqual([cookie]);
@@ -82,11 +83,12 @@ function watches(server: ServerKind): void {
 
   it('outlives its timeout several times over by pings', async () => {
     const oid = await bench.object();
-    const watcher = await bench.watch(oid, { timeoutSeconds: 3 });
-    await sleep(8000);
+    const timeoutSeconds = 5;
+    const watcher = await bench.watch(oid, { timeoutSeconds });
+    await sleep(2.2 * 1000 * timeoutSeconds);
     expect(await bench.listWatchers(oid)).toEqual([String(watcher.watch.cookie)]);
     expect(watcher.stale).toEqual([]);
-    expect(watcher.watch.check()).toBeLessThan(1500);
+    expect(watcher.watch.check()).toBeLessThan(watchTimes(timeoutSeconds).stopMs);
     expect(watcher.watch.status()).toMatchObject({ losses: 0, reconnects: 0 });
   });
 
@@ -174,19 +176,20 @@ function watches(server: ServerKind): void {
   });
 
   it.each([
-    ['W22 that is stopped for less than its timeout keeps its watch', 2000, false],
-    ['W23 that is stopped past its timeout finds out first, and registers again', 8000, true],
-  ])('in a process %s', async (_what, stopMs, dropped) => {
+    ['W22 that is stopped for less than its timeout keeps its watch', 20, 3500, false],
+    ['W23 that is stopped past its timeout finds out first, and registers again', 6, 8000, true],
+  ])('in a process %s', async (_what, timeoutSeconds, stopMs, dropped) => {
     const oid = await bench.object();
     const script = packageFile('dist/test/ceph/support/watching-client.js');
-    const child = spawn(process.execPath, [script, cluster.confPath, 'rbd', oid, '6']);
+    const args = [script, cluster.confPath, 'rbd', oid, String(timeoutSeconds)];
+    const child = spawn(process.execPath, args);
     const events: string[][] = [];
     createInterface(child.stdout).on('line', (line) => events.push(JSON.parse(line) as string[]));
     const happened = (name: string) => events.some(([event]) => event === name);
     try {
       await eventually(() => happened('watching'));
       const before = await bench.listWatchers(oid);
-      child.kill('SIGSTOP');
+      await stopInPlace(child.pid ?? 0);
       await sleep(stopMs);
       expect(await bench.listWatchers(oid)).toEqual(dropped ? [] : before);
       const stopped = events.length;

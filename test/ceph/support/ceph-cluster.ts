@@ -140,15 +140,19 @@ export class CephCluster {
   }
 
   /**
-   * Sends a signal, and waits for the OSD's end unless it is one that only pauses or resumes.
+   * Sends a signal, and waits for the OSD's end, or, if it is one that only pauses it, until it stands still.
    * A memstore OSD that is killed has lost its data: what had no second copy is gone for good, and
    * its PGs of a pool of size 1 stay unavailable. `stopOsd` keeps the data. After another OSD has
    * come back, wait for `settled` first.
    */
   async killOsd(n: number, signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
     const osd = this.#osd(n);
+    if (signal === 'SIGSTOP') {
+      await osd.stopInPlace();
+      return;
+    }
     osd.signal(signal);
-    if (signal !== 'SIGSTOP' && signal !== 'SIGCONT') await osd.ended();
+    if (signal !== 'SIGCONT') await osd.ended();
   }
 
   /** Shuts an OSD down in order: it tells the monitors, and its store is kept for `startOsd`. */

@@ -4,7 +4,7 @@
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, readFileSync } from 'node:fs';
 import { createConnection } from 'node:net';
 import { constants } from 'node:os';
 
@@ -58,6 +58,32 @@ export async function runOrThrow(
     throw new Error(`${[command, ...args].join(' ')} exited with ${result.code}: ${said}`);
   }
   return result;
+}
+
+/**
+ * Stops a process by SIGSTOP, and settles when it stands still. `kill` returns before that: each thread stops when it next
+ * gets to run, and on a busy machine one that was already awake answers a peer long after the signal was sent.
+ */
+export async function stopInPlace(pid: number): Promise<void> {
+  process.kill(pid, 'SIGSTOP');
+  while (threadStates(pid).some((state) => RUNS.has(state))) await sleep(1);
+}
+
+/** Running, sleeping, waiting for a device: a letter of proc(5) for whatever is not stopped or gone. */
+const RUNS: ReadonlySet<string> = new Set(['R', 'S', 'D']);
+
+function threadStates(pid: number): string[] {
+  const states: string[] = [];
+  for (const thread of readdirSync(`/proc/${pid}/task`)) {
+    try {
+      const stat = readFileSync(`/proc/${pid}/task/${thread}/stat`, 'utf8');
+      // After the name, in brackets, which may hold anything.
+      states.push(stat.charAt(stat.lastIndexOf(')') + 2));
+    } catch {
+      // It ended meanwhile.
+    }
+  }
+  return states;
 }
 
 /** One `ceph-mon` or `ceph-osd`, run in the foreground as our child so that its end is an event. */
@@ -125,6 +151,11 @@ export class Daemon {
   /** Sends a signal; for one that ends the daemon, call `ended()` to wait for that. */
   signal(signal: NodeJS.Signals): void {
     process.kill(this.pid, signal);
+  }
+
+  /** Settles when it stands still; `signal('SIGCONT')` lets it go on. */
+  stopInPlace(): Promise<void> {
+    return stopInPlace(this.pid);
   }
 
   /** Settles when the daemon is gone, at once if it is not running. */

@@ -13,6 +13,7 @@ import type { IoContext } from '../../../src/rados/io-context.js';
 import type { RadosClient } from '../../../src/rados/rados-client.js';
 import { bytes, text, Watcher } from '../../support/watch-scene.js';
 import { FaultyNetwork } from './faulty-network.js';
+import { stopInPlace } from './processes.js';
 import type { Server } from './servers.js';
 
 /** Says what it was told, in order; see librados-watcher.py. */
@@ -54,8 +55,9 @@ export class Librados {
     });
   }
 
-  pause(): void {
-    this.#process.kill('SIGSTOP');
+  /** Settles when it stands still: it answers nothing after that. */
+  async pause(): Promise<void> {
+    if (this.#process.pid !== undefined) await stopInPlace(this.#process.pid);
   }
 
   resume(): void {
@@ -140,7 +142,10 @@ export class WatchBench {
     return [...listed.matchAll(/cookie=(\d+)/g)].map(([, cookie]) => cookie ?? '').sort();
   }
 
-  async closeWatches(): Promise<void> {
+  /** To be called after each test: its faults end with it even if it failed, and the next one begins on a sound bench. */
+  async reset(): Promise<void> {
+    this.peer.resume();
+    this.network.heal();
     await Promise.all(this.#watches.splice(0).map((watch) => watch.close()));
   }
 
