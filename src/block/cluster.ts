@@ -7,6 +7,8 @@ import type { CommandResult } from '../mon-client/mon-client.js';
 import type { BlocklistEntry } from '../rados/blocklist.js';
 import type { ConnectOptions } from '../rados/connect.js';
 import type { ImageLocks } from '../rbd/advisory-locks.js';
+import type { ChildImage, ChildrenOptions } from '../rbd/children.js';
+import type { CloneOptions } from '../rbd/clone.js';
 import type { CreateOptions } from '../rbd/create.js';
 import type { ImageInfo } from '../rbd/info.js';
 import { type NamedImageSpec, parseImageSpec } from '../rbd/spec.js';
@@ -293,6 +295,36 @@ export class Images {
    */
   setShared(name: string, shared: boolean, options?: ManageOptions): Promise<void> {
     return this.#host.manage('setShared', [this.#spec(name), shared], options);
+  }
+
+  /**
+   * Clones a snapshot (`'vm1@base'`, or `'pool/namespace/vm1@base'` from elsewhere) to an image of this pool, which shows
+   * the snapshot's bytes until it has its own; resolves with its id. EEXIST: the name is taken; EINVAL: the snapshot has to be
+   * protected for a clone of format 1.
+   */
+  clone(parent: string, name: string, options: CloneOptions & ManageOptions = {}): Promise<string> {
+    const { signal, onProgress, ...clone } = options;
+    const source = parseImageSpec(parent, { pool: this.#pool, namespace: this.#namespace });
+    return this.#host.manage('cloneImage', [source, this.#spec(name), clone], {
+      signal,
+      onProgress,
+    });
+  }
+
+  /** The clones of an image, or of one of its snapshots (`rbd children`). */
+  children(
+    name: string,
+    options: ChildrenOptions & ManageOptions & { snap?: string } = {},
+  ): Promise<ChildImage[]> {
+    const { snap, descendants, signal, onProgress } = options;
+    const spec = { ...this.#spec(name), ...(snap === undefined ? {} : { snap }) };
+    const which = descendants === undefined ? {} : { descendants };
+    return this.#host.manage('imageChildren', [spec, which], { signal, onProgress });
+  }
+
+  /** Makes a clone independent of its parent. Progress counts objects. EINVAL: it is no clone. */
+  flatten(name: string, options?: ManageOptions): Promise<void> {
+    return this.#host.manage('flattenImage', [this.#spec(name)], options);
   }
 
   /** Who has the image open for writing (`rbd status`). */

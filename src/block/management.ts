@@ -6,6 +6,8 @@
 import { type BlocklistEntry, listBlocklist } from '../rados/blocklist.js';
 import type { RadosClient } from '../rados/rados-client.js';
 import { addImageLock, listImageLocks, removeImageLock } from '../rbd/advisory-locks.js';
+import { type ChildImage, type ChildrenOptions, listChildren } from '../rbd/children.js';
+import { type CloneOptions, cloneImage } from '../rbd/clone.js';
 import { type CreateOptions, createImage } from '../rbd/create.js';
 import { listImages, renameImage } from '../rbd/directory.js';
 import { unless } from '../rbd/errors.js';
@@ -117,6 +119,24 @@ export const operations = {
     size: number,
     resize: { allowShrink?: boolean } = {},
   ) => withImage(context, spec, (image, options) => image.resize(size, { ...options, ...resize })),
+
+  cloneImage: (
+    { client }: OperationContext,
+    parent: ImageSpec,
+    child: NamedImageSpec,
+    options: CloneOptions = {},
+  ): Promise<string> => cloneImage(client, parent, child, options),
+
+  imageChildren: (
+    { client }: OperationContext,
+    spec: ImageSpec,
+    options: ChildrenOptions = {},
+  ): Promise<ChildImage[]> => listChildren(client, spec, options),
+
+  flattenImage: async (context: OperationContext, spec: NamedImageSpec) => {
+    await using image = await Image.open(context.client, spec);
+    await image.flatten(progress(context));
+  },
 
   listMetadata: async (
     context: OperationContext,

@@ -10,6 +10,7 @@ import { registerBlocklistCommands } from './commands/blocklist.js';
 import { registerBenchCommand } from './commands/bench.js';
 import { registerClusterCommands } from './commands/cluster.js';
 import { registerCompletionCommand } from './commands/completion.js';
+import { registerCloneCommands } from './commands/clones.js';
 import { registerImageCommands } from './commands/images.js';
 import { registerLockCommands } from './commands/locks.js';
 import { registerMetadataCommands } from './commands/metadata.js';
@@ -21,6 +22,7 @@ import { CommandError, commandError, EXIT_USAGE, type Interrupt } from './errors
 
 const REGISTER: readonly Register[] = [
   registerImageCommands,
+  registerCloneCommands,
   registerMetadataCommands,
   registerTransferCommands,
   registerBenchCommand,

@@ -143,6 +143,11 @@ export class RadosClient implements ObjectOperator {
     return this.#maps.map?.epoch ?? 0;
   }
 
+  /** The oldest release whose clients are let in, by its number (mimic: 13); 0: any. */
+  get requireMinCompatClient(): number {
+    return this.#maps.map?.osdMap.requireMinCompatClient ?? 0;
+  }
+
   /** Operations under way. */
   get pending(): number {
     return this.#osdClient.pending;

@@ -8,6 +8,10 @@ export interface RbdContext {
   ioctx(pool: string | number, nspace?: string): Promise<IoContext>;
   /** A pool of the current osdmap. */
   poolById(id: number): PoolInfo | undefined;
+  /** The pools of the current osdmap. */
+  pools(): PoolInfo[];
+  /** The oldest release whose clients are let in (`ceph osd set-require-min-compat-client`), by its number; 0: any. */
+  readonly requireMinCompatClient: number;
   /** This client's id in the cluster (`client.<globalId>`): new image ids begin with it. */
   readonly globalId: bigint;
   /** As locks and blocklists have it: `10.0.0.5:0/3141592`. */

@@ -80,6 +80,8 @@ export interface Parent {
   readonly snapId: bigint;
   /** Bytes from the start of the head that it still backs. */
   readonly overlap: number;
+  /** The head is a clone; else only snapshots of it are, from before it was flattened. */
+  readonly ofHead: boolean;
 }
 
 interface ReadOptions {
@@ -198,6 +200,7 @@ async function readChanging(
           imageId: spec.imageId,
           snapId: spec.snapId,
           overlap: overlap ?? 0,
+          ofHead: overlap !== undefined,
         }
       : undefined,
     accessTimestamp,

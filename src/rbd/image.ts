@@ -6,6 +6,7 @@ import { imageError } from './errors.js';
 import { assertReadable, assertWritable } from './features.js';
 import { ImageGuard, type ImageListener } from './image-guard.js';
 import type { LockOptions } from './lock-host.js';
+import { flatten } from './maintenance/flatten.js';
 import { Maintenance } from './maintenance/maintenance.js';
 import { updateMetadata } from './maintenance/metadata.js';
 import type { MaintenanceOptions, Operation } from './maintenance/operation.js';
@@ -240,6 +241,14 @@ export class Image extends OpenImage implements AsyncDisposable {
    */
   async setShared(shared: boolean, options: MaintenanceOptions = {}): Promise<void> {
     await this.#maintain(setShared, { shared }, options);
+  }
+
+  /**
+   * Makes a clone independent of its parent: what it shows of it becomes its own. Progress counts objects. EINVAL: it is
+   * none.
+   */
+  async flatten(options: MaintenanceOptions = {}): Promise<void> {
+    await this.#maintain(flatten, { op: 'flatten' }, options);
   }
 
   /** Whether the image has an exclusive lock that this client takes before it writes. */

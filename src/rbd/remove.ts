@@ -25,6 +25,7 @@ import {
 import type { IoContext } from '../rados/io-context.js';
 import { listWatchers } from '../rados/watchers.js';
 import { eachManaged, type Progress } from './concurrency.js';
+import { detachChild } from './children.js';
 import type { RbdContext } from './context.js';
 import { findImage } from './directory.js';
 import { imageError, unless } from './errors.js';
@@ -70,6 +71,7 @@ export async function removeImage(
     if (header) {
       await assertRemovable(ioctx, header, target);
       await removeData(context, ioctx, header, options);
+      if (header.parent) await detachChild(context, { ioctx, header }, header.parent);
     }
     await unless('ENOENT', ioctx.operate(headerObject(id), [deleteOp()], FULL_TRY));
     await unless('ENOENT', mutate(ioctx, RBD_MIRRORING, [mirrorImageRemove(id)], FULL_TRY));
@@ -87,12 +89,6 @@ async function assertRemovable(
   // First, as librbd does (`PreRemoveRequest.cc`): snapshots are in the way whatever else this version lacks.
   if (header.snapshots.length > 0) throw new RadosError('ENOTEMPTY', 'the image has snapshots');
   assertWritable(header.features, target);
-  if (header.parent) {
-    throw new RadosError(
-      'ENOSYS',
-      `image ${target} has feature 'layering' in use (it is a clone), which this version cannot remove: flatten it first`,
-    );
-  }
   const watchers = await listWatchers(ioctx, headerObject(header.id));
   if (watchers.length > 0) {
     throw new RadosError('EBUSY', 'the image is open by another client', { retryable: true });

@@ -369,6 +369,8 @@ export function fakeContext(objects: FakeObjects): RbdContext {
       return new IoContext(objects, found, nspace);
     },
     poolById: (id) => pools.find((pool) => pool.id === id),
+    pools: () => pools,
+    requireMinCompatClient: 12,
     globalId: 4118n,
     clientAddr: '127.0.0.1:0/1',
     blocklistAdd: () => Promise.resolve(),

@@ -1,6 +1,7 @@
 /** What this client does at the request of others while it owns the exclusive lock. */
 
 import type { MaintenancePayload } from '../notify-payloads.js';
+import { flatten } from './flatten.js';
 import { updateMetadata } from './metadata.js';
 import type { Operation } from './operation.js';
 import { rename } from './rename.js';
@@ -9,6 +10,7 @@ import { updateFeatures } from './update-features.js';
 
 /** By what the notification calls it. Whoever asks for another is told EOPNOTSUPP, takes the lock and does it there. */
 const OPERATIONS: { [Op in MaintenancePayload['op']]?: Operation<RequestFor<Op>> } = {
+  flatten,
   resize,
   rename,
   updateFeatures,
