@@ -350,7 +350,9 @@ export class ObjectRequests {
     const { background } = this.#options;
     const behind = Buffer.alloc(this.#bytesBehind(parent, objectNo));
     await this.#fillFromParent(parent, objectNo, 0, behind, context.signal);
-    const copied = copiedUp(behind, change.compares ? undefined : change.overwrites);
+    // Snapshots see what is overwritten at the head.
+    const isSeen = change.compares || context.snapContext.snaps.length > 0;
+    const copied = copiedUp(behind, isSeen ? undefined : change.overwrites);
     const hasData = copied.data.length > 0;
     if (!hasData && change.ops.length === 0) return true;
 

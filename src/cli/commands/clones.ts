@@ -18,7 +18,7 @@ import { addProgressOptions } from '../context.js';
 import { invalid, CommandError, step } from '../errors.js';
 import { addFormatOptions, type FormatOptions, formatJson } from '../output.js';
 import { orderOf, wholeNumber } from '../sizes.js';
-import { addLayoutOptions, type LayoutOptions, openPool } from './images.js';
+import { addLayoutOptions, explainOpenFailure, type LayoutOptions, openPool } from './images.js';
 
 export const registerCloneCommands: Register = (program, run) => {
   program.commandsGroup(HELP_GROUPS.images);
@@ -118,9 +118,8 @@ const children: Action<ChildrenCommandOptions> = async (context, args, options) 
   };
   await context.withClient(options, async ({ client }) => {
     await openPool(client, spec);
-    const found = await step(
-      'listing children failed',
-      listChildren(client, spec, { descendants }),
+    const found = await listChildren(client, spec, { descendants }).catch((error: unknown) =>
+      explainOpenFailure(client, spec, error),
     );
     const shown = found.filter(({ trash }) => all || !trash);
     context.print(

@@ -289,7 +289,7 @@ const info: Action<ImageOptions & FormatOptions & { imageId?: string }> = async 
 };
 
 /** Tells a missing snapshot from a missing image. */
-async function explainOpenFailure(
+export async function explainOpenFailure(
   client: RadosClient,
   spec: ImageSpec,
   error: unknown,

@@ -24,7 +24,7 @@ export const flatten: Operation<Flatten> = {
   name: 'flatten',
   route: 'owner',
   exclusive: true,
-  precheck: assertClone,
+  precheck: (image) => void assertClone(image),
   isDone: (image) => !image.header.parent?.ofHead,
   doneErrors: new Set(['EINVAL']),
 

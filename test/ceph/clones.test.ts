@@ -1,0 +1,172 @@
+// Goal: clones that we make, list, flatten and remove are librbd's, and the other way round. Method: each step by one
+// program, looked at by the other; where both can do the same, what they print is compared.
+
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type Cluster, connect } from '../../src/index.js';
+import { describeCeph } from './support/ceph-cluster.js';
+import { lastWords, runLinger } from './support/linger-cli.js';
+import { patternBytes } from './support/rbd-client.js';
+import { SERVERS, type Server, type ServerKind } from './support/servers.js';
+
+const OBJECT = 64 * 1024;
+const SIZE = 8 * OBJECT;
+const FEATURES = ['--image-feature', 'layering,exclusive-lock'];
+
+for (const server of SERVERS) {
+  describeCeph(`clones on ${server.name}`, () => clones(server));
+}
+
+function clones(kind: ServerKind): void {
+  let server: Server;
+  let cluster: Cluster;
+  const base = patternBytes(SIZE, 5);
+  base.fill(0, OBJECT, 2 * OBJECT);
+
+  beforeAll(async () => {
+    server = await kind.start({ osds: 2, pools: [{ name: 'rbd' }, { name: 'other' }] });
+    await server.rbd('namespace', 'create', 'other/ns');
+    await server.rbd('create', '--size', `${SIZE}B`, '--object-size', '64K', ...FEATURES, 'base');
+    await server.rbd('image-meta', 'set', 'base', 'color', 'blue');
+    cluster = await connect({ conf: server.confPath });
+    await using disk = await cluster.map('rbd/base');
+    await disk.write(0, base.subarray(0, OBJECT));
+    await disk.write(2 * OBJECT, base.subarray(2 * OBJECT));
+    await server.rbd('snap', 'create', 'rbd/base@s');
+  });
+  afterAll(async () => {
+    await cluster?.close();
+    await server?.stop();
+  });
+
+  const json = async (...args: string[]) =>
+    JSON.parse(await server.rbd(...args, '--format', 'json')) as unknown;
+  const linger = async (...args: string[]) => {
+    const result = await runLinger(server.confPath, args);
+    if (result.code !== 0) throw new Error(`linger ${args.join(' ')}: ${result.stderr}`);
+    return result.stdout;
+  };
+  /** What both programs say and how they end. */
+  const both = async (...args: string[]) => {
+    const theirs = await server.run('rbd', args);
+    const ours = await runLinger(server.confPath, args);
+    const told = (program: 'rbd' | 'linger', result: typeof ours) => ({
+      code: result.code,
+      stdout: result.stdout,
+      // Ours adds, in brackets, what exactly it was.
+      said: lastWords(program, result).replace(/ \[.*\]$/, ''),
+    });
+    expect(told('linger', ours)).toEqual(told('rbd', theirs));
+    return theirs;
+  };
+  const parentOf = async (spec: string) => {
+    const { parent } = (await json('info', spec)) as { parent?: Record<string, unknown> };
+    return parent;
+  };
+  const bytesOf = async (spec: string) => {
+    await using disk = await cluster.map(spec, { readOnly: true });
+    return Buffer.from(await disk.read(0, disk.size));
+  };
+
+  it('of format 1 need a protected snapshot, and clients that know no others get them', async () => {
+    const refused = await both('clone', 'rbd/base@s', 'rbd/refused');
+    expect(refused.code).toBe(22);
+    await server.rbd('snap', 'protect', 'rbd/base@s');
+    await linger('clone', 'rbd/base@s', 'rbd/old');
+    expect(await parentOf('rbd/old')).toMatchObject({ image: 'base', overlap: SIZE });
+    expect(await json('info', 'rbd/old')).not.toHaveProperty('op_features', ['clone-child']);
+    expect(await server.rbd('children', 'rbd/base@s')).toBe('rbd/old\n');
+    expect(await server.rbd('image-meta', 'get', 'rbd/old', 'color')).toBe('blue\n');
+    const unprotected = await server.run('rbd', ['snap', 'unprotect', 'rbd/base@s']);
+    expect(unprotected.code).toBe(16);
+  });
+
+  it('of format 2 live in any pool and namespace, laid out as they are told', async () => {
+    await server.ceph('osd', 'set-require-min-compat-client', 'mimic');
+    await cluster.command({ prefix: 'osd dump' });
+    await linger('clone', 'rbd/base@s', 'other/ns/new');
+    await linger(
+      'clone',
+      '--object-size',
+      '128K',
+      '--data-pool',
+      'other',
+      ...FEATURES,
+      'rbd/base@s',
+      'laid',
+    );
+    await server.rbd(
+      'clone',
+      '--object-size',
+      '128K',
+      '--data-pool',
+      'other',
+      ...FEATURES,
+      'rbd/base@s',
+      'theirs',
+    );
+    const shape = async (name: string) => {
+      const info = (await json('info', name)) as Record<string, unknown>;
+      const { size, objects, order, data_pool, features, op_features, parent, stripe_unit } = info;
+      return { size, objects, order, data_pool, features, op_features, parent, stripe_unit };
+    };
+    expect(await shape('laid')).toEqual(await shape('theirs'));
+    expect(await parentOf('other/ns/new')).toMatchObject({ pool: 'rbd', image: 'base' });
+    expect((await bytesOf('rbd/laid')).equals(base)).toBe(true);
+  });
+
+  it('are listed as rbd lists them', async () => {
+    for (const spec of ['rbd/base@s', 'rbd/base']) {
+      const { stdout } = await both('children', spec);
+      expect(stdout.trim().split('\n').length).toBe(4);
+      await both('children', spec, '--format', 'json');
+      await both('children', '--all', spec, '--format', 'json');
+    }
+    await server.rbd('trash', 'mv', 'rbd/theirs');
+    for (const options of [[], ['--all'], ['--all', '--format', 'json']]) {
+      await both('children', ...options, 'rbd/base@s');
+    }
+    await both('children', 'rbd/old');
+    await both('children', 'rbd/nothing');
+    await both('children', 'rbd/base@nothing');
+  });
+
+  describe('that are flattened', () => {
+    it('have all the bytes themselves, and no parent', async () => {
+      await linger('flatten', '--no-progress', 'rbd/laid');
+      await linger('flatten', '--no-progress', 'rbd/old');
+      for (const name of ['laid', 'old']) {
+        expect(await parentOf(name)).toBeUndefined();
+        expect((await bytesOf(`rbd/${name}`)).equals(base)).toBe(true);
+      }
+      expect(await server.rbd('children', 'rbd/base@s')).toBe('other/ns/new\n');
+      const refused = await both('flatten', '--no-progress', 'rbd/old');
+      expect(refused.code).toBe(22);
+    });
+
+    it('leave their snapshots with the parent, unless they have deep-flatten', async () => {
+      for (const [name, features] of [
+        ['shallow', 'layering,exclusive-lock'],
+        ['deep', 'layering,exclusive-lock,deep-flatten'],
+      ] as const) {
+        await server.rbd('clone', '--image-feature', features, 'rbd/base@s', name);
+        await server.rbd('snap', 'create', `${name}@t`);
+        await using disk = await cluster.map(`rbd/${name}`);
+        await disk.write(3 * OBJECT, Buffer.alloc(OBJECT, 'new'));
+        await linger('flatten', '--no-progress', name);
+        expect(await parentOf(name)).toBeUndefined();
+        expect(await parentOf(`${name}@t`)).toEqual(
+          name === 'deep' ? undefined : expect.objectContaining({ overlap: SIZE }),
+        );
+        expect((await bytesOf(`rbd/${name}@t`)).equals(base)).toBe(true);
+      }
+      const children = await server.rbd('children', 'rbd/base@s');
+      expect(children.split('\n')).toContain('rbd/shallow');
+      expect(children.split('\n')).not.toContain('rbd/deep');
+    });
+  });
+
+  it('are removed, and their parent forgets them', async () => {
+    await linger('rm', '--no-progress', 'other/ns/new');
+    expect(await server.rbd('children', 'rbd/base@s')).toBe('rbd/shallow\n');
+  });
+}
