@@ -31,6 +31,9 @@ export interface AdmittedImage {
 
 type Signal = AbortSignal | undefined;
 
+/** The change begins anew: what it had passed is not what it would have to pass now. Objects may be written twice. */
+const LOCK_REPLACED = new Error('the image has another exclusive lock');
+
 export class Admission {
   readonly #image: AdmittedImage;
   readonly #gate: FreshnessGate;
@@ -126,28 +129,53 @@ export class Admission {
     change: (clipped: number, context: WriteContext) => Promise<void>,
   ): Promise<number> {
     const image = this.#image;
-    const { lock } = image;
-    const entry = lock?.enter(signal);
-    if (entry) await this.#waitFor(entry, op);
-    try {
-      let waited = entry !== undefined;
-      for (let wait = this.#mayStart(signal); wait; wait = this.#mayStart(signal)) {
-        await this.#waitFor(wait, op);
-        waited = true;
+    for (;;) {
+      const { lock } = image;
+      const entry = lock?.enter(signal);
+      if (entry && !(await this.#enters(entry, lock, op))) continue;
+      try {
+        let waited = entry !== undefined;
+        for (let wait = this.#mayStart(signal); wait; wait = this.#mayStart(signal)) {
+          await this.#waitFor(wait, op);
+          waited = true;
+        }
+        if (waited) this.#assertUnchanged(op, lock);
+        const clipped = this.#clip(op, offset, length, image.writableSize);
+        if (clipped === 0) return 0;
+        await this.#sent.track(
+          change(clipped, this.#writeContext(op, offset + clipped, lock, signal)),
+        );
+        return clipped;
+      } catch (error) {
+        if (error === LOCK_REPLACED) continue;
+        if (isRadosError(error) && error.target === image.target) throw error;
+        throw imageError(error, op, image.target);
+      } finally {
+        lock?.leave();
       }
-      if (waited) image.assertFeatures();
-      const clipped = this.#clip(op, offset, length, image.writableSize);
-      if (clipped === 0) return 0;
-      await this.#sent.track(
-        change(clipped, this.#writeContext(op, offset + clipped, lock, signal)),
-      );
-      return clipped;
-    } catch (error) {
-      if (isRadosError(error) && error.target === image.target) throw error;
-      throw imageError(error, op, image.target);
-    } finally {
-      lock?.leave();
     }
+  }
+
+  /** Whether it is past the lock; not when the image has come to have no lock, or another, while it waited. */
+  async #enters(entry: Promise<void>, lock: ExclusiveLock | undefined, op: string) {
+    try {
+      await entry;
+      return true;
+    } catch (error) {
+      if (lock !== this.#image.lock) return false;
+      throw imageError(error, op, this.#image.target);
+    }
+  }
+
+  /** After it waited: the image may have come to have features that this version lacks, or a lock that it is not past. */
+  #assertUnchanged(op: string, lock: ExclusiveLock | undefined): void {
+    if (op !== 'read') this.#image.assertFeatures();
+    if (this.#isReplaced(op, lock)) throw LOCK_REPLACED;
+  }
+
+  #isReplaced(op: string, lock: ExclusiveLock | undefined): boolean {
+    const now = this.#image.lock;
+    return now !== lock && now !== undefined && op !== 'read';
   }
 
   /** The header that a change goes by must be fresh when nothing keeps it back any more. */
@@ -183,10 +211,11 @@ export class Admission {
     signal: Signal,
   ): Promise<void> | undefined {
     const wait = lock?.passObject(signal) ?? this.#gate.pass(signal);
-    return wait && this.#admitLater(wait, op, end, lock, signal);
+    if (wait) return this.#admitLater(wait, op, end, lock, signal);
+    return this.#isReplaced(op, lock) ? Promise.reject(LOCK_REPLACED) : undefined;
   }
 
-  /** Both must be open at once. The size may have shrunk meanwhile, or features come that this version lacks. */
+  /** Both must be open at once. The size may have shrunk meanwhile. */
   async #admitLater(
     first: Promise<void>,
     op: string,
@@ -199,7 +228,7 @@ export class Admission {
       await wait;
       wait = lock?.passObject(signal) ?? this.#gate.pass(signal);
     }
-    if (op !== 'read') image.assertFeatures();
+    this.#assertUnchanged(op, lock);
     if (end > image.size)
       throw this.#error('EIO', op, `the image shrank to ${image.size} meanwhile`);
   }

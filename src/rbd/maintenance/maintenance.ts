@@ -137,9 +137,14 @@ export class Maintenance {
     if (!lock) return this.#here(operation, request, call, undefined);
     if (lock.tryEnter()) return this.#here(operation, request, call, lock);
     if (operation.route === 'anyone') return this.#here(operation, request, call, undefined);
-    const signal = call.signal ? { signal: call.signal } : {};
-    if (takeLock) await lock.acquire(signal);
-    else await lock.tryAcquire();
+    try {
+      if (takeLock) await lock.acquire(call.signal ? { signal: call.signal } : {});
+      else await lock.tryAcquire();
+    } catch (error) {
+      // The image has come to have no lock, or another.
+      if (lock !== this.#image.lock) return 'moved';
+      throw error;
+    }
     if (lock.tryEnter()) return this.#here(operation, request, call, lock);
     if (takeLock) return 'moved';
     if (operation.route === 'free-lock') {
