@@ -249,7 +249,7 @@ describe('Image.refresh', () => {
       return held;
     };
     const slow = image.refresh();
-    await new Promise((resolve) => setTimeout(resolve, 10));
+    await expect.poll(() => first).toBe(false);
     fake.size = 123;
     await image.refresh();
     release();
