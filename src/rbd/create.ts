@@ -9,6 +9,7 @@ import {
   dirAddImage,
   dirRemoveImage,
   dirStateAssert,
+  objectMapResize,
   setId,
   setStripeUnitCount,
 } from '../rados/cls-rbd.js';
@@ -16,10 +17,18 @@ import type { IoContext } from '../rados/io-context.js';
 import type { RbdContext } from './context.js';
 import { assertNameFree, assertNamespace } from './directory.js';
 import { imageError, unless } from './errors.js';
-import { assertCreatable, FEATURE, FEATURES_DEFAULT, FEATURES_SINGLE_CLIENT } from './features.js';
+import {
+  assertCreatable,
+  completeFeatures,
+  FEATURE,
+  FEATURES_DEFAULT,
+  FEATURES_SINGLE_CLIENT,
+} from './features.js';
 import { Layout } from './layout.js';
 import { markShared } from './maintenance/share.js';
-import { headerObject, idObject, objectPrefix, RBD_DIRECTORY } from './names.js';
+import { headerObject, idObject, objectMapObject, objectPrefix, RBD_DIRECTORY } from './names.js';
+import { assertMappable } from './object-map/limits.js';
+import { OBJECT_STATE } from './object-map/state-bitmap.js';
 import { validatePool } from './pool.js';
 import { assertImageName, formatImageSpec, type NamedImageSpec } from './spec.js';
 
@@ -113,6 +122,8 @@ async function planImage(
   if (dataIoctx.pool.id === ioctx.pool.id) features &= ~FEATURE.DATA_POOL;
   else features |= FEATURE.DATA_POOL;
   assertCreatable(features, name);
+  features = completeFeatures(features);
+  if (features & FEATURE.OBJECT_MAP) assertMappable(layout, size);
   return { id: newImageId(context), size, layout, features, dataIoctx, shared };
 }
 
@@ -124,7 +135,7 @@ export function newImageId({
   return (globalId.toString(16) + environment.random.u32().toString(16)).slice(-ID_LENGTH_MAX);
 }
 
-/** Directory entry, id object, header: in this order, so that a name never leads to an image that is not its own. */
+/** Directory entry, id object, header, object map: in this order, so that a name never leads to an image that is not its own. */
 async function writeImage(ioctx: IoContext, name: string, plan: Plan): Promise<void> {
   const { id, size, layout, features, dataIoctx } = plan;
   const undo: (() => Promise<unknown>)[] = [];
@@ -151,6 +162,11 @@ async function writeImage(ioctx: IoContext, name: string, plan: Plan): Promise<v
     if (features & FEATURE.STRIPINGV2) {
       const { stripeUnit, stripeCount } = layout;
       await mutate(ioctx, headerObject(id), [setStripeUnitCount(stripeUnit, stripeCount)]);
+    }
+    if (features & FEATURE.OBJECT_MAP) {
+      undo.push(() => ioctx.operate(objectMapObject(id), [deleteOp()]));
+      const none = objectMapResize(layout.objectCount(size), OBJECT_STATE.NONEXISTENT);
+      await mutate(ioctx, objectMapObject(id), [none]);
     }
   } catch (error) {
     for (const step of undo.reverse()) {

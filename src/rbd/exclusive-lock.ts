@@ -60,6 +60,8 @@ export class ExclusiveLock {
   #requested = false;
   /** Another client says to have it. */
   #doubted = false;
+  /** What is guarded by it was taken from us: to be given back and taken anew, even if it is still ours. */
+  #spoiled = false;
   #closing = false;
   #failure: RadosError | undefined;
   #owner: LockOwner | undefined;
@@ -203,6 +205,17 @@ export class ExclusiveLock {
     // Somebody here waits for it already, who may have to wait for long.
     if (this.#state === 'waiting-for-lock') return Promise.resolve(false);
     return this.#actions.enqueue('try');
+  }
+
+  /**
+   * Something that only the owner may do was refused. Whether the lock is still ours or not, it is taken anew, with all that
+   * lives and dies with it; meanwhile nothing goes that needs it.
+   */
+  retake(): void {
+    if (this.#state !== 'locked' && this.#state !== 'reacquiring') return;
+    this.#doubted = true;
+    this.#spoiled = true;
+    void this.#actions.enqueue('reacquire');
   }
 
   /** Gives the lock back when what is inside is done. Requests that come meanwhile take it again. */
@@ -359,7 +372,7 @@ export class ExclusiveLock {
       this.#tenure.begin(cookie);
       this.#transition('post-acquiring');
       if ((await this.#tenure.followWatch()) === 'held') {
-        await this.#host.refreshIfStale();
+        await this.#host.refresh();
         await this.#host.postAcquire();
         // The watch may have been registered anew meanwhile.
         if ((await this.#tenure.followWatch()) === 'held') return true;
@@ -421,11 +434,13 @@ export class ExclusiveLock {
     if (this.#state !== 'locked') return false;
     this.#transition('reacquiring');
     const doubted = this.#doubted;
+    const spoiled = this.#spoiled;
     this.#doubted = false;
+    this.#spoiled = false;
     const before = this.#tenure.held;
     const tenure = await (doubted ? this.#tenure.verify() : this.#tenure.followWatch());
     if (this.#isOver) return false;
-    if (tenure === 'held') {
+    if (tenure === 'held' && !spoiled) {
       const moved = this.#tenure.held !== before;
       if (moved) this.#counters.reacquired++;
       this.#transition('locked');

@@ -49,6 +49,8 @@ export const FEATURES_WRITABLE =
   FEATURE.LAYERING |
   FEATURE.STRIPINGV2 |
   FEATURE.EXCLUSIVE_LOCK |
+  FEATURE.OBJECT_MAP |
+  FEATURE.FAST_DIFF |
   // Concerns clones alone, which are not written yet.
   FEATURE.DEEP_FLATTEN |
   FEATURE.DATA_POOL;
@@ -113,7 +115,9 @@ function quoted(names: readonly string[]): string {
 
 /** ENOSYS, as librbd answers for features that it does not know, with the features' names. */
 export function assertWritable(features: bigint, target: string): void {
-  const lacking = features & ~(FEATURES_WRITABLE | FEATURES_TOLERATED);
+  let lacking = features & ~(FEATURES_WRITABLE | FEATURES_TOLERATED);
+  // A map that nobody can own cannot be kept right: no client makes such an image.
+  if (!(features & FEATURE.EXCLUSIVE_LOCK)) lacking |= features & FEATURE.OBJECT_MAP;
   if (lacking === 0n) return;
   throw new RadosError(
     'ENOSYS',
@@ -132,6 +136,18 @@ export function assertReadable(features: bigint, incompatible: bigint, target: s
     `image ${target} has ${quoted(featureNames(lacking))}, which this version cannot read`,
     { target },
   );
+}
+
+/**
+ * What a new image gets of these: since 16.2 object-map and fast-diff come and go together (`librbd/image/CreateRequest.cc`).
+ * EINVAL: an object map, which only the owner of an exclusive lock can keep, without that.
+ */
+export function completeFeatures(features: bigint): bigint {
+  if (!(features & FEATURE.OBJECT_MAP)) return features & ~FEATURE.FAST_DIFF;
+  if (!(features & FEATURE.EXCLUSIVE_LOCK)) {
+    throw new RadosError('EINVAL', 'cannot use object map without exclusive lock');
+  }
+  return features | FEATURE.FAST_DIFF;
 }
 
 export function assertCreatable(features: bigint, target: string): void {

@@ -70,6 +70,10 @@ export interface GuardedImage {
   accept(request: MaintenancePayload): number | MaintenanceJob;
   /** The lock is to be given back, or is lost: what takes long is to end. The lock waits for what has entered it. */
   interrupt(cause?: RadosError): void;
+  /** The lock is ours and the header fresh; no I/O goes yet. A rejection gives the lock back. */
+  lockAcquired(): Promise<void>;
+  /** The lock is about to be given back, with nothing under way that needs it. */
+  lockReleasing(): Promise<void>;
 }
 
 /** A client too old to say who it is: none of ours. */
@@ -262,11 +266,13 @@ export class ImageGuard implements ImageWatchHandler {
       announceAcquired: () => watcher.announceAcquired(),
       announceReleased: () => watcher.announceReleased(),
       blocklist: (addr, expireSeconds) => context.blocklistAdd(addr, expireSeconds),
-      refreshIfStale: () => gate.refreshIfStale(),
+      refresh: () => {
+        gate.stale();
+        return gate.refreshIfStale();
+      },
       beforeRelease: () => this.#image?.interrupt(),
-      // There is nothing yet that lives and dies with the lock.
-      postAcquire: () => Promise.resolve(),
-      preRelease: () => Promise.resolve(),
+      postAcquire: async () => this.#image?.lockAcquired(),
+      preRelease: async () => this.#image?.lockReleasing(),
     };
   }
 

@@ -14,6 +14,7 @@ import { resize } from './maintenance/resize.js';
 import { setShared } from './maintenance/share.js';
 import { updateFeatures } from './maintenance/update-features.js';
 import type { WriteContext } from './object-request.js';
+import { knownObjects, loadMap } from './object-map/loaded-map.js';
 import { type DataOptions, type ImageParts, OpenImage, type RequestOptions } from './open-image.js';
 import { type ImageHandle, openHeader } from './open.js';
 import { Parents } from './parent.js';
@@ -92,7 +93,10 @@ export class Image extends OpenImage implements AsyncDisposable {
           Image.open(context, parent, { readOnly: true, parentDepth: depth }),
       });
       const parent = await parents.follow(header);
-      const parts = { dataIoctx, guard: opening.guard, parents, parent };
+      const { snapshot } = handle;
+      const states = snapshot && (await loadMap(handle, snapshot));
+      const objects = states && knownObjects(states);
+      const parts = { dataIoctx, guard: opening.guard, parents, parent, objects };
       const image = new Image(handle, parts, options);
       opening.done(image);
       return image;
@@ -105,7 +109,15 @@ export class Image extends OpenImage implements AsyncDisposable {
   private constructor(handle: ImageHandle, parts: ImageParts, options: DataOptions) {
     super(handle, parts, options);
     this.#maintenance = new Maintenance(this, parts.guard?.watcher);
-    this.guard?.serve(this.#maintenance, this.header.features);
+    this.guard?.serve(
+      {
+        accept: (request) => this.#maintenance.accept(request),
+        interrupt: (cause) => this.#maintenance.interrupt(cause),
+        lockAcquired: () => this.heldMap.open(),
+        lockReleasing: () => this.heldMap.close(),
+      },
+      this.header.features,
+    );
   }
 
   /**

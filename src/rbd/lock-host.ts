@@ -71,8 +71,8 @@ export interface LockHost {
    */
   blocklist(addr: string, expireSeconds: number | undefined): Promise<void>;
 
-  /** Brings the header up to date, whatever the watch's state: the owner before us may have changed it. */
-  refreshIfStale(): Promise<void>;
+  /** Reads the header, whatever the watch's state: the owner before us may have died before it told of a change. */
+  refresh(): Promise<void>;
   /** The lock is held, no I/O goes yet: loads the object map. A rejection, which leaves nothing loaded, gives the lock back. */
   postAcquire(): Promise<void>;
   /** The lock is about to be given back, and waits for what is inside: which should not take long any more. */

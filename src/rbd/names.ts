@@ -17,6 +17,9 @@ export const idObject = (name: string) => `rbd_id.${name}`;
 /** Exists for images of format 1, which are recognised and refused. */
 export const format1Object = (name: string) => `${name}.rbd`;
 export const headerObject = (id: string) => `rbd_header.${id}`;
+/** The object map of an image's head, or of one of its snapshots. */
+export const objectMapObject = (id: string, snapId?: bigint) =>
+  `rbd_object_map.${id}${snapId === undefined ? '' : `.${snapId.toString(16).padStart(16, '0')}`}`;
 
 /** An image with a data pool carries its metadata pool's id in the prefix: image ids are unique per pool only. */
 export function objectPrefix(id: string, metadataPoolId?: number): string {

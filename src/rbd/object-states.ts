@@ -1,16 +1,21 @@
-/** What the I/O of an image asks of its object map, which only the owner of the exclusive lock has. */
+/** What the I/O of an image asks of its object maps. */
+
+/** Of the head, for the owner of the exclusive lock, or of a snapshot, for whoever reads it. */
+export interface KnownObjects {
+  /** False only where the map may be trusted, and says that the object does not exist. */
+  mayExist(objectNo: number): boolean;
+}
 
 /**
+ * The head's map, which only the owner of the exclusive lock has.
+ *
  * Invariant: for each object that exists at the OSDs, the map that is stored there says that it may exist, or is flagged
  * as invalid. So the map is told before an object is written, and after it was removed.
  *
  *     write    beginWrite -> operation -> endWrite
  *     remove   removeObject: PENDING -> operation -> NONEXISTENT, with no write of that object between begin and end
  */
-export interface ObjectStates {
-  /** False only where the map may be trusted, and says that the object does not exist. */
-  mayExist(objectNo: number): boolean;
-
+export interface ObjectStates extends KnownObjects {
   /**
    * Before an operation that may create or change the object: undefined when the stored map says already that it exists,
    * else resolves when it does. Rejects (EBUSY: the lock is lost) when the operation must not be sent; only then `endWrite`
@@ -37,7 +42,11 @@ export interface ObjectStates {
 
 /** What maintenance operations ask of the object map as well. Each is stored when it resolves. */
 export interface MaintainedObjectMap extends ObjectStates {
-  /** The image has another number of objects: those that are new do not exist. */
+  /** The first object from `from` on and before `end` that may exist, or -1. */
+  nextExisting(from: number, end: number): number;
+  /** How many objects from `from` on and before `end` may exist. */
+  countExisting(from: number, end: number): number;
+  /** The image comes to have, or has by now, another number of objects: those that are new do not exist. */
   resize(objectCount: number): Promise<void>;
   /** Runs `remove`, which deletes the objects from `first` on and before `end` that may exist. */
   removeRange(first: number, end: number, remove: () => Promise<void>): Promise<void>;
@@ -45,6 +54,8 @@ export interface MaintainedObjectMap extends ObjectStates {
   snapshotAdded(snapId: bigint): Promise<void>;
   /** The header is about to have it no more. */
   snapshotRemoved(snapId: bigint): Promise<void>;
-  /** The objects are about to be what they were in the snapshot. */
+  /** The objects are about to be what they were in the snapshot; nothing is written until they are. */
+  rollingBack(snapId: bigint): Promise<void>;
+  /** They are. */
   rolledBack(snapId: bigint): Promise<void>;
 }

@@ -16,7 +16,9 @@ import type { ImageGuard, ImageGuardStatus } from './image-guard.js';
 import { ImageData } from './io.js';
 import { notifyHeaderUpdate } from './notify.js';
 import type { ObjectBackground } from './object-request.js';
-import type { MaintainedObjectMap } from './object-states.js';
+import { HeldObjectMap } from './object-map/held-object-map.js';
+import type { ObjectMap } from './object-map/object-map.js';
+import type { KnownObjects } from './object-states.js';
 import type { ImageHandle } from './open.js';
 import type { ParentBytes, Parents } from './parent.js';
 
@@ -42,6 +44,8 @@ export interface ImageParts {
   readonly parents: Parents;
   /** By the header that it is opened with. */
   readonly parent: ParentBytes | undefined;
+  /** Of the snapshot that it is opened at, when its map can be believed. */
+  readonly objects: KnownObjects | undefined;
 }
 
 const ALLOC_SIZE = 65_536;
@@ -58,13 +62,13 @@ export class OpenImage implements ImageHandle {
   readonly dataIoctx: IoContext;
   readonly readOnly: boolean;
   readonly snapshot: ImageSnapshot | undefined;
-  /** Of the owner of the exclusive lock, while it has it, of an image with the feature. */
-  readonly objectMap: MaintainedObjectMap | undefined = undefined;
   readonly data: ImageData;
   protected readonly admission: Admission;
   protected readonly guard: ImageGuard | undefined;
+  protected readonly heldMap = new HeldObjectMap(this);
   protected closed = false;
   readonly #parents: Parents;
+  readonly #snapshotObjects: KnownObjects | undefined;
   #parent: ParentBytes | undefined;
   #header: ImageHeader;
   /** Refreshes begun so far, and which of them `#header` is from. */
@@ -74,7 +78,7 @@ export class OpenImage implements ImageHandle {
 
   protected constructor(
     handle: ImageHandle,
-    { dataIoctx, guard, parents, parent }: ImageParts,
+    { dataIoctx, guard, parents, parent, objects }: ImageParts,
     options: DataOptions,
   ) {
     const { header } = handle;
@@ -88,6 +92,7 @@ export class OpenImage implements ImageHandle {
     this.snapshot = handle.snapshot;
     this.#header = header;
     this.#parents = parents;
+    this.#snapshotObjects = objects;
     this.#parent = parent;
     this.guard = guard;
     this.admission = new Admission(
@@ -161,6 +166,11 @@ export class OpenImage implements ImageHandle {
     return this.guard?.lock;
   }
 
+  /** Of the owner of the exclusive lock, while it has it, of an image with the feature. */
+  get objectMap(): ObjectMap | undefined {
+    return this.heldMap.current;
+  }
+
   /** Watch, notifications and freshness; undefined for an image that is open for reading only. */
   watchStatus(): ImageGuardStatus | undefined {
     return this.guard?.status();
@@ -188,6 +198,7 @@ export class OpenImage implements ImageHandle {
       this.#header = header;
       this.#parent = parent;
       this.guard?.applyFeatures(header.features);
+      this.heldMap.headerRead();
     } catch (error) {
       throw imageError(error, 'refresh', this.target);
     }
@@ -276,7 +287,7 @@ export class OpenImage implements ImageHandle {
         return image().objectMap;
       },
       get existence() {
-        return image().objectMap;
+        return image().#snapshotObjects ?? image().objectMap;
       },
       get parent() {
         return image().#parent;

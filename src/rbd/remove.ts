@@ -1,7 +1,8 @@
 /**
  * Removing images, through the trash as librbd does (`librbd/api/Image.cc`, `Trash.cc`, `image/RemoveRequest.cc`).
  *
- *     checks -> trash entry (moving) -> name gone -> trash entry (normal) -> (removing) -> data -> header -> trash entry
+ *     checks -> trash entry (moving) -> name gone -> trash entry (normal) -> (removing) -> data -> header -> object map
+ *     -> trash entry
  *
  * From the first trash entry on an interrupted removal can be seen and finished: `rbd ls` lists the image by its name,
  * and removing that name again, from here or by `rbd`, goes on where the other stopped.
@@ -31,7 +32,15 @@ import { findImage } from './directory.js';
 import { imageError, unless } from './errors.js';
 import { assertWritable } from './features.js';
 import { type ImageHeader, readHeader } from './header.js';
-import { headerObject, idObject, RBD_DIRECTORY, RBD_MIRRORING, RBD_TRASH } from './names.js';
+import {
+  headerObject,
+  idObject,
+  objectMapObject,
+  RBD_DIRECTORY,
+  RBD_MIRRORING,
+  RBD_TRASH,
+} from './names.js';
+import { doomedMap, loadMap } from './object-map/loaded-map.js';
 import { formatImageSpec, type NamedImageSpec } from './spec.js';
 import { trimObjects } from './trim.js';
 
@@ -74,6 +83,7 @@ export async function removeImage(
       if (header.parent) await detachChild(context, { ioctx, header }, header.parent);
     }
     await unless('ENOENT', ioctx.operate(headerObject(id), [deleteOp()], FULL_TRY));
+    await unless('ENOENT', ioctx.operate(objectMapObject(id), [deleteOp()], FULL_TRY));
     await unless('ENOENT', mutate(ioctx, RBD_MIRRORING, [mirrorImageRemove(id)], FULL_TRY));
     await unless('ENOENT', mutate(ioctx, RBD_TRASH, [trashRemove(id)], FULL_TRY));
   } catch (error) {
@@ -136,6 +146,7 @@ async function removeData(
 ): Promise<void> {
   const dataIoctx =
     header.dataPoolId === undefined ? ioctx : await context.ioctx(header.dataPoolId, ioctx.nspace);
+  const states = await loadMap({ ioctx, id: header.id, header });
   await trimObjects({
     ioctx: dataIoctx,
     layout: header.layout,
@@ -143,6 +154,7 @@ async function removeData(
     fromSize: header.size,
     toSize: 0,
     snapContext: header.snapContext,
+    objectMap: states && doomedMap(states),
     each: (items, total, step) => eachManaged(items, total, step, pace),
   });
 }

@@ -6,6 +6,13 @@ import { deleteOp } from '../messages/osd-op.js';
 import type { IoContext } from '../rados/io-context.js';
 import { unless } from './errors.js';
 import { dataObject, type Layout } from './layout.js';
+import type { MaintainedObjectMap } from './object-states.js';
+
+/** What is asked of an object map here. */
+export type TrimmedMap = Pick<
+  MaintainedObjectMap,
+  'nextExisting' | 'countExisting' | 'removeRange'
+>;
 
 export interface TrimOptions {
   readonly ioctx: IoContext;
@@ -14,6 +21,8 @@ export interface TrimOptions {
   readonly fromSize: number;
   readonly toSize: number;
   readonly snapContext: SnapContext;
+  /** Says which objects there are, and is told of their removal. */
+  readonly objectMap: TrimmedMap | undefined;
   /** Cuts the object that the boundary falls into, so that what is beyond reads as zeros. */
   readonly cut?: (objectNo: number, size: number) => Promise<void>;
   /** Takes the steps: so many at a time, and telling of each. */
@@ -25,26 +34,20 @@ export interface TrimOptions {
 }
 
 /**
- * Deletes or cuts every object that has bytes beyond `toSize`. Whole object sets are deleted; in the set that `toSize`
- * falls into, an object is cut where its first byte beyond lies.
- *
- * Without an object map every object number is visited, whether the object exists or not.
+ * Deletes every object that lies beyond `toSize`, and cuts those that have bytes on both sides of it. Without an object map
+ * every object number is visited, whether the object exists or not.
  */
 export async function trimObjects(options: TrimOptions): Promise<void> {
-  const { ioctx, layout, objectPrefix, snapContext } = options;
-  const objects = layout.objectCount(options.fromSize);
-  const boundary = boundarySteps(options);
-  const firstWhole = Math.ceil(options.toSize / layout.period) * layout.stripeCount;
-  const total = boundary.length + Math.max(0, objects - firstWhole);
-  await options.each(steps(boundary, firstWhole, objects), total, ({ objectNo, size }) => {
-    if (size > 0) return options.cut?.(objectNo, size) ?? Promise.resolve();
-    const removal = ioctx.operate(dataObject(objectPrefix, objectNo), [deleteOp()], {
-      snapContext,
-      // Space must be freed even when the cluster is full.
-      flags: OSD_FLAG.FULL_TRY,
-    });
-    return unless('ENOENT', removal);
-  });
+  const { layout, objectMap, each } = options;
+  const first = layout.objectCount(options.toSize);
+  const end = layout.objectCount(options.fromSize);
+  const cuts = cutSteps(options);
+  const removals = objectMap ? objectMap.countExisting(first, end) : Math.max(0, end - first);
+  const trim = () =>
+    each(steps(cuts, first, end, objectMap), cuts.length + removals, (step) =>
+      takeStep(options, step),
+    );
+  await (objectMap ? objectMap.removeRange(first, end, trim) : trim());
 }
 
 /** What is to be left of an object: nothing, or its first `size` bytes. */
@@ -53,18 +56,41 @@ interface Step {
   size: number;
 }
 
-/** Objects of the set that the new size falls into. */
-function boundarySteps({ layout, fromSize, toSize }: TrimOptions): Step[] {
+/** Of the set of objects that the new size falls into. */
+function cutSteps({ layout, fromSize, toSize }: TrimOptions): Step[] {
   const setEnd = Math.ceil(toSize / layout.period) * layout.period;
   const end = Math.min(setEnd, fromSize);
   if (end <= toSize) return [];
-  return layout.objectExtents(toSize, end - toSize).map(({ objectNo, offset }) => ({
-    objectNo,
-    size: offset,
-  }));
+  return layout
+    .objectExtents(toSize, end - toSize)
+    .filter(({ offset }) => offset > 0)
+    .map(({ objectNo, offset }) => ({ objectNo, size: offset }));
 }
 
-function* steps(boundary: readonly Step[], first: number, end: number): Generator<Step> {
-  yield* boundary;
-  for (let objectNo = first; objectNo < end; objectNo++) yield { objectNo, size: 0 };
+function* steps(
+  cuts: readonly Step[],
+  first: number,
+  end: number,
+  objectMap: TrimmedMap | undefined,
+): Generator<Step> {
+  yield* cuts;
+  for (let at = first; at < end; at++) {
+    const objectNo = objectMap ? objectMap.nextExisting(at, end) : at;
+    if (objectNo < 0) return;
+    yield { objectNo, size: 0 };
+    at = objectNo;
+  }
+}
+
+async function takeStep(
+  { ioctx, objectPrefix, snapContext, cut }: TrimOptions,
+  { objectNo, size }: Step,
+): Promise<void> {
+  if (size > 0) return cut?.(objectNo, size);
+  const removal = ioctx.operate(dataObject(objectPrefix, objectNo), [deleteOp()], {
+    snapContext,
+    // Space must be freed even when the cluster is full.
+    flags: OSD_FLAG.FULL_TRY,
+  });
+  await unless('ENOENT', removal);
 }

@@ -205,12 +205,12 @@ export function access(kind: TargetKind, getTarget: GetTarget): void {
       });
 
       it('cannot be created with a feature that is not there yet, which is named', async () => {
-        const features = FEATURE.LAYERING | FEATURE.JOURNALING | FEATURE.OBJECT_MAP;
+        const features = FEATURE.LAYERING | FEATURE.JOURNALING | FEATURE.NON_PRIMARY;
         const error = await rejection(
           admin.pool('rbd').images.create('features', { size: 1, features }),
         );
         expect(error).toMatchObject({ code: 'ENOSYS', outcome: 'not-applied' });
-        expect(error.message).toMatch(/'object-map'.*'journaling'/);
+        expect(error.message).toMatch(/'journaling'.*'non-primary'/);
       });
 
       if (kind.hasTools) {
@@ -221,17 +221,10 @@ export function access(kind: TargetKind, getTarget: GetTarget): void {
             await using device = await admin.map('rbd/featured');
             await device.write(1000, Buffer.from('before'));
           }
-          await tools?.rbd(
-            'feature',
-            'enable',
-            'rbd/featured',
-            'exclusive-lock',
-            'object-map',
-            'fast-diff',
-          );
+          await tools?.rbd('feature', 'enable', 'rbd/featured', 'exclusive-lock', 'journaling');
           const error = await rejection(admin.map('rbd/featured'));
           expect(error).toMatchObject({ code: 'ENOSYS', errno: -38 });
-          expect(error.message).toContain("'object-map' and 'fast-diff'");
+          expect(error.message).toContain("'journaling'");
           await using device = await admin.map('rbd/featured', { readOnly: true });
           expect(Buffer.from(await device.read(1000, 6)).toString()).toBe('before');
           expect(await rejection(device.write(0, Buffer.alloc(1)))).toMatchObject({

@@ -389,12 +389,12 @@ function directory(server: ServerKind): void {
       watcher.stdin.end('\n');
       await once(watcher, 'exit');
 
-      await cluster.rbd('feature', 'enable', 'rbd/d-kept', 'exclusive-lock,object-map');
+      await cluster.rbd('feature', 'enable', 'rbd/d-kept', 'exclusive-lock,journaling');
       await expect(remove('rbd/d-kept')).rejects.toMatchObject({
         code: 'ENOSYS',
-        message: expect.stringContaining("'object-map'"),
+        message: expect.stringContaining("'journaling'"),
       });
-      await cluster.rbd('feature', 'disable', 'rbd/d-kept', 'object-map,exclusive-lock');
+      await cluster.rbd('feature', 'disable', 'rbd/d-kept', 'journaling,exclusive-lock');
       await sameInfo('rbd/d-kept');
       await remove('rbd/d-kept');
     });
@@ -557,10 +557,11 @@ function directory(server: ServerKind): void {
     it('is refused for writing by their names, and read', async () => {
       await cluster.rbd('create', '--size', '1M', 'rbd/f-default');
       await cluster.rbd('bench', '--io-type', 'write', '--io-total', '64K', 'rbd/f-default');
+      await cluster.rbd('feature', 'enable', 'rbd/f-default', 'journaling');
       await expect(Image.open(client, spec('rbd/f-default'))).rejects.toMatchObject({
         code: 'ENOSYS',
         message: expect.stringContaining(
-          "image rbd/f-default has features 'object-map' and 'fast-diff', which this version cannot write",
+          "image rbd/f-default has feature 'journaling', which this version cannot write",
         ),
       });
       await using image = await Image.open(client, spec('rbd/f-default'), { readOnly: true });

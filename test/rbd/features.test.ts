@@ -3,6 +3,7 @@ import {
   assertCreatable,
   assertReadable,
   assertWritable,
+  completeFeatures,
   FEATURE,
   featureNames,
   flagNames,
@@ -34,11 +35,14 @@ describe('feature names', () => {
 describe('features that this version lacks', () => {
   it('are named when an image is opened for writing', () => {
     assertWritable(FEATURE.LAYERING | FEATURE.STRIPINGV2 | FEATURE.DATA_POOL, 'rbd/vm1');
-    expect(() => assertWritable(9n, 'rbd/vm1')).toThrow(
-      "image rbd/vm1 has feature 'object-map', which this version cannot write: " +
+    assertWritable(61n, 'rbd/vm1');
+    expect(() => assertWritable(65n, 'rbd/vm1')).toThrow(
+      "image rbd/vm1 has feature 'journaling', which this version cannot write: " +
         'open it read-only or disable the feature',
     );
-    expect(() => assertWritable(61n, 'rbd/vm1')).toThrow("features 'object-map' and 'fast-diff'");
+    expect(() => assertWritable(0x441n, 'rbd/vm1')).toThrow(
+      "features 'journaling' and 'non-primary'",
+    );
     expect(() => assertWritable(1n << 20n, 'rbd/vm1')).toThrow(
       expect.objectContaining({ code: 'ENOSYS', outcome: 'not-applied' }),
     );
@@ -62,7 +66,26 @@ describe('features that this version lacks', () => {
     expect(() => assertReadable(1n << 13n, 1n << 13n, 'rbd/vm1')).toThrow('unknown-0x2000');
   });
 
+  it('are an object map that nobody could keep: the header says so by mistake', () => {
+    expect(() => assertWritable(9n, 'rbd/vm1')).toThrow("feature 'object-map'");
+  });
+
   it('are not created', () => {
     expect(() => assertCreatable(FEATURE.JOURNALING, 'vm1')).toThrow("feature 'journaling'");
+  });
+});
+
+describe('features of a new image', () => {
+  const { EXCLUSIVE_LOCK, OBJECT_MAP, FAST_DIFF } = FEATURE;
+
+  it('have object-map and fast-diff together or not at all, as since 16.2', () => {
+    expect(completeFeatures(EXCLUSIVE_LOCK | OBJECT_MAP)).toBe(
+      EXCLUSIVE_LOCK | OBJECT_MAP | FAST_DIFF,
+    );
+    expect(completeFeatures(EXCLUSIVE_LOCK | FAST_DIFF)).toBe(EXCLUSIVE_LOCK);
+  });
+
+  it('do not have an object map without an exclusive lock', () => {
+    expect(() => completeFeatures(OBJECT_MAP)).toThrow(expect.objectContaining({ code: 'EINVAL' }));
   });
 });

@@ -136,10 +136,10 @@ describe('images that Ceph 16.2.15 left', () => {
         (error: { code: string }) => error.code,
       );
     for (const [name, writing, reading] of [
-      ['plain', 'ENOSYS', 'opened'],
-      ['child-v1', 'ENOSYS', 'ENOSYS'],
-      ['child-v2', 'ENOSYS', 'ENOSYS'],
-      ['locked', 'ENOSYS', 'opened'],
+      ['plain', 'opened', 'opened'],
+      ['child-v1', 'opened', 'opened'],
+      ['child-v2', 'opened', 'opened'],
+      ['locked', 'opened', 'opened'],
       ['thrown-away', 'ENOENT', 'ENOENT'],
     ] as const) {
       expect([name, await open(name, false), await open(name, true)]).toEqual([

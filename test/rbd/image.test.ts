@@ -95,11 +95,11 @@ describe('Image.open', () => {
   });
 
   it('refuses to write an image with a feature that is lacking, by its name, and reads it', async () => {
-    fake.features = 9n;
+    fake.features = 65n;
     await expect(open()).rejects.toMatchObject({
       code: 'ENOSYS',
       message: expect.stringContaining(
-        "image rbd/vm1 has feature 'object-map', which this version cannot write",
+        "image rbd/vm1 has feature 'journaling', which this version cannot write",
       ),
     });
     const image = await open({}, { readOnly: true });
@@ -221,7 +221,7 @@ describe('a write', () => {
 
   it('is refused when another client has added a feature meanwhile', async () => {
     const image = await open();
-    fake.features |= FEATURE.OBJECT_MAP;
+    fake.features |= FEATURE.JOURNALING;
     await image.refresh();
     await expect(image.write(0, Buffer.from('x'))).rejects.toMatchObject({ code: 'ENOSYS' });
   });

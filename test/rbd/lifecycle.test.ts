@@ -174,7 +174,7 @@ describe('removeImage', () => {
   it('says of snapshots before it says of features that it cannot write, as rbd does', async () => {
     const id = await create('rbd/vm1');
     const header = objects.objects.get(`1//rbd_header.${id}`);
-    header?.omap.set('features', Uint8Array.of(0x3d, 0, 0, 0, 0, 0, 0, 0));
+    header?.omap.set('features', Uint8Array.of(0x7d, 0, 0, 0, 0, 0, 0, 0));
     await expect(removeImage(context, spec('rbd/vm1'))).rejects.toMatchObject({ code: 'ENOSYS' });
     // A name, an id and the namespace of snapshots that users make.
     const snapshot = Buffer.from(

@@ -409,7 +409,7 @@ export class LockClient implements LockHost {
     });
   }
 
-  async refreshIfStale(): Promise<void> {
+  async refresh(): Promise<void> {
     this.refreshes++;
     await this.onRefresh();
   }

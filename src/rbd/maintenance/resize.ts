@@ -10,7 +10,9 @@
 import { RadosError } from '../../base/errors.js';
 import { mutate } from '../../rados/class-call.js';
 import { setSize } from '../../rados/cls-rbd.js';
+import { FEATURE } from '../features.js';
 import { headerObject } from '../names.js';
+import { assertMappable } from '../object-map/limits.js';
 import type { OpenImage } from '../open-image.js';
 import { trimObjects } from '../trim.js';
 import { eachObject, type Operation, type OperationContext, type RequestOf } from './operation.js';
@@ -34,6 +36,7 @@ export const resize: Operation<Resize> = {
 };
 
 function assertAllowed(image: OpenImage, { size, allowShrink }: Resize): void {
+  if (image.features & FEATURE.OBJECT_MAP) assertMappable(image.header.layout, size);
   if (size >= image.size || allowShrink) return;
   throw new RadosError('EINVAL', 'shrinking an image is only allowed with allowShrink', {
     outcome: 'not-applied',
@@ -57,6 +60,7 @@ async function shrink(image: OpenImage, size: number, context: OperationContext)
       fromSize: image.size,
       toSize: size,
       snapContext: image.header.snapContext,
+      objectMap: image.objectMap,
       // Below the boundary a clone keeps what its parent has.
       cut: (objectNo, left) => image.data.objects.cut(objectNo, left, trimming),
       each: (steps, total, step) => eachObject(image, context, steps, total, step),

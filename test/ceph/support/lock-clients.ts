@@ -152,7 +152,7 @@ export class LockHolder implements LockHost, ImageWatchHandler {
     this.events.push(`fenced ${addr}`);
     return this.client.blocklistAdd(addr, expireSeconds);
   }
-  async refreshIfStale(): Promise<void> {}
+  async refresh(): Promise<void> {}
   beforeRelease(): void {}
 
   async postAcquire(): Promise<void> {}

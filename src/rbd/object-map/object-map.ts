@@ -1,0 +1,192 @@
+/**
+ * Which objects of an image exist, as the owner of its exclusive lock keeps it while it has the lock
+ * (`librbd/ObjectMap.cc`, `rbd_object_map_*` in drivers/block/rbd.c).
+ *
+ *     lock acquired -> open: locked, loaded -> I/O and maintenance -> close: unlocked -> lock released
+ *
+ * What is done to one object is in order: writes side by side, a removal by itself.
+ */
+
+import type { MaintainedObjectMap } from '../object-states.js';
+import { unlessAborted } from '../waiting.js';
+import { HeadMap, type MapCounters } from './head-map.js';
+import { OBJECTS_PER_UPDATE_MAX } from './map-updates.js';
+import type { MappedImage } from './mapped-image.js';
+import { ObjectSequencer } from './object-sequencer.js';
+import { SnapshotMaps } from './snapshot-maps.js';
+import { OBJECT_STATE, type StateBitmap } from './state-bitmap.js';
+import { FULL_TRY } from './stored-map.js';
+
+const { NONEXISTENT, EXISTS, PENDING } = OBJECT_STATE;
+
+export class ObjectMap implements MaintainedObjectMap {
+  readonly head: HeadMap;
+  readonly sequencer: ObjectSequencer;
+  readonly #image: MappedImage;
+  readonly #snapshots: SnapshotMaps;
+
+  /** Rejects when the image is another's, or its map can neither be loaded nor flagged as invalid. */
+  static async open(image: MappedImage): Promise<ObjectMap> {
+    return new ObjectMap(image, await HeadMap.open(image));
+  }
+
+  private constructor(image: MappedImage, head: HeadMap) {
+    this.head = head;
+    this.sequencer = new ObjectSequencer(image.target);
+    this.#image = image;
+    this.#snapshots = new SnapshotMaps(image, head);
+  }
+
+  get counters(): MapCounters {
+    return this.head.counters;
+  }
+
+  /** With no I/O under way. */
+  close(): Promise<void> {
+    return this.head.close();
+  }
+
+  // ---- I/O ----
+
+  mayExist(objectNo: number): boolean {
+    return this.head.stateOf(objectNo) !== NONEXISTENT || !this.head.isTrusted;
+  }
+
+  /** On the data path: an object that exists already costs no promise. */
+  beginWrite(objectNo: number, signal?: AbortSignal): Promise<void> | undefined {
+    if (!this.sequencer.tryEnter(objectNo)) return this.#beginLater(objectNo, signal);
+    if (this.head.stateOf(objectNo) === EXISTS) return undefined;
+    return this.#orLeave(objectNo, this.#storeExists(objectNo, signal));
+  }
+
+  endWrite(objectNo: number): void {
+    this.sequencer.leave(objectNo);
+  }
+
+  async removeObject(
+    objectNo: number,
+    remove: () => Promise<void>,
+    signal?: AbortSignal,
+  ): Promise<void> {
+    const release = await this.sequencer.exclude(objectNo, signal);
+    try {
+      if (!this.mayExist(objectNo)) return;
+      if (this.head.stateOf(objectNo) !== PENDING) await this.head.change(objectNo, PENDING);
+      await remove();
+      // It is gone, whether that is known or not.
+      await this.head.change(objectNo, NONEXISTENT, PENDING).catch(() => undefined);
+    } finally {
+      release();
+    }
+  }
+
+  beginCopyUp(
+    objectNo: number,
+    snapIds: readonly bigint[],
+    signal?: AbortSignal,
+  ): Promise<void> | undefined {
+    if (snapIds.length === 0) return this.beginWrite(objectNo, signal);
+    return this.#beginCopyUp(objectNo, snapIds, signal);
+  }
+
+  // ---- maintenance ----
+
+  /** The first object from `from` on and before `end` that may exist, or -1. */
+  nextExisting(from: number, end: number): number {
+    if (this.head.isTrusted) return this.head.states.nextExisting(from, end);
+    return from < end ? from : -1;
+  }
+
+  countExisting(from: number, end: number): number {
+    if (this.head.isTrusted) return this.head.states.countExisting(from, end);
+    return Math.max(0, end - from);
+  }
+
+  resize(objectCount: number): Promise<void> {
+    return this.head.resize(objectCount);
+  }
+
+  async removeRange(first: number, end: number, remove: () => Promise<void>): Promise<void> {
+    const ranges = [...this.#existingRanges(first, end)];
+    for (const range of ranges) {
+      await this.head.changeRange({ ...range, state: PENDING, current: EXISTS }, FULL_TRY);
+    }
+    await remove();
+    for (const range of ranges) {
+      await this.head.changeRange({ ...range, state: NONEXISTENT, current: PENDING }, FULL_TRY);
+    }
+  }
+
+  snapshotAdded(snapId: bigint): Promise<void> {
+    return this.#snapshots.added(snapId);
+  }
+
+  snapshotRemoved(snapId: bigint): Promise<void> {
+    return this.#snapshots.removed(snapId);
+  }
+
+  rollingBack(snapId: bigint): Promise<void> {
+    return this.#snapshots.rollingBack(snapId);
+  }
+
+  rolledBack(snapId: bigint): Promise<void> {
+    return this.#snapshots.rolledBack(snapId);
+  }
+
+  loadSnapshotMap(snapId: bigint): Promise<StateBitmap | undefined> {
+    return this.#snapshots.load(snapId);
+  }
+
+  /** The head's map, or a snapshot's, is not to be believed. Resolves when that is stored. */
+  invalidate(snapId?: bigint): Promise<void> {
+    return snapId === undefined ? this.head.invalidate() : this.#snapshots.invalidate(snapId);
+  }
+
+  /** The header was read again. */
+  headerRead(): void {
+    this.head.applyFlags(this.#image.header.flags);
+  }
+
+  async #beginLater(objectNo: number, signal: AbortSignal | undefined): Promise<void> {
+    await this.sequencer.enter(objectNo, signal);
+    if (this.head.stateOf(objectNo) === EXISTS) return;
+    await this.#orLeave(objectNo, this.#storeExists(objectNo, signal));
+  }
+
+  async #beginCopyUp(
+    objectNo: number,
+    snapIds: readonly bigint[],
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    await this.sequencer.enter(objectNo, signal);
+    await this.#orLeave(
+      objectNo,
+      unlessAborted(this.#snapshots.copyingUp(objectNo, snapIds), signal, this.#image.target),
+    );
+    if (this.head.stateOf(objectNo) === EXISTS) return;
+    await this.#orLeave(objectNo, this.#storeExists(objectNo, signal));
+  }
+
+  #storeExists(objectNo: number, signal: AbortSignal | undefined): Promise<void> {
+    return unlessAborted(this.head.change(objectNo, EXISTS), signal, this.#image.target);
+  }
+
+  /** Who may not go on is not in any more. */
+  async #orLeave(objectNo: number, step: Promise<void>): Promise<void> {
+    try {
+      await step;
+    } catch (error) {
+      this.sequencer.leave(objectNo);
+      throw error;
+    }
+  }
+
+  *#existingRanges(first: number, end: number): Generator<{ start: number; end: number }> {
+    for (let at = first; at < end; ) {
+      const start = this.nextExisting(at, end);
+      if (start < 0) return;
+      at = Math.min(start + OBJECTS_PER_UPDATE_MAX, end);
+      yield { start, end: at };
+    }
+  }
+}

@@ -1,0 +1,122 @@
+/**
+ * What the object maps of an image say, against what there is: read by a client of its own, straight from the objects.
+ *
+ *     OM      an object that exists in the head or a snapshot: its map has it, or is flagged as invalid, or missing
+ *     FD      an object that differs from what it was in the snapshot before: EXISTS or PENDING, or flagged, or missing
+ *     exact   the map is what Ceph's own `rbd object-map check` would want it to be
+ */
+
+import { isRadosError } from '../../src/base/errors.js';
+import { NOSNAP } from '../../src/encoding/types.js';
+import { executeOne } from '../../src/rados/class-call.js';
+import { dirGetId, getFlags, objectMapLoad } from '../../src/rados/cls-rbd.js';
+import type { IoContext } from '../../src/rados/io-context.js';
+import { type ImageHeader, readHeader } from '../../src/rbd/header.js';
+import { dataObject } from '../../src/rbd/layout.js';
+import { headerObject, objectMapObject, RBD_DIRECTORY } from '../../src/rbd/names.js';
+import { StateBitmap } from '../../src/rbd/object-map/state-bitmap.js';
+
+/** What a snapshot or the head was found to be. */
+export interface Version {
+  /** Undefined: the head. */
+  readonly snapId: bigint | undefined;
+  /** Undefined: missing, or torn. */
+  readonly states: readonly number[] | undefined;
+  readonly objectMapInvalid: boolean;
+  readonly fastDiffInvalid: boolean;
+  /** By object number: undefined where there is none. */
+  readonly objects: readonly (Buffer | undefined)[];
+}
+
+export class MapOracle {
+  readonly #ioctx: IoContext;
+  readonly #name: string;
+  #id: string | undefined;
+
+  constructor(ioctx: IoContext, name: string) {
+    this.#ioctx = ioctx;
+    this.#name = name;
+  }
+
+  /** What is wrong, by OM and FD; empty when nothing is. */
+  async violations(): Promise<string[]> {
+    const found: string[] = [];
+    let before: Version | undefined;
+    for (const version of await this.versions()) {
+      const { states, objects } = version;
+      const where = version.snapId === undefined ? 'head' : `snapshot ${version.snapId}`;
+      objects.forEach((bytes, objectNo) => {
+        const state = states?.[objectNo];
+        const wrong = (rule: string) =>
+          found.push(`${rule}: ${where} object ${objectNo} is ${state}`);
+        if (!states || version.objectMapInvalid) return;
+        if (bytes && (state === undefined || state === 0)) wrong('OM');
+        const earlier = before?.objects[objectNo];
+        if (!bytes || version.fastDiffInvalid || (earlier && bytes.equals(earlier))) return;
+        if (state !== 1 && state !== 2) wrong('FD');
+      });
+      before = version;
+    }
+    return found;
+  }
+
+  async head(): Promise<Version> {
+    return (await this.versions()).at(-1) as Version;
+  }
+
+  /** Oldest first, the head last. */
+  async versions(): Promise<Version[]> {
+    const header = await this.header();
+    const snapshots = header.snapshots.map(({ id, imageSize }) => ({
+      snapId: id,
+      size: imageSize,
+    }));
+    const head = { snapId: undefined, size: header.size };
+    return Promise.all(
+      [...snapshots, head].map(async ({ snapId, size }) => {
+        const flags = await executeOne(this.#ioctx, headerObject(header.id), getFlags(snapId));
+        return {
+          snapId,
+          states: await this.#states(header.id, snapId),
+          objectMapInvalid: (flags & 1n) !== 0n,
+          fastDiffInvalid: (flags & 2n) !== 0n,
+          objects: await this.#objects(header, header.layout.objectCount(size), snapId),
+        };
+      }),
+    );
+  }
+
+  async header(): Promise<ImageHeader> {
+    this.#id ??= await executeOne(this.#ioctx, RBD_DIRECTORY, dirGetId(this.#name));
+    return readHeader(this.#ioctx, this.#id, { readOnly: true });
+  }
+
+  async #states(id: string, snapId: bigint | undefined): Promise<number[] | undefined> {
+    try {
+      const oid = objectMapObject(id, snapId);
+      const states = StateBitmap.decode(await executeOne(this.#ioctx, oid, objectMapLoad()));
+      return Array.from({ length: states.size }, (_, i) => states.get(i));
+    } catch (error) {
+      if (isRadosError(error, 'ENOENT') || isRadosError(error, 'EINVAL')) return undefined;
+      throw error;
+    }
+  }
+
+  #objects(
+    { objectPrefix }: ImageHeader,
+    count: number,
+    snapid: bigint = NOSNAP,
+  ): Promise<(Buffer | undefined)[]> {
+    return Promise.all(
+      Array.from({ length: count }, async (_, objectNo) => {
+        try {
+          const oid = dataObject(objectPrefix, objectNo);
+          return Buffer.from(await this.#ioctx.read(oid, 0, 0, { snapid }));
+        } catch (error) {
+          if (isRadosError(error, 'ENOENT')) return undefined;
+          throw error;
+        }
+      }),
+    );
+  }
+}
