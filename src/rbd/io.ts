@@ -76,7 +76,7 @@ export class ImageData {
 
   async write(offset: number, data: Uint8Array, context: WriteContext): Promise<void> {
     await this.#writeExtents(this.layout.objectExtents(offset, data.length), (extent) =>
-      this.#overwrite(extent, this.#writeOps(extent, gather(extent.pieces, data)), context),
+      this.#overwrite(extent, this.#writeOp(extent, gather(extent.pieces, data)), context),
     );
   }
 
@@ -104,7 +104,7 @@ export class ImageData {
     context: WriteContext,
   ): Promise<void> {
     await this.#writeExtents(this.layout.objectExtents(offset, length), (extent) =>
-      this.#overwrite(extent, this.#writeSameOps(extent, pattern), context),
+      this.#overwrite(extent, this.#writeSameOp(extent, pattern), context),
     );
   }
 
@@ -125,10 +125,9 @@ export class ImageData {
       );
     }
     // In one vector with a write, an OSD compares what is missing as zeros, a missing object included.
-    const [hint, write] = this.#writeOps(extent, data);
-    const ops = [hint, cmpExtOp(extent.offset, compare), write];
+    const ops = [cmpExtOp(extent.offset, compare), this.#writeOp(extent, data)];
     try {
-      await this.objects.change(extent.objectNo, { ops, compares: true }, context);
+      await this.objects.change(extent.objectNo, { ops, hinted: true, compares: true }, context);
     } catch (error) {
       if (!isRadosError(error) || error.errno > -CMPEXT_MISMATCH) throw error;
       throw new CompareMismatchError(target, offset - error.errno - CMPEXT_MISMATCH);
@@ -148,29 +147,28 @@ export class ImageData {
     return this.objects.read(extent, part, context);
   }
 
-  #writeOps(extent: ObjectExtent, bytes: Uint8Array): [hint: OsdOp, write: OsdOp] {
-    return [
-      this.objects.hint,
-      extent.length === this.layout.objectSize ? writeFullOp(bytes) : writeOp(extent.offset, bytes),
-    ];
+  #writeOp(extent: ObjectExtent, bytes: Uint8Array): OsdOp {
+    const isWhole = extent.length === this.layout.objectSize;
+    return isWhole ? writeFullOp(bytes) : writeOp(extent.offset, bytes);
   }
 
-  #writeSameOps(extent: ObjectExtent, pattern: Uint8Array): OsdOp[] {
+  #writeSameOp(extent: ObjectExtent, pattern: Uint8Array): OsdOp {
     const piece = extent.pieces[0] as Piece;
     if (extent.pieces.length === 1 && extent.length % pattern.length === 0) {
       const rotated = rotate(pattern, piece.start % pattern.length);
-      return [this.objects.hint, writeSameOp(extent.offset, extent.length, rotated)];
+      return writeSameOp(extent.offset, extent.length, rotated);
     }
     // The object ends within a pattern, or its pieces come from several places of it: spell the bytes out.
-    return this.#writeOps(extent, repeated(extent, pattern));
+    return this.#writeOp(extent, repeated(extent, pattern));
   }
 
-  #overwrite(extent: ObjectExtent, ops: readonly OsdOp[], context: WriteContext): Promise<void> {
+  #overwrite(extent: ObjectExtent, op: OsdOp, context: WriteContext): Promise<unknown> {
     const replaces = extent.length === this.layout.objectSize;
-    return this.objects.change(extent.objectNo, { ops, replaces, overwrites: extent }, context);
+    const change = { ops: [op], hinted: true, replaces, overwrites: extent };
+    return this.objects.change(extent.objectNo, change, context);
   }
 
-  #zero(extent: ObjectExtent, context: WriteContext): Promise<void> {
+  #zero(extent: ObjectExtent, context: WriteContext): Promise<unknown> {
     const { objectSize } = this.layout;
     if (extent.length === objectSize) return this.objects.remove(extent.objectNo, context);
     const change = {
@@ -194,10 +192,13 @@ export class ImageData {
 
   async #writeExtents(
     extents: readonly ObjectExtent[],
-    step: (extent: ObjectExtent) => Promise<void>,
+    step: (extent: ObjectExtent) => Promise<unknown>,
   ): Promise<void> {
     const only = extents.length === 1 ? extents[0] : undefined;
-    if (only) return step(only);
+    if (only) {
+      await step(only);
+      return;
+    }
     try {
       await this.#forEach(extents, step);
     } catch (error) {

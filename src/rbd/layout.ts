@@ -94,6 +94,16 @@ export class Layout {
     return count - this.stripeCount + Math.ceil(rest / this.stripeUnit);
   }
 
+  /** How much of an object, from its start on, an image of this size has. */
+  objectBytes(objectNo: number, imageSize: number): number {
+    const rest = imageSize - Math.floor(objectNo / this.stripeCount) * this.period;
+    if (rest >= this.period) return this.objectSize;
+    if (rest <= 0) return 0;
+    const row = this.stripeCount * this.stripeUnit;
+    const inRow = (rest % row) - (objectNo % this.stripeCount) * this.stripeUnit;
+    return Math.floor(rest / row) * this.stripeUnit + Math.min(this.stripeUnit, Math.max(0, inRow));
+  }
+
   /** The objects that an image extent meets, in the order of their first byte in the image. */
   objectExtents(offset: number, length: number): ObjectExtent[] {
     return this.striped ? this.#stripedExtents(offset, length) : this.#plainExtents(offset, length);

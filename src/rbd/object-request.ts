@@ -2,13 +2,14 @@
  * One data object's part of a request, as librbd and krbd have it (`librbd/io/ObjectRequest.cc`, `CopyupRequest.cc`):
  *
  *     read     the object; if it is missing, or the object map knows that it is, what the parent has there, or zeros
- *     change   admitted -> object map -> admitted -> [stat,] operations          the object exists, or nothing is behind it
- *                                                 -> ENOENT -> copy-up           a parent is behind it
+ *     change   admitted -> object map -> admitted -> [hint,] operations          nothing is behind the object
+ *                                                 -> stat, [hint,] operations    a parent is
+ *                                                    -> ENOENT -> copy-up
  *     remove   delete; under a parent: create and truncate to nothing, which hides what the parent has
  *
  * A copy-up gives the object what the parent has, together with the operations; one at a time for an object, and whoever
- * wants to change that object meanwhile waits for it. Where snapshots of this image are to see the parent's bytes too, the
- * bytes go first, under no snapshot at all, so that the operations make the clones.
+ * wants to change that object meanwhile waits for it. Where snapshots of this image are to see the parent's bytes too, all
+ * of these go first, under no snapshot, so that the operations make the clones.
  *
  * After every wait the request is admitted again, and the object map and the parent are looked at anew: the lock may have
  * gone and come back, the parent may be gone.
@@ -28,12 +29,12 @@ import {
   truncateOp,
   zeroOp,
 } from '../messages/osd-op.js';
-import type { IoContext, OperateOptions } from '../rados/io-context.js';
-import { type CopiedUp, copiedUp } from './copy-up.js';
-import { isMissingObject } from './errors.js';
+import type { IoContext, OperateOptions, OperateResult } from '../rados/io-context.js';
+import { type ByteRange, type CopiedUp, copiedUp } from './copy-up.js';
+import { isMissingObject, unless } from './errors.js';
 import { dataObject, type Layout, type ObjectExtent } from './layout.js';
 import type { ObjectStates } from './object-states.js';
-import type { ParentBytes } from './parent.js';
+import { type ParentBytes, readParent } from './parent.js';
 import { unlessAborted } from './waiting.js';
 
 export interface RequestContext {
@@ -55,7 +56,7 @@ export interface WriteContext extends RequestContext {
    */
   onOldSnapContext?(): void;
   /** Space is to be freed: also when the cluster is full. */
-  readonly fullTry?: boolean;
+  readonly fullTry?: boolean | undefined;
 }
 
 /** What goes with a read: absent `snapId` reads the head. */
@@ -85,10 +86,12 @@ export interface ObjectRequestsOptions {
 
 export interface Change {
   readonly ops: readonly OsdOp[];
+  /** They may create the object, so its size to be is hinted at. */
+  readonly hinted?: boolean;
   /** What the object held before does not matter: with no snapshot to keep it for, no parent does either. */
   readonly replaces?: boolean;
-  /** The bytes of the object that are overwritten, so that they need not be copied up. */
-  readonly overwrites?: { readonly offset: number; readonly length: number };
+  /** The bytes of the object that are overwritten: they need not be copied up, unless for a snapshot. */
+  readonly overwrites?: ByteRange;
   /** Looks at the object as it was before: a copy-up is to be done by then. */
   readonly compares?: boolean;
   /** Only takes bytes away: nothing to do where there is no object and nothing behind it. */
@@ -101,17 +104,19 @@ const OLD_SNAP_CONTEXTS_MAX = 10;
 const ATTEMPTS_MAX = 100;
 const NO_SNAPSHOTS: SnapContext = { seq: 0n, snaps: [] };
 const NO_BYTES = new Uint8Array(0);
-const DELETE: Change = { ops: [deleteOp()], replaces: true, removes: true };
+const DELETE = [deleteOp()];
+const NOTHING: Change = { ops: [] };
 
 export class ObjectRequests {
-  readonly hint: OsdOp;
   readonly #options: ObjectRequestsOptions;
+  readonly #hint: OsdOp;
+  /** Under way, by object. */
   readonly #copyUps = new Map<number, Promise<void>>();
 
   constructor(options: ObjectRequestsOptions) {
     this.#options = options;
     const { objectSize } = options.layout;
-    this.hint = allocHintOp(objectSize, objectSize, options.allocHintFlags);
+    this.#hint = allocHintOp(objectSize, objectSize, options.allocHintFlags);
   }
 
   // ---- reads ----
@@ -164,31 +169,18 @@ export class ObjectRequests {
   }
 
   /** What is seen where the object is missing. */
-  #readBehind(
+  async #readBehind(
     parent: ParentBytes | undefined,
     extent: ObjectExtent,
     into: Uint8Array | undefined,
     context: ReadContext,
   ): Promise<Uint8Array> {
-    const seen = parent && this.#bytesBehind(parent, extent.objectNo);
-    if (!parent || !seen || seen <= extent.offset) {
-      return Promise.resolve(into ? into.fill(0) : NO_BYTES);
-    }
+    const seen = parent ? this.#bytesBehind(parent, extent.objectNo) : 0;
+    if (!parent || seen <= extent.offset) return into ? into.fill(0) : NO_BYTES;
     const length = Math.min(extent.length, seen - extent.offset);
-    return this.#readParent(parent, extent, length, into, context);
-  }
-
-  async #readParent(
-    parent: ParentBytes,
-    extent: ObjectExtent,
-    length: number,
-    into: Uint8Array | undefined,
-    context: ReadContext,
-  ): Promise<Uint8Array> {
     const target = into ? into.subarray(0, length) : Buffer.alloc(length);
-    await this.#fillFromParent(parent, extent.objectNo, extent.offset, target, context.signal);
-    // Flattened meanwhile, and the parent's snapshot perhaps removed: then the object is there.
-    if (this.#options.background.parent !== parent) return this.read(extent, into, context);
+    const isRead = await this.#readParent(parent, extent.objectNo, extent.offset, target, context);
+    if (!isRead) return this.read(extent, into, context);
     if (!into) return target;
     into.fill(0, length);
     return into;
@@ -196,90 +188,118 @@ export class ObjectRequests {
 
   /** How many bytes from the object's start on a parent shows through. */
   #bytesBehind(parent: ParentBytes, objectNo: number): number {
-    const { layout } = this.#options;
-    let bytes = 0;
-    for (const { offset, length } of layout.imageExtents(objectNo, 0, layout.objectSize)) {
-      if (offset >= parent.overlap) break;
-      bytes += Math.min(length, parent.overlap - offset);
-    }
-    return bytes;
+    return this.#options.layout.objectBytes(objectNo, parent.overlap);
   }
 
-  async #fillFromParent(
+  /**
+   * False when it is not the parent any more: flattened meanwhile, so that the object is there, and the parent's bytes
+   * perhaps gone. Admitted anew when it resolves.
+   */
+  async #readParent(
     parent: ParentBytes,
     objectNo: number,
     offset: number,
-    target: Uint8Array,
-    signal: AbortSignal | undefined,
-  ): Promise<void> {
-    let done = 0;
-    for (const extent of this.#options.layout.imageExtents(objectNo, offset, target.length)) {
-      const part = target.subarray(done, done + extent.length);
-      const read = await parent.read(extent.offset, part, signal);
-      // Shorter than its overlap: resized since, which a snapshot cannot be.
-      if (read < part.length) part.fill(0, read);
-      done += extent.length;
+    into: Uint8Array,
+    context: RequestContext,
+  ): Promise<boolean> {
+    const { background, layout } = this.#options;
+    let failure: { error: unknown } | undefined;
+    try {
+      await readParent(parent, layout, objectNo, offset, into, context.signal);
+    } catch (error) {
+      failure = { error };
     }
+    const wait = context.admit?.();
+    if (wait) await wait;
+    if (background.parent !== parent) return false;
+    if (failure) throw failure.error;
+    return true;
   }
 
   // ---- changes ----
 
-  /** Rejects with what the operations failed with; ENOENT only where they need an object that exists. */
-  async change(objectNo: number, change: Change, context: WriteContext): Promise<void> {
-    for (let attempt = 1, oldContexts = 0; attempt <= ATTEMPTS_MAX; attempt++) {
-      const wait = context.admit?.();
-      if (wait) await wait;
+  /**
+   * Rejects with what the operations failed with; ENOENT only where they need an object that exists. On the data path:
+   * one promise where nothing has to be waited for.
+   */
+  change(objectNo: number, change: Change, context: WriteContext): Promise<unknown> {
+    const wait = context.admit?.();
+    const { states, parent } = this.#options.background;
+    const isSure = !states || states.mayExist(objectNo);
+    if (wait || parent || !isSure || context.onOldSnapContext) {
+      return this.#changeLater(objectNo, change, context, wait);
+    }
+    if (!states) return this.#send(objectNo, this.#vector(change), context);
+    const entry = states.beginWrite(objectNo, context.signal);
+    if (!entry) {
+      const sent = this.#send(objectNo, change.ops, context);
+      return sent.finally(() => states.endWrite(objectNo));
+    }
+    return entry.then(() => {
+      states.endWrite(objectNo);
+      return this.#changeLater(objectNo, change, context, context.admit?.());
+    });
+  }
+
+  #changeLater(
+    objectNo: number,
+    change: Change,
+    context: WriteContext,
+    wait: Promise<void> | undefined,
+  ): Promise<void> {
+    return this.#untilDone(objectNo, context, wait, () => this.#attempt(objectNo, change, context));
+  }
+
+  /** Makes a whole object read as zeros, and frees it where nothing behind it has to be hidden. */
+  remove(objectNo: number, context: WriteContext): Promise<void> {
+    const wait = context.admit?.();
+    return this.#untilDone(objectNo, context, wait, () => this.#attemptRemoval(objectNo, context));
+  }
+
+  /** Cuts an object, so that what is beyond reads as zeros, whatever the parent has there. */
+  async cut(objectNo: number, size: number, context: WriteContext): Promise<void> {
+    const overwrites = { offset: size, length: this.#options.layout.objectSize - size };
+    await this.change(objectNo, { ops: [truncateOp(size)], overwrites, removes: true }, context);
+  }
+
+  /** Gives the object what the parent has, unless it has bytes of its own: nothing shows through afterwards. */
+  copyUp(objectNo: number, context: WriteContext): Promise<void> {
+    const wait = context.admit?.();
+    return this.#untilDone(objectNo, context, wait, async () => {
+      if (!this.#isCovered(objectNo)) return true;
+      const { states } = this.#options.background;
+      const mayExist = !states || states.mayExist(objectNo);
+      if (mayExist && (await this.#exists(objectNo, context))) return true;
+      return this.#copyUpWith(objectNo, NOTHING, context);
+    });
+  }
+
+  /** An attempt, admitted, resolves with false when the object has to be looked at again. */
+  async #untilDone(
+    objectNo: number,
+    context: WriteContext,
+    wait: Promise<void> | undefined,
+    attempt: () => Promise<boolean>,
+  ): Promise<void> {
+    if (wait) await wait;
+    for (let attempts = 1, oldContexts = 0; attempts <= ATTEMPTS_MAX; attempts++) {
       try {
-        if (await this.#attempt(objectNo, change, context)) return;
+        if (await attempt()) return;
       } catch (error) {
         const isOld = context.onOldSnapContext && isRadosError(error, 'ERESTART');
         if (!isOld || ++oldContexts === OLD_SNAP_CONTEXTS_MAX) throw error;
         context.onOldSnapContext?.();
       }
+      const again = context.admit?.();
+      if (again) await again;
     }
-    throw this.#endless(objectNo);
+    throw new RadosError(
+      'EIO',
+      `${this.#name(objectNo)} changed ${ATTEMPTS_MAX} times while it was to be changed`,
+      { op: 'change', target: this.#name(objectNo), outcome: 'unknown' },
+    );
   }
 
-  /** Makes a whole object read as zeros, and frees it where nothing behind it has to be hidden. */
-  async remove(objectNo: number, context: WriteContext): Promise<void> {
-    const { background } = this.#options;
-    for (let attempt = 1; attempt <= ATTEMPTS_MAX; attempt++) {
-      const wait = context.admit?.();
-      if (wait) await wait;
-      if (this.#isCovered(objectNo)) {
-        const replaces = context.snapContext.snaps.length === 0;
-        const ops = replaces ? [createOp(false), truncateOp(0)] : [truncateOp(0)];
-        return this.change(objectNo, { ops, replaces }, context);
-      }
-      const { states } = background;
-      if (!states) return this.#unlessMissing(this.change(objectNo, DELETE, context));
-      let isOurs = true;
-      await states.removeObject(
-        objectNo,
-        async () => {
-          const again = context.admit?.();
-          if (again) await again;
-          isOurs = background.states === states;
-          if (isOurs) await this.#unlessMissing(this.#send(objectNo, DELETE.ops, context));
-        },
-        context.signal,
-      );
-      if (isOurs) return;
-    }
-    throw this.#endless(objectNo);
-  }
-
-  /** Cuts an object, so that what is beyond reads as zeros, whatever the parent has there. */
-  cut(objectNo: number, size: number, context: WriteContext): Promise<void> {
-    return this.change(objectNo, { ops: [truncateOp(size)], removes: true }, context);
-  }
-
-  /** Gives the object what the parent has, unless it has bytes of its own: nothing shows through afterwards. */
-  async copyUp(objectNo: number, context: WriteContext): Promise<void> {
-    if (this.#isCovered(objectNo)) await this.change(objectNo, { ops: [] }, context);
-  }
-
-  /** True when it is done; false when it has to be looked at again. */
   async #attempt(objectNo: number, change: Change, context: WriteContext): Promise<boolean> {
     const { background } = this.#options;
     const { states } = background;
@@ -298,8 +318,9 @@ export class ObjectRequests {
         // What the map was told may not be what the owner's map says now.
         if (background.states !== states) return false;
       }
+      const mayBeNew = !states || entry !== undefined;
       const isGuarded = this.#needsParent(objectNo, change, context);
-      const { ops } = change;
+      const ops = mayBeNew ? this.#vector(change) : change.ops;
       try {
         await this.#send(objectNo, isGuarded ? [statOp(), ...ops] : ops, context);
         return true;
@@ -312,6 +333,29 @@ export class ObjectRequests {
     return this.#copyUpWith(objectNo, change, context);
   }
 
+  async #attemptRemoval(objectNo: number, context: WriteContext): Promise<boolean> {
+    const { background } = this.#options;
+    if (this.#isCovered(objectNo)) {
+      const replaces = context.snapContext.snaps.length === 0;
+      const ops = replaces ? [createOp(false), truncateOp(0)] : [truncateOp(0)];
+      return this.#attempt(objectNo, { ops, replaces }, context);
+    }
+    const { states } = background;
+    const remove = () => unless('ENOENT', this.#send(objectNo, DELETE, context));
+    let isOurs = true;
+    if (!states) await remove();
+    else {
+      const removeIfOurs = async () => {
+        const wait = context.admit?.();
+        if (wait) await wait;
+        isOurs = background.states === states;
+        if (isOurs) await remove();
+      };
+      await states.removeObject(objectNo, removeIfOurs, context.signal);
+    }
+    return isOurs;
+  }
+
   /** Whether the object, should it be missing, has to be copied up for this change. */
   #needsParent(objectNo: number, change: Change, { snapContext }: WriteContext): boolean {
     return this.#isCovered(objectNo) && !(change.replaces && snapContext.snaps.length === 0);
@@ -321,6 +365,15 @@ export class ObjectRequests {
     const { parent } = this.#options.background;
     return parent !== undefined && this.#bytesBehind(parent, objectNo) > 0;
   }
+
+  async #exists(objectNo: number, { signal }: RequestContext): Promise<boolean> {
+    const { ioctx, objectPrefix } = this.#options;
+    const oid = dataObject(objectPrefix, objectNo);
+    const stat = ioctx.operate(oid, [statOp()], signal ? { signal } : {});
+    return (await unless('ENOENT', stat)) !== undefined;
+  }
+
+  // ---- copy-up ----
 
   /** True when the change was made with the copy-up. */
   async #copyUpWith(objectNo: number, change: Change, context: WriteContext): Promise<boolean> {
@@ -332,8 +385,7 @@ export class ObjectRequests {
     const { parent } = this.#options.background;
     if (!parent) return false;
     const work = this.#copyUp(parent, objectNo, change, context);
-    const settled = work.then(noop, noop);
-    this.#copyUps.set(objectNo, settled);
+    this.#copyUps.set(objectNo, work.then(noop, noop));
     try {
       return await work;
     } finally {
@@ -349,26 +401,25 @@ export class ObjectRequests {
   ): Promise<boolean> {
     const { background } = this.#options;
     const behind = Buffer.alloc(this.#bytesBehind(parent, objectNo));
-    await this.#fillFromParent(parent, objectNo, 0, behind, context.signal);
-    // Snapshots see what is overwritten at the head.
-    const isSeen = change.compares || context.snapContext.snaps.length > 0;
-    const copied = copiedUp(behind, isSeen ? undefined : change.overwrites);
+    if (!(await this.#readParent(parent, objectNo, 0, behind, context))) return false;
+    const { states } = background;
+    const { snaps, seq } = context.snapContext;
+    // The snapshots are to see what is overwritten, too, and so is a comparison.
+    const isAll = snaps.length > 0 || change.compares;
+    const copied = copiedUp(behind, isAll ? undefined : change.overwrites);
     const hasData = copied.data.length > 0;
     if (!hasData && change.ops.length === 0) return true;
 
-    const { states } = background;
-    const isCurrent = async () => {
-      const wait = context.admit?.();
-      if (wait) await wait;
-      return background.states === states && background.parent === parent;
-    };
-    if (!(await isCurrent())) return false;
-    const snapIds = hasData ? context.snapContext.snaps : [];
-    const entry = states?.beginCopyUp(objectNo, snapIds, context.signal);
+    const entry = states?.beginCopyUp(objectNo, hasData ? snaps : [], context.signal);
     if (entry) await entry;
     try {
-      if (entry && !(await isCurrent())) return false;
-      return await this.#sendCopyUp(objectNo, copied, change, context, isCurrent);
+      if (entry) {
+        const wait = context.admit?.();
+        if (wait) await wait;
+        const isSame = background.states === states && context.snapContext.seq === seq;
+        if (!isSame || background.parent !== parent) return false;
+      }
+      return await this.#sendCopyUp(objectNo, copied, change, context);
     } finally {
       states?.endWrite(objectNo);
     }
@@ -376,56 +427,43 @@ export class ObjectRequests {
 
   async #sendCopyUp(
     objectNo: number,
-    copied: CopiedUp,
+    { op, data }: CopiedUp,
     change: Change,
     context: WriteContext,
-    isCurrent: () => Promise<boolean>,
   ): Promise<boolean> {
     const { ops, compares } = change;
-    const copyUp = [copied.op, this.hint];
-    const isDeep = context.snapContext.snaps.length > 0 && copied.data.length > 0;
+    const { signal, fullTry } = context;
+    const copyUp = [op, this.#hint];
+    const isDeep = context.snapContext.snaps.length > 0 && data.length > 0;
     if (!isDeep && !compares) {
       await this.#send(objectNo, [...copyUp, ...ops], context);
       return true;
     }
-    if (isDeep)
-      await this.#send(objectNo, copyUp, { signal: context.signal, snapContext: NO_SNAPSHOTS });
-    else await this.#send(objectNo, copyUp, context);
-    // A comparison begins anew, with the object that is there now.
-    if (compares || !(await isCurrent())) return false;
-    if (ops.length > 0) await this.#send(objectNo, ops, context);
-    return true;
+    const before = isDeep ? { signal, fullTry, snapContext: NO_SNAPSHOTS } : context;
+    await this.#send(objectNo, copyUp, before);
+    // The change begins anew, with the object that is there now.
+    return ops.length === 0;
   }
 
-  async #send(objectNo: number, ops: readonly OsdOp[], context: WriteContext): Promise<void> {
+  // ---- operations ----
+
+  #vector({ ops, hinted }: Change): readonly OsdOp[] {
+    return hinted ? [this.#hint, ...ops] : ops;
+  }
+
+  #send(objectNo: number, ops: readonly OsdOp[], context: WriteContext): Promise<OperateResult> {
     const { ioctx, objectPrefix } = this.#options;
     const options: OperateOptions = { snapContext: context.snapContext };
     if (context.signal) options.signal = context.signal;
     const orderSnap = context.onOldSnapContext ? OSD_FLAG.ORDERSNAP : 0;
     const fullTry = context.fullTry ? OSD_FLAG.FULL_TRY : 0;
     if (orderSnap | fullTry) options.flags = orderSnap | fullTry;
-    await ioctx.operate(dataObject(objectPrefix, objectNo), ops, options);
-  }
-
-  async #unlessMissing(removal: Promise<void>): Promise<void> {
-    try {
-      await removal;
-    } catch (error) {
-      if (!isMissingObject(error)) throw error;
-    }
+    return ioctx.operate(dataObject(objectPrefix, objectNo), ops, options);
   }
 
   #name(objectNo: number): string {
     const { ioctx, objectPrefix } = this.#options;
     return ioctx.describe(dataObject(objectPrefix, objectNo));
-  }
-
-  #endless(objectNo: number): RadosError {
-    return new RadosError(
-      'EIO',
-      `${this.#name(objectNo)} changed ${ATTEMPTS_MAX} times while it was to be changed`,
-      { op: 'change', target: this.#name(objectNo), outcome: 'unknown' },
-    );
   }
 }
 

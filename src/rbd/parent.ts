@@ -4,12 +4,16 @@
  */
 
 import { RadosError } from '../base/errors.js';
+import { eachLimited } from './concurrency.js';
 import type { RbdContext } from './context.js';
 import type { ImageHeader, ImageSnapshot } from './header.js';
+import type { Layout } from './layout.js';
 import type { ImageSpec } from './spec.js';
 
 /** librbd and krbd refuse longer chains (`RBD_MAX_PARENT_CHAIN_LEN`, drivers/block/rbd.c). */
 const CHAIN_MAX = 16;
+/** Pieces of one object, which a striped clone has many of, that are read at a time. */
+const PIECES_MAX = 16;
 
 /** What shows through. Replaced as a whole when the image has another parent, or sees less of it. */
 export interface ParentBytes {
@@ -17,6 +21,28 @@ export interface ParentBytes {
   readonly overlap: number;
   /** Fills `into` from the byte `offset` on; resolves with how many bytes there were. */
   read(offset: number, into: Uint8Array, signal: AbortSignal | undefined): Promise<number>;
+}
+
+/** Fills `into` with what shows through in a clone's object from `offset` on, all of it within the overlap. */
+export async function readParent(
+  parent: ParentBytes,
+  layout: Layout,
+  objectNo: number,
+  offset: number,
+  into: Uint8Array,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  let done = 0;
+  const pieces = layout.imageExtents(objectNo, offset, into.length).map((extent) => {
+    const part = into.subarray(done, done + extent.length);
+    done += extent.length;
+    return { offset: extent.offset, part };
+  });
+  await eachLimited(pieces, PIECES_MAX, async ({ offset: at, part }) => {
+    const read = await parent.read(at, part, signal);
+    // Shorter than its overlap, which a snapshot cannot become: whoever wrote that meant zeros.
+    part.fill(0, read);
+  });
 }
 
 /** An image that is open at a snapshot, as far as its clones need it. */

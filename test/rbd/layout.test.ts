@@ -118,6 +118,19 @@ describe('Layout', () => {
     );
   });
 
+  it('knows how much of an object lies below a size', () => {
+    fc.assert(
+      fc.property(layouts, fc.integer({ min: 0, max: 100_000 }), (layout, size) => {
+        const bytes = new Map<number, number>();
+        for (const { objectNo, length } of layout.objectExtents(0, size))
+          bytes.set(objectNo, length);
+        for (let objectNo = 0; objectNo < layout.objectCount(size) + 3; objectNo++) {
+          expect(layout.objectBytes(objectNo, size)).toBe(bytes.get(objectNo) ?? 0);
+        }
+      }),
+    );
+  });
+
   it('counts exactly the objects that bytes below a size can be in', () => {
     fc.assert(
       fc.property(layouts, fc.integer({ min: 1, max: 100_000 }), (layout, size) => {

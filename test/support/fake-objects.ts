@@ -1,7 +1,7 @@
 /**
  * RADOS in a Map: what `src/rbd` does to objects, with the embedded cluster's object classes, and with failures as a
- * test wants them. Answers come in a shuffled order, as they do from several OSDs. Snapshots are not kept: tests look
- * at the requests instead.
+ * test wants them. Answers come in a shuffled order, as they do from several OSDs. An object's bytes are kept for the
+ * snapshots of the contexts that it is written with.
  */
 
 import { RadosError } from '../../src/base/errors.js';
@@ -15,8 +15,8 @@ import {
 import { createClasses } from '../../src/cluster/classes/index.js';
 import { encodeWith } from '../../src/encoding/codec.js';
 import { ADDR_TYPE, ENTITY_TYPE } from '../../src/encoding/entity.js';
-import { utimeFromMs } from '../../src/encoding/types.js';
-import { describeOps, OP, OP_FLAG, type OsdOp } from '../../src/messages/osd-op.js';
+import { type SnapContext, utimeFromMs } from '../../src/encoding/types.js';
+import { describeOps, isWriteOp, OP, OP_FLAG, type OsdOp } from '../../src/messages/osd-op.js';
 import type { ObjectTarget, OperateOptions, OperateResult } from '../../src/osd-client/request.js';
 import type { NotifyResult, Watch, WatchHandler } from '../../src/osd-client/watch-types.js';
 import { IoContext, type ObjectOperator } from '../../src/rados/io-context.js';
@@ -40,6 +40,12 @@ export interface FakeObject {
   omap: Map<string, Uint8Array>;
 }
 
+/** Newest snapshot that an object was written after, and what older ones see of it. */
+interface SnapSet {
+  seq: bigint;
+  clones: { snaps: readonly bigint[]; object: FakeObject }[];
+}
+
 export type ScriptedMethod = (input: Uint8Array, request: FakeRequest) => Uint8Array;
 
 const NOTHING = new Uint8Array(0);
@@ -57,6 +63,8 @@ export class FakeObjects implements ObjectOperator {
   /** By oid. */
   readonly watchers = new Map<string, Watcher[]>();
   readonly #classes = createClasses();
+  /** As `objects`. */
+  readonly #snapSets = new Map<string, SnapSet>();
   readonly #handlers = new Map<bigint, { key: string; handler: WatchHandler }>();
   #lastCookie = 0n;
   #lastNotifyId = 0n;
@@ -145,7 +153,8 @@ export class FakeObjects implements ObjectOperator {
 
   #execute(request: FakeRequest): OperateResult {
     const key = keyOf(request);
-    const before = this.objects.get(key);
+    const { snapid, snapContext } = request.options;
+    const before = snapid === undefined ? this.objects.get(key) : this.#objectAt(key, snapid);
     // A copy: a vector that fails changes nothing.
     const state: State = {
       object: before && {
@@ -155,9 +164,29 @@ export class FakeObjects implements ObjectOperator {
       },
     };
     const ops = request.ops.map((op) => ({ rval: 0, outdata: this.#step(op, state, request) }));
-    if (state.object) this.objects.set(key, state.object);
-    else this.objects.delete(key);
+    if (snapid === undefined) {
+      if (snapContext && writes(request) && (before || state.object)) {
+        this.#keep(key, before, snapContext);
+      }
+      if (state.object) this.objects.set(key, state.object);
+      else this.objects.delete(key);
+    }
     return { result: 0, ops, userVersion: 1n };
+  }
+
+  /** Before a write: the snapshots that were taken since the last one get the object as it is. */
+  #keep(key: string, before: FakeObject | undefined, { seq, snaps }: SnapContext): void {
+    const set = this.#snapSets.get(key) ?? { seq: 0n, clones: [] };
+    const since = snaps.filter((id) => id > set.seq);
+    if (before && since.length > 0) set.clones.push({ snaps: since, object: before });
+    if (seq > set.seq) set.seq = seq;
+    this.#snapSets.set(key, set);
+  }
+
+  #objectAt(key: string, snapid: bigint): FakeObject | undefined {
+    const set = this.#snapSets.get(key);
+    if (!set || snapid > set.seq) return this.objects.get(key);
+    return set.clones.find(({ snaps }) => snaps.includes(snapid))?.object;
   }
 
   #call(method: string, input: Uint8Array, state: State, request: FakeRequest): Uint8Array {
@@ -168,9 +197,9 @@ export class FakeObjects implements ObjectOperator {
     const [className = '', methodName = ''] = method.split('.');
     const found = this.#classes.find(className, methodName);
     if (!found) throw fail(-95);
-    const writes = (found.flags & CLS_METHOD.WR) !== 0;
-    if (!writes && !state.object) throw fail(-2);
-    if (writes && !request.options.write) {
+    const isWrite = (found.flags & CLS_METHOD.WR) !== 0;
+    if (!isWrite && !state.object) throw fail(-2);
+    if (isWrite && !writes(request)) {
       throw new Error(`${method} writes, but was not sent as a write`);
     }
     const result = runMethod(found, classObject(state), input);
@@ -257,6 +286,11 @@ export class FakeObjects implements ObjectOperator {
         throw fail(-95);
     }
   }
+}
+
+/** As the OsdClient sees it: an opcode that writes, or a class call that was said to. */
+function writes({ ops, options }: FakeRequest): boolean {
+  return options.write === true || ops.some(({ code }) => isWriteOp(code));
 }
 
 function keyOf({ pool, nspace, oid }: ObjectTarget): string {
