@@ -33,13 +33,13 @@
 // 16 states are kept as four byte planes (plane b holds byte b of every state), which makes each
 // lookup one i8x16.swizzle over all 16 streams: 8 nibbles x 4 result bytes = 32 per block.
 //
-// Memory. The tables are written once at instantiation with values that depend on nothing and are read-only after;
-// HISTORY and TAIL are scratch of one call.
+// Memory. The tables are written at instantiation with values that depend on nothing and are read-only after; `history` and
+// `tail` are scratch of one call, which threads that share a memory must not share.
 //
 //   SLICES   16 tables x 256 x u32    slice k at +1024*k: register after byte b and k zero bytes
 //   NIBBLES   8 groups x 4 x 16 x u8  group k at +64*k, result byte b at +16*b: advance64(v << 4k)
-//   HISTORY  REACH + CHUNK bytes of v, then REACH zeros at the end of the message
-//   TAIL     REACH bytes              what the message collapsed to
+//   history  REACH + CHUNK bytes of v, then REACH zeros at the end of the message
+//   tail     REACH bytes              what the message collapsed to
 
 const POLYNOMIAL: u32 = 0x82f63b78; // Castagnoli, bit-reversed
 const BLOCK: usize = 64;
@@ -50,13 +50,26 @@ const FROM_195: usize = REACH - 2 * 195;
 const FROM_170: usize = REACH - 2 * 170;
 const FROM_155: usize = REACH - 2 * 155;
 const FROM_65: usize = REACH - 2 * 65;
-/** How much of v is made before its end is moved back to the start of HISTORY. */
+/** How much of v is made before its end is moved back to the start of `history`. */
 const CHUNK: usize = 16 * 1024;
 
 const SLICES = memory.data(16 * 256 * 4, 16);
 const NIBBLES = memory.data(8 * 4 * 16, 16);
-const HISTORY = memory.data(16 * 1024 + 2 * 209, 64);
-const TAIL = memory.data(2 * 209, 64);
+
+const HISTORY_BYTES: usize = 16 * 1024 + 2 * 209;
+let history = memory.data(16 * 1024 + 2 * 209, 64);
+let tail = memory.data(2 * 209, 64);
+
+/** What a thread needs of its own if others run this module over the same memory. */
+export function crc32cScratchBytes(): usize {
+  return HISTORY_BYTES + REACH;
+}
+
+/** From now on this instance has its scratch there. */
+export function setCrc32cScratch(at: usize): void {
+  history = at;
+  tail = at + HISTORY_BYTES;
+}
 
 fillSlices();
 fillNibbles();
@@ -119,22 +132,22 @@ export function crc32c(seed: u32, ptr: usize, len: usize): u32 {
   const cleared = (len - REACH) & ~(BLOCK - 1);
   collapse(seed, ptr, cleared);
   ptr += cleared;
-  const register = foldAll(0, TAIL, REACH);
+  const register = foldAll(0, tail, REACH);
   return foldAll(register, ptr + REACH, len - cleared - REACH);
 }
 
-/** TAIL = the REACH bytes after the first `cleared` ones (a multiple of BLOCK), with all that those add to them. */
+/** `tail` = the REACH bytes after the first `cleared` ones (a multiple of BLOCK), with all that those add to them. */
 function collapse(seed: u32, ptr: usize, cleared: usize): void {
-  memory.fill(HISTORY, 0, REACH);
+  memory.fill(history, 0, REACH);
   // No term reaches into the first block, so that it is its own v, the seed xored into its first word.
   const first = v128.xor(v128.load(ptr), i32x4.replace_lane(i32x4.splat(0), 0, seed));
-  memory.copy(HISTORY + REACH, ptr, BLOCK);
-  v128.store(HISTORY + REACH, first);
+  memory.copy(history + REACH, ptr, BLOCK);
+  v128.store(history + REACH, first);
   ptr += BLOCK;
   let done = BLOCK;
-  let at = HISTORY + BLOCK;
+  let at = history + BLOCK;
   for (;;) {
-    const end = min(HISTORY + CHUNK, at + (cleared - done));
+    const end = min(history + CHUNK, at + (cleared - done));
     done += end - at;
     for (; at < end; at += BLOCK, ptr += BLOCK) {
       v128.store(at + REACH, v128.xor(v128.load(ptr), terms(at)));
@@ -142,19 +155,19 @@ function collapse(seed: u32, ptr: usize, cleared: usize): void {
       v128.store(at + REACH, v128.xor(v128.load(ptr, 32), terms(at + 32)), 32);
       v128.store(at + REACH, v128.xor(v128.load(ptr, 48), terms(at + 48)), 48);
     }
-    memory.copy(HISTORY, end, REACH);
+    memory.copy(history, end, REACH);
     if (done === cleared) break;
-    at = HISTORY;
+    at = history;
   }
   // Nothing is cleared from here on: the terms that would come from here are zero.
-  memory.fill(HISTORY + REACH, 0, REACH);
+  memory.fill(history + REACH, 0, REACH);
   let i: usize = 0;
   for (; i + 16 <= REACH; i += 16) {
-    v128.store(TAIL + i, v128.xor(v128.load(ptr + i), terms(HISTORY + i)));
+    v128.store(tail + i, v128.xor(v128.load(ptr + i), terms(history + i)));
   }
-  const rest = HISTORY + i;
+  const rest = history + i;
   store<u16>(
-    TAIL + i,
+    tail + i,
     load<u16>(ptr + i) ^
       load<u16>(rest) ^
       load<u16>(rest, FROM_195) ^

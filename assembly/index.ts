@@ -4,3 +4,7 @@
 export * from './memory';
 export * from './crc32c';
 export * from './crush';
+export * from './bitmap';
+export * from './bitmap-runs';
+export * from './bit-vector';
+export * from './zeros';

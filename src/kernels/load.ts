@@ -1,12 +1,14 @@
 /**
- * Loads the AssemblyScript kernels (assembly/) over a fresh shared memory.
+ * Loads the AssemblyScript kernels (assembly/) over a shared memory.
  *
  *   0            heapBase()                                  memoryBytes
  *   | tables     | allocations of `alloc`, upwards, never freed |
  *
- * The memory is created at its final size and never grows: a view of it stays valid for ever, here
- * and in any thread that the buffer is handed to. Each thread loads its own kernels; other threads
- * may read and write the memory, but do not instantiate a module over it.
+ * `loadKernels` makes a memory at its final size that never grows: a view of it stays valid for ever, here and in any
+ * thread that the buffer is handed to. Each thread loads its own; other threads may read and write the memory.
+ *
+ * `instantiateKernels` is for a memory that somebody else keeps (bitmap-memory.ts): it may grow, and several threads may
+ * have instances over it, each with a place of its own for the scratch of crc32c.
  */
 import { readFileSync } from 'node:fs';
 
@@ -16,6 +18,8 @@ import { packageFile } from '../base/paths.js';
 export interface KernelExports {
   heapBase(): number;
   crc32c(seed: number, ptr: number, len: number): number;
+  crc32cScratchBytes(): number;
+  setCrc32cScratch(at: number): void;
   crushScratchBytes(): number;
   crushDoRule(
     map: number,
@@ -29,6 +33,40 @@ export interface KernelExports {
     workLimit: number,
     scratch: number,
     out: number,
+  ): number;
+  bitmapCount(map: number, start: number, end: number, out: number): void;
+  bitmapNext(map: number, start: number, end: number, states: number): number;
+  bitmapFill(map: number, start: number, end: number, state: number): void;
+  bitmapReplace(map: number, start: number, end: number, states: number, to: number): number;
+  bitmapMerge(next: number, removed: number, blocks: number): number;
+  bitmapRuns(
+    map: number,
+    classes: number,
+    end: number,
+    cursor: number,
+    out: number,
+    capacity: number,
+  ): number;
+  bitmapDiff(
+    from: number,
+    fromBytes: number,
+    to: number,
+    end: number,
+    cursor: number,
+    out: number,
+    capacity: number,
+  ): number;
+  bitmapDiffStart(states: number, from: number, blocks: number): void;
+  bitmapDiffStep(states: number, map: number, blocks: number, isLast: number): void;
+  bitVectorChecksums(data: number, len: number, out: number): void;
+  isZero(ptr: number, len: number): number;
+  dataExtents(
+    ptr: number,
+    len: number,
+    block: number,
+    from: number,
+    out: number,
+    capacity: number,
   ): number;
 }
 
@@ -50,28 +88,37 @@ export interface KernelOptions {
 }
 
 const MIB = 1024 * 1024;
-const PAGE_BYTES = 64 * 1024;
+export const WASM_PAGE_BYTES = 64 * 1024;
 const DEFAULT_MEMORY_BYTES = 16 * MIB;
 /** The limits that the module declares for its memory (asconfig.json); 4 GiB is all that 32 bits reach. */
-const MIN_MEMORY_BYTES = 1 * MIB;
-const MAX_MEMORY_BYTES = 4096 * MIB;
+export const MIN_MEMORY_BYTES = 1 * MIB;
+export const MAX_MEMORY_BYTES = 4096 * MIB;
 /** A cache line, and what the SIMD kernels like best. */
 const DEFAULT_ALIGN = 64;
 
-/** Compiled once per thread, on first use: importing the package costs nothing. */
 let compiledModule: WebAssembly.Module | undefined;
+
+/** Compiled once per thread, on first use: importing the package costs nothing. May be posted to other threads. */
+export function kernelModule(): WebAssembly.Module {
+  compiledModule ??= new WebAssembly.Module(readFileSync(packageFile('dist/wasm/kernels.wasm')));
+  return compiledModule;
+}
+
+export function instantiateKernels(
+  memory: WebAssembly.Memory,
+  module: WebAssembly.Module = kernelModule(),
+): KernelExports {
+  return new WebAssembly.Instance(module, { env: { memory } }).exports as KernelExports;
+}
 
 export function loadKernels(options: KernelOptions = {}): Kernels {
   const { memoryBytes = DEFAULT_MEMORY_BYTES } = options;
   if (!(memoryBytes >= MIN_MEMORY_BYTES && memoryBytes <= MAX_MEMORY_BYTES)) {
     throw new RangeError(`memoryBytes ${memoryBytes} is not within 1 MiB and 4 GiB`);
   }
-  const pages = Math.ceil(memoryBytes / PAGE_BYTES);
+  const pages = Math.ceil(memoryBytes / WASM_PAGE_BYTES);
   const memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
-
-  compiledModule ??= new WebAssembly.Module(readFileSync(packageFile('dist/wasm/kernels.wasm')));
-  const instance = new WebAssembly.Instance(compiledModule, { env: { memory } });
-  const exports = instance.exports as KernelExports;
+  const exports = instantiateKernels(memory);
   return {
     memory,
     exports,
@@ -87,8 +134,8 @@ function createBumpAllocator(start: number, end: number): Kernels['alloc'] {
       throw new RangeError(`cannot allocate ${bytes} bytes`);
     }
     const isPowerOfTwo = Number.isInteger(align) && align > 0 && (align & (align - 1)) === 0;
-    if (!isPowerOfTwo || align > PAGE_BYTES) {
-      throw new RangeError(`alignment ${align} is not a power of two up to ${PAGE_BYTES}`);
+    if (!isPowerOfTwo || align > WASM_PAGE_BYTES) {
+      throw new RangeError(`alignment ${align} is not a power of two up to ${WASM_PAGE_BYTES}`);
     }
     const address = Math.ceil(next / align) * align;
     if (bytes > end - address) {

@@ -11,7 +11,9 @@ declare namespace WebAssembly {
 
   class Memory {
     constructor(descriptor: { initial: number; maximum: number; shared: true });
-    /** Always shared here; the same object for the memory's life, because ours never grow. */
+    /** Always shared here. Another object after the memory has grown; the one before stays valid for what it spans. */
     readonly buffer: SharedArrayBuffer;
+    /** By so many pages of 64 KiB; RangeError beyond the maximum, or when the system has no memory left. */
+    grow(pages: number): number;
   }
 }
