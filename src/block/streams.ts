@@ -4,6 +4,7 @@
 
 import { Readable, Writable } from 'node:stream';
 
+import { sparseRuns } from '../base/zeroes.js';
 import type { BlockDevice } from './device.js';
 
 const MIB = 1024 * 1024;
@@ -214,29 +215,9 @@ export function* nonZeroExtents(
   data: Uint8Array,
   blockBytes: number,
 ): Generator<DataExtent, void, undefined> {
-  let runStart = -1;
-  for (let at = 0; at < data.length; ) {
-    const length = Math.min(data.length - at, blockBytes - ((offset + at) % blockBytes));
-    if (isZero(data.subarray(at, at + length))) {
-      if (runStart >= 0) yield { offset: offset + runStart, data: data.subarray(runStart, at) };
-      runStart = -1;
-    } else if (runStart < 0) {
-      runStart = at;
-    }
-    at += length;
+  for (const { start, end, zero } of sparseRuns(data, blockBytes, offset)) {
+    if (!zero) yield { offset: offset + start, data: data.subarray(start, end) };
   }
-  if (runStart >= 0) yield { offset: offset + runStart, data: data.subarray(runStart) };
-}
-
-const ZEROES = Buffer.alloc(64 * 1024);
-
-/** By memcmp: several times as fast as a loop over the bytes. */
-export function isZero(data: Uint8Array): boolean {
-  for (let at = 0; at < data.length; at += ZEROES.length) {
-    const part = data.subarray(at, at + ZEROES.length);
-    if (Buffer.compare(part, ZEROES.subarray(0, part.length)) !== 0) return false;
-  }
-  return true;
 }
 
 function positive(name: string, value: number): number {

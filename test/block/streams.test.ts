@@ -3,10 +3,10 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { describe, expect, it } from 'vitest';
 
+import { isZero } from '../../src/base/zeroes.js';
 import {
   createReadStream,
   createWriteStream,
-  isZero,
   nonZeroExtents,
   readExtents,
 } from '../../src/block/streams.js';

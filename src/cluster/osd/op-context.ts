@@ -23,7 +23,7 @@ import type { ObjectStore, StoredObject } from '../store/object-store.js';
 import type { ObjectDump, StoreOp } from '../store/transaction.js';
 import type { ClientRequest } from './client-request.js';
 import type { OsdLimits } from './limits.js';
-import { type Ranges, unionRange } from './ranges.js';
+import { type Ranges, unionRange } from '../../base/ranges.js';
 import type { ObjectWatches } from './watches.js';
 
 /** What executing needs to know of the PG. */

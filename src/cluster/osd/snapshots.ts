@@ -7,7 +7,7 @@ import { type CloneInfo, EMPTY_SNAPSET, type SnapSet } from '../store/object-met
 import type { ObjectStore } from '../store/object-store.js';
 import type { StoreOp } from '../store/transaction.js';
 import type { OpContext, PgView } from './op-context.js';
-import { intersectRanges, subtractRanges } from './ranges.js';
+import { intersectRanges, subtractRanges } from '../../base/ranges.js';
 
 /** An object's history; empty when the object does not exist. */
 export function snapSetOf(store: ObjectStore, collection: string, head: ObjectId): SnapSet {

@@ -4,7 +4,7 @@ import { ERRNO } from '../../../base/errors.js';
 import { encode } from '../../../encoding/encoder.js';
 import { NOSNAP } from '../../../encoding/types.js';
 import type { OpContext } from '../op-context.js';
-import { intersectRanges, type Ranges, subtractRanges, unionRange } from '../ranges.js';
+import { intersectRanges, type Ranges, subtractRanges, unionRange } from '../../../base/ranges.js';
 import { resolveSnap } from '../snapshots.js';
 import { deleteObject } from './data-writes.js';
 import { argOf, type OpHandler } from './live-op.js';

@@ -1,4 +1,4 @@
-/** Sets of byte ranges `[start, end)`, ascending and disjoint: the overlaps of clones. */
+/** Sets of byte ranges `[start, end)`, ascending and disjoint. */
 
 export type Range = readonly [start: number, end: number];
 export type Ranges = readonly Range[];
@@ -15,6 +15,20 @@ export function unionRange(ranges: Ranges, start: number, end: number): Ranges {
   }
   merged.push([start, end]);
   return merged.sort((a, b) => a[0] - b[0]);
+}
+
+export function unionRanges(a: Ranges, b: Ranges): Ranges {
+  if (a.length === 0) return b;
+  if (b.length === 0) return a;
+  const merged: [start: number, end: number][] = [];
+  for (let i = 0, j = 0; i < a.length || j < b.length; ) {
+    const [x, y] = [a[i], b[j]];
+    const [start, end] = (x && (!y || x[0] <= y[0]) ? a[i++] : b[j++]) as Range;
+    const last = merged.at(-1);
+    if (last && start <= last[1]) last[1] = Math.max(last[1], end);
+    else merged.push([start, end]);
+  }
+  return merged;
 }
 
 export function intersectRanges(a: Ranges, b: Ranges): Ranges {
