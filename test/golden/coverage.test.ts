@@ -63,6 +63,8 @@ const TESTED: Readonly<Record<string, readonly string[]>> = {
     'cls_lock_lock_op',
     'cls_lock_set_cookie_op',
     'cls_lock_unlock_op',
+    'clone_info',
+    'obj_list_snap_response_t',
     'obj_list_watch_response_t',
     'rados::cls::lock::locker_id_t',
     'rados::cls::lock::locker_info_t',
@@ -74,13 +76,11 @@ const TESTED: Readonly<Record<string, readonly string[]>> = {
 const UNTESTED: Readonly<Record<string, string>> = {
   SnapSet:
     'not implemented: the embedded store has its own records, the type never crosses the wire',
-  clone_info: 'not implemented as a codec: the embedded OSD writes it within LIST_SNAPS replies',
   cls_rbd_parent: 'an xattr of the embedded OSD: src/cluster/classes/rbd/values.ts, internal codec',
   cls_rbd_snap: 'an xattr of the embedded OSD: src/cluster/classes/rbd/values.ts, internal codec',
   ghobject_t: 'not implemented: names objects in a real OSD store, never crosses the wire',
   'librbd::watch_notify::NotifyMessage': 'not implemented: comes with watching image headers',
   'librbd::watch_notify::ResponseMessage': 'not implemented: comes with watching image headers',
-  obj_list_snap_response_t: 'not implemented as a codec: the embedded OSD writes it by hand',
   object_info_t: 'not implemented: the embedded store has its own records',
   pg_ls_response_t: 'not implemented: listings use PGNLS, whose answer is pg_nls_response_t',
   pg_nls_response_t: 'not implemented as a codec: the embedded OSD writes it by hand',

@@ -1,4 +1,4 @@
-// Goal: every golden encoding of the types of object class `lock` and of watchers decodes to its last byte, and those of
+// Goal: every golden encoding of the types of object class `lock`, of watchers and of LIST_SNAPS decodes to its last byte, and those of
 // the release that we write (16.2) come out again identically. The files are Ceph's own `encode()` output.
 
 import { describe, expect, it } from 'vitest';
@@ -16,6 +16,7 @@ import {
   setCookieOp,
   unlockOp,
 } from '../../src/rados/cls-lock.js';
+import { cloneInfo, listSnapsReply } from '../../src/messages/list-snaps.js';
 import { listWatchersReply, watchItem } from '../../src/rados/watchers.js';
 import { GOLDEN_RELEASES, goldenFiles, isWritten } from '../support/golden.js';
 
@@ -28,6 +29,8 @@ const TYPES = {
   cls_lock_lock_op: lockOp,
   cls_lock_set_cookie_op: setCookieOp,
   cls_lock_unlock_op: unlockOp,
+  clone_info: cloneInfo,
+  obj_list_snap_response_t: listSnapsReply,
   obj_list_watch_response_t: listWatchersReply,
   'rados::cls::lock::locker_id_t': lockerId,
   'rados::cls::lock::locker_info_t': lockerInfo,

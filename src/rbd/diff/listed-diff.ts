@@ -1,0 +1,136 @@
+/**
+ * A diff by asking the OSDs: LIST_SNAPS of each object that may have changed.
+ *
+ * The answers come in any order and the extents in the image's: what is ahead waits, so what is asked for at a time is
+ * limited, and with it the memory.
+ */
+
+import { abortError } from '../../base/errors.js';
+import type { Range } from '../../base/ranges.js';
+import { decodeAll } from '../../encoding/codec.js';
+import { NOSNAP, SNAPDIR } from '../../encoding/types.js';
+import { type ListSnapsReply, listSnapsReply } from '../../messages/list-snaps.js';
+import { listSnapsOp } from '../../messages/osd-op.js';
+import { unless } from '../errors.js';
+import { dataObject, type ImageExtent } from '../layout.js';
+import { type DiffExtent, joinExtents } from './extents.js';
+import type { DiffLevel } from './levels.js';
+import { objectDelta } from './object-delta.js';
+
+export interface ListedDiffOptions {
+  /** 0: the beginning. */
+  readonly from: bigint;
+  /** NOSNAP: the head. */
+  readonly to: bigint;
+  readonly wholeObject: boolean;
+  readonly signal?: AbortSignal | undefined;
+}
+
+interface ListQuery extends ListedDiffOptions {
+  readonly ignoreZeroes: boolean;
+}
+
+/** Objects that are asked for at a time. */
+const OBJECTS_MAX = 64;
+
+/**
+ * The changes within each of `places`, which are ascending and within one stripe period each: neighbours of different
+ * places are not joined, as librbd does not join them.
+ */
+export async function* listedDiff(
+  level: DiffLevel,
+  places: Iterable<ImageExtent>,
+  options: ListedDiffOptions,
+): AsyncGenerator<DiffExtent[], void, undefined> {
+  const { layout } = level.image.header;
+  const { signal } = options;
+  const query = { ...options, ignoreZeroes: false };
+  const iterator = places[Symbol.iterator]();
+  const ahead: { objects: number; listing: Promise<DiffExtent[]> }[] = [];
+  let objectsAhead = 0;
+  const askAhead = () => {
+    while (objectsAhead < OBJECTS_MAX) {
+      const next = iterator.next();
+      if (next.done) return;
+      const listing = listExtents(level, [next.value], query);
+      // Its error is met when its turn comes, or never if the consumer leaves before.
+      listing.catch(() => undefined);
+      const objects = Math.min(layout.stripeCount, OBJECTS_MAX);
+      ahead.push({ objects, listing });
+      objectsAhead += objects;
+    }
+  };
+  askAhead();
+  for (let first = ahead.shift(); first; first = ahead.shift()) {
+    const { target } = level.image;
+    if (signal?.aborted) throw abortError(signal, { op: 'diff', target });
+    const extents = await first.listing;
+    objectsAhead -= first.objects;
+    askAhead();
+    if (extents.length > 0) yield extents;
+  }
+}
+
+/** The changes within image extents that are asked for together: all of their objects at once. */
+async function listExtents(
+  level: DiffLevel,
+  extents: readonly ImageExtent[],
+  query: ListQuery,
+): Promise<DiffExtent[]> {
+  const { layout } = level.image.header;
+  const rangesOf = new Map<number, Range[]>();
+  for (const { offset, length } of extents) {
+    for (const part of layout.objectExtents(offset, length)) {
+      const ranges = rangesOf.get(part.objectNo) ?? [];
+      rangesOf.set(part.objectNo, ranges);
+      ranges.push([part.offset, part.offset + part.length]);
+    }
+  }
+  const objects = [...rangesOf].map(([objectNo, ranges]) =>
+    listObject(level, objectNo, ranges, query),
+  );
+  return joinExtents((await Promise.all(objects)).flat());
+}
+
+async function listObject(
+  level: DiffLevel,
+  objectNo: number,
+  ranges: readonly Range[],
+  query: ListQuery,
+): Promise<DiffExtent[]> {
+  const { layout } = level.image.header;
+  const snaps = await listSnaps(level, objectNo, query.signal);
+  const delta = snaps
+    ? objectDelta(snaps, ranges, { ...query, objectSize: layout.objectSize })
+    : [];
+  if (delta.length > 0) {
+    return delta.flatMap(({ start, end, exists }) =>
+      layout.imageExtents(objectNo, start, end - start).map((extent) => ({ ...extent, exists })),
+    );
+  }
+  const { parent } = level;
+  if (!parent || query.from !== 0n) return [];
+  const backed = ranges
+    .flatMap(([start, end]) => layout.imageExtents(objectNo, start, end - start))
+    .filter(({ offset }) => offset < parent.overlap)
+    .map(({ offset, length }) => ({ offset, length: Math.min(length, parent.overlap - offset) }));
+  if (backed.length === 0) return [];
+  // A hole of the parent is one of the child, which has nothing to tell of it.
+  const to = parent.image.snapshot?.id ?? NOSNAP;
+  return listExtents(parent, backed, { ...query, from: 0n, to, ignoreZeroes: true });
+}
+
+/** Undefined: there is no such object, and was none at any snapshot. */
+async function listSnaps(
+  { image, dataIoctx }: DiffLevel,
+  objectNo: number,
+  signal: AbortSignal | undefined,
+): Promise<ListSnapsReply | undefined> {
+  const oid = dataObject(image.header.objectPrefix, objectNo);
+  const reply = await unless(
+    'ENOENT',
+    dataIoctx.operate(oid, [listSnapsOp()], { snapid: SNAPDIR, ...(signal ? { signal } : {}) }),
+  );
+  const outdata = reply?.ops[0]?.outdata;
+  return outdata && decodeAll('LIST_SNAPS', listSnapsReply, outdata);
+}
