@@ -11,11 +11,13 @@ import { registerBenchCommand } from './commands/bench.js';
 import { registerClusterCommands } from './commands/cluster.js';
 import { registerCompletionCommand } from './commands/completion.js';
 import { registerCloneCommands } from './commands/clones.js';
+import { registerDiffCommands } from './commands/diff.js';
 import { registerImageCommands } from './commands/images.js';
 import { registerLockCommands } from './commands/locks.js';
 import { registerMetadataCommands } from './commands/metadata.js';
 import { registerNamespaceCommands } from './commands/namespaces.js';
 import { registerTransferCommands } from './commands/transfer.js';
+import { registerUsageCommand } from './commands/usage.js';
 import { registerWatchCommand } from './commands/watch.js';
 import { addGlobalOptions, CommandContext, type Streams } from './context.js';
 import { CommandError, commandError, EXIT_USAGE, type Interrupt } from './errors.js';
@@ -23,8 +25,10 @@ import { CommandError, commandError, EXIT_USAGE, type Interrupt } from './errors
 const REGISTER: readonly Register[] = [
   registerImageCommands,
   registerCloneCommands,
+  registerUsageCommand,
   registerMetadataCommands,
   registerTransferCommands,
+  registerDiffCommands,
   registerBenchCommand,
   registerLockCommands,
   registerWatchCommand,

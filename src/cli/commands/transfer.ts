@@ -1,8 +1,7 @@
 /** import and export: whole images from and to files and pipes. */
 
-import { once } from 'node:events';
 import { createReadStream, type ReadStream } from 'node:fs';
-import { type FileHandle, open, rm, stat } from 'node:fs/promises';
+import { type FileHandle, open, stat } from 'node:fs/promises';
 import { addAbortSignal, type Readable } from 'node:stream';
 import { isRadosError, RadosError } from '../../base/errors.js';
 import type { Cluster } from '../../block/cluster.js';
@@ -22,6 +21,7 @@ import { mapImage, reachPool } from '../devices.js';
 import { CommandError, commandError, invalid, step } from '../errors.js';
 import { type Action, HELP_GROUPS, type Register } from '../command.js';
 import type { ProgressLine } from '../progress.js';
+import { writeFully, writeNewFile, writeToStdout } from '../sinks.js';
 import { parseSize } from '../sizes.js';
 import { addLayoutOptions, type LayoutOptions, layoutOf } from './images.js';
 
@@ -103,57 +103,41 @@ async function toStdout(
   device: BlockDevice,
   progress: ProgressLine,
 ): Promise<void> {
-  const { streams, signal } = context;
-  const { stdout } = streams;
-  const closed = once(stdout, 'error', { signal }).then(([error]) =>
-    Promise.reject(error as Error),
-  );
-  closed.catch(() => {});
-  await progress.over(async (update) => {
-    for await (const { offset, data } of readExtents(device, ahead(context))) {
-      if (!stdout.write(data)) await Promise.race([once(stdout, 'drain', { signal }), closed]);
-      update(offset + data.length, device.size);
-    }
-    // The reader may still leave before it has read what is in the stream's buffer.
-    await Promise.race([new Promise((resolve) => stdout.write('', resolve)), closed]);
-  });
+  await progress.over((update) => writeToStdout(context, plainBytes(context, device, update)));
 }
 
-/** Runs of zeroes become holes. The file is removed again when it cannot be completed. */
+async function* plainBytes(
+  context: CommandContext,
+  device: BlockDevice,
+  update: ProgressLine['update'],
+): AsyncGenerator<Uint8Array, void, undefined> {
+  for await (const { offset, data } of readExtents(device, ahead(context))) {
+    yield data;
+    update(offset + data.length, device.size);
+  }
+}
+
+/** Runs of zeroes become holes. */
 async function toFile(
   context: CommandContext,
   device: BlockDevice,
   progress: ProgressLine,
   path: string,
 ): Promise<void> {
-  // As `rbd`: nothing that exists is overwritten.
-  const file = await open(path, 'wx');
-  try {
-    await progress.over(async (update) => {
-      const options = { ...ahead(context), skipZeroBlocks: SPARSE_SIZE };
+  const options = { ...ahead(context), skipZeroBlocks: SPARSE_SIZE };
+  await writeNewFile(path, (file) =>
+    progress.over(async (update) => {
       for await (const { offset, data } of readExtents(device, options)) {
         await writeFully(file, data, offset);
         update(offset + data.length, device.size);
       }
       await file.truncate(device.size);
-      await file.close();
-    });
-  } catch (error) {
-    await file.close().catch(() => {});
-    await rm(path, { force: true });
-    throw error;
-  }
+    }),
+  );
 }
 
 function ahead({ signal }: CommandContext) {
   return { chunkBytes: CHUNK_BYTES, concurrency: CONCURRENCY, signal };
-}
-
-async function writeFully(file: FileHandle, data: Uint8Array, offset: number): Promise<void> {
-  for (let at = 0; at < data.length; ) {
-    const { bytesWritten } = await file.write(data, at, data.length - at, offset + at);
-    at += bytesWritten;
-  }
 }
 
 // ---- import ----

@@ -2,7 +2,9 @@
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { Readable, Writable } from 'node:stream';
 import { packageFile } from '../../../src/base/paths.js';
+import { main } from '../../../src/cli/program.js';
 import { type RunOptions, type RunResult, runProcess } from './processes.js';
 
 export const LINGER = packageFile('dist/src/cli/main.js');
@@ -15,6 +17,22 @@ export function runLinger(
 ): Promise<RunResult> {
   const env = { CEPH_CONF: confPath, ...options.env };
   return runProcess(process.execPath, [LINGER, ...args], { ...options, env });
+}
+
+/** As `runLinger`, in this process: without the time that a process takes to start, and without its stdin. */
+export async function callLinger(confPath: string, args: readonly string[]): Promise<RunResult> {
+  const texts = { stdout: '', stderr: '' };
+  const sink = (name: keyof typeof texts) =>
+    new Writable({
+      write(chunk: Buffer, _encoding, done) {
+        texts[name] += chunk.toString();
+        done();
+      },
+    });
+  const streams = { stdin: Readable.from([]), stdout: sink('stdout'), stderr: sink('stderr') };
+  const { signal } = new AbortController();
+  const code = await main(args, streams, { CEPH_CONF: confPath }, signal);
+  return { ...texts, code };
 }
 
 /** The last of the lines that the program itself wrote, without its name: progress and the library's log aside. */

@@ -1,0 +1,201 @@
+/** diff, export-diff, merge-diff: what changed in an image, as a list or with its data. */
+
+import { createReadStream } from 'node:fs';
+import { type FileHandle, open } from 'node:fs/promises';
+import { isRadosError, toRadosError } from '../../base/errors.js';
+import { ByteReader } from '../../rbd/diff/byte-reader.js';
+import { diffBatches, type DiffExtent } from '../../rbd/diff/diff.js';
+import { exportImageDiff } from '../../rbd/diff/export-diff.js';
+import { mergeDiffs } from '../../rbd/diff/merge-diff.js';
+import { Image } from '../../rbd/image.js';
+import { openHeader } from '../../rbd/open.js';
+import {
+  addSnapshotArgument,
+  type ImageOptions,
+  imageSpec,
+  takeArgument,
+  takeNoMore,
+} from '../arguments.js';
+import { type Action, HELP_GROUPS, type Register } from '../command.js';
+import { addProgressOptions, type CommandContext, type GlobalOptions } from '../context.js';
+import { CommandError, step } from '../errors.js';
+import { addFormatOptions, type FormatOptions, formatJson, formatTable } from '../output.js';
+import { writeChunks, writeNewFile, writeToStdout } from '../sinks.js';
+import { explainOpenFailure, openPool } from './images.js';
+
+const EXPORT_EXAMPLES = `
+Examples:
+  linger export-diff --from-snap monday vm1@tuesday tuesday.diff
+  linger export-diff vm1@monday - | ssh backup linger import-diff - vm1
+`;
+
+const MERGE_EXAMPLES = `
+Examples:
+  linger merge-diff tuesday.diff wednesday.diff both.diff
+  zstdcat tuesday.diff.zst | linger merge-diff - wednesday.diff - | zstd > both.diff.zst
+`;
+
+export const registerDiffCommands: Register = (program, run) => {
+  program.commandsGroup(HELP_GROUPS.data);
+  addFormatOptions(addDiffOptions(addSnapshotArgument(program.command('diff'))))
+    .summary('Print extents that differ since a snapshot, or since the image was created.')
+    .action(run(diff));
+  addProgressOptions(addDiffOptions(addSnapshotArgument(program.command('export-diff'))))
+    .summary('Export what differs since a snapshot, or since the image was created.')
+    .argument('[path]', 'new file, or "-" for stdout')
+    .option('--path <path>', 'file, in place of the argument')
+    .addHelpText('after', EXPORT_EXAMPLES)
+    .action(run(exportDiff));
+  addProgressOptions(program.command('merge-diff'))
+    .summary('Merge two exported diffs into one.')
+    .argument('[first]', 'diff, or "-" for stdin')
+    .argument('[second]', 'diff that goes on where the first ends')
+    .argument('[path]', 'new file, or "-" for stdout')
+    .option('--path <path>', 'file, in place of the argument')
+    .addHelpText('after', MERGE_EXAMPLES)
+    .action(run(mergeDiff));
+};
+
+interface DiffOptions extends ImageOptions {
+  fromSnap?: string;
+  wholeObject?: boolean;
+}
+
+function addDiffOptions(command: ReturnType<typeof addSnapshotArgument>) {
+  return command
+    .option('--from-snap <snap>', 'snapshot to start from')
+    .option('--whole-object', 'compare objects as a whole: fast, with feature fast-diff');
+}
+
+const diff: Action<DiffOptions & FormatOptions> = async (context, args, options) => {
+  const [text, rest] = takeArgument(args, options.image);
+  takeNoMore(rest);
+  const spec = imageSpec(text, options, { snapshot: true });
+  const { fromSnap: from, wholeObject } = options;
+  const { signal } = context;
+  await context.withClient(options, async ({ client }) => {
+    await openPool(client, spec);
+    const image = await openHeader(client, spec, { readOnly: true, signal }).catch(
+      (error: unknown) => explainOpenFailure(client, spec, error),
+    );
+    const batches = diffBatches(image, { from, wholeObject, signal });
+    const print = options.format === 'plain' ? printTable : printJson;
+    await step('diff error', print(context, batches, options));
+  });
+};
+
+type Batches = AsyncIterable<readonly DiffExtent[]>;
+
+/** As wide as its widest offset, which comes last: nothing is printed before everything is known. */
+async function printTable(context: CommandContext, batches: Batches): Promise<void> {
+  const rows: string[][] = [];
+  for await (const extents of batches) {
+    for (const { offset, length, exists } of extents) {
+      rows.push([String(offset), String(length), exists ? 'data' : 'zero']);
+    }
+  }
+  if (rows.length === 0) return;
+  const columns = ['Offset', 'Length', 'Type'].map((title) => ({ title, align: 'left' as const }));
+  await writeToStdout(context, [formatTable(columns, rows)]);
+}
+
+async function printJson(
+  context: CommandContext,
+  batches: Batches,
+  options: FormatOptions,
+): Promise<void> {
+  await writeToStdout(context, options.prettyFormat ? prettyJson(batches, options) : json(batches));
+}
+
+const shown = ({ offset, length, exists }: DiffExtent) => ({
+  offset,
+  length,
+  exists: exists ? 'true' : 'false',
+});
+
+async function* json(batches: Batches): AsyncGenerator<string, void, undefined> {
+  let before = '[';
+  for await (const extents of batches) {
+    yield before + extents.map((extent) => JSON.stringify(shown(extent))).join(',');
+    before = ',';
+  }
+  yield before === '[' ? '[]\n' : ']\n';
+}
+
+async function* prettyJson(
+  batches: Batches,
+  options: FormatOptions,
+): AsyncGenerator<string, void, undefined> {
+  const all: ReturnType<typeof shown>[] = [];
+  for await (const extents of batches) all.push(...extents.map(shown));
+  yield formatJson(all, options);
+}
+
+const exportDiff: Action<DiffOptions & { path?: string }> = async (context, args, options) => {
+  const [text, afterImage] = takeArgument(args, options.image);
+  const spec = imageSpec(text, options, { snapshot: true });
+  const [path, rest] = takeArgument(afterImage, options.path);
+  takeNoMore(rest);
+  if (path === undefined) throw new CommandError(22, 'path was not specified');
+  const { fromSnap: from, wholeObject } = options;
+  const { signal } = context;
+  await context.withClient(options, async ({ client }) => {
+    await openPool(client, spec);
+    await using image = await Image.open(client, spec, { readOnly: true, signal }).catch(
+      (error: unknown) => explainOpenFailure(client, spec, error),
+    );
+    const exporting = context.progress('Exporting image', options).over((onProgress) => {
+      const chunks = exportImageDiff(image, { from, wholeObject, onProgress, signal });
+      return writeOut(context, path, chunks);
+    });
+    await step('export-diff error', exporting);
+  });
+};
+
+function writeOut(
+  context: CommandContext,
+  path: string,
+  chunks: AsyncIterable<Uint8Array>,
+): Promise<void> {
+  return path === '-'
+    ? writeToStdout(context, chunks)
+    : writeNewFile(path, (file) => writeChunks(file, chunks));
+}
+
+/** What a stream that ends too early is to `rbd merge-diff`. */
+const EXIT_CUT_OFF = 33;
+
+const mergeDiff: Action<GlobalOptions & { path?: string }> = async (
+  context,
+  [first, second, third],
+  options,
+) => {
+  if (first === undefined) throw new CommandError(22, 'first diff was not specified');
+  if (second === undefined) throw new CommandError(22, 'second diff was not specified');
+  const [path, rest] = takeArgument([third], options.path);
+  takeNoMore(rest);
+  if (path === undefined) throw new CommandError(22, 'path was not specified');
+  const inputs: FileHandle[] = [];
+  const reader = async (name: string) => {
+    if (name === '-') return new ByteReader(context.streams.stdin as AsyncIterable<Uint8Array>);
+    const file = await open(name, 'r').catch((error: unknown) => {
+      context.note(`linger: error opening ${name}\n`);
+      throw error;
+    });
+    inputs.push(file);
+    return new ByteReader(createReadStream('', { fd: file, autoClose: false, start: 0 }));
+  };
+  try {
+    await context.progress('Merging image diff', options).over(async (onProgress) => {
+      const merged = mergeDiffs(await reader(first), await reader(second), onProgress);
+      await writeOut(context, path, merged);
+    });
+  } catch (error) {
+    const { errno, message } = toRadosError(error);
+    context.note(`linger: ${message}\n`);
+    const exitCode = isRadosError(error, 'EBADMSG') ? EXIT_CUT_OFF : -errno;
+    throw new CommandError(exitCode, 'merge-diff error', { cause: error });
+  } finally {
+    await Promise.allSettled(inputs.map((file) => file.close()));
+  }
+};
