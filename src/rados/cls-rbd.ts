@@ -12,5 +12,6 @@ export * from './cls-rbd/metadata.js';
 export * from './cls-rbd/namespaces.js';
 export * from './cls-rbd/object-map.js';
 export * from './cls-rbd/parent.js';
+export * from './cls-rbd/snap-namespace.js';
 export * from './cls-rbd/snapshots.js';
 export * from './cls-rbd/trash.js';

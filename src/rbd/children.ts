@@ -99,16 +99,25 @@ async function childrenOf(
     const pool = await unless('ENOENT', context.ioctx(poolId, poolNamespace));
     if (pool) children.push({ ioctx: pool, imageId: child });
   }
-  // This format knows no namespaces.
-  if (ioctx.nspace !== '') return children;
-  const parent = { poolId: ioctx.pool.id, imageId, snapId };
-  for (const { id } of context.pools()) {
-    const pool = await unless('ENOENT', context.ioctx(id));
-    const ids =
-      pool && (await unless('ENOENT', executeOne(pool, RBD_CHILDREN, getChildren(parent))));
-    for (const child of ids ?? []) children.push({ ioctx: pool as IoContext, imageId: child });
+  for await (const { ioctx: pool, imageIds } of format1Children(context, ioctx, imageId, snapId)) {
+    for (const child of imageIds) children.push({ ioctx: pool, imageId: child });
   }
   return children;
+}
+
+/** Clones of format 1, by pool: they are in any, and in the namespace of their parent. */
+export async function* format1Children(
+  context: RbdContext,
+  ioctx: IoContext,
+  imageId: string,
+  snapId: bigint,
+): AsyncGenerator<{ ioctx: IoContext; imageIds: string[] }> {
+  const call = getChildren({ poolId: ioctx.pool.id, imageId, snapId });
+  for (const { id } of context.pools()) {
+    const pool = await unless('ENOENT', context.ioctx(id, ioctx.nspace));
+    const imageIds = pool && (await unless('ENOENT', executeOne(pool, RBD_CHILDREN, call)));
+    if (pool && imageIds) yield { ioctx: pool, imageIds };
+  }
 }
 
 const compare = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0);

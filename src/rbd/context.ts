@@ -12,6 +12,8 @@ export interface RbdContext {
   pools(): PoolInfo[];
   /** The oldest release whose clients are let in (`ceph osd set-require-min-compat-client`), by its number; 0: any. */
   readonly requireMinCompatClient: number;
+  /** Waits until the current osdmap is the monitors' newest. */
+  waitForLatestMap(): Promise<void>;
   /** This client's id in the cluster (`client.<globalId>`): new image ids begin with it. */
   readonly globalId: bigint;
   /** As locks and blocklists have it: `10.0.0.5:0/3141592`. */

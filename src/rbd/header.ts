@@ -68,6 +68,8 @@ export interface ImageHeader extends FixedHeader {
 export interface ImageSnapshot extends SnapshotInfo {
   readonly flags: bigint;
   readonly isProtected: boolean;
+  /** `PROTECTION`: whoever unprotects it may be looking for clones just now. */
+  readonly protectionStatus: number;
   /** Bytes from the start that the parent still backs in this snapshot. */
   readonly parentOverlap: number;
 }
@@ -230,11 +232,13 @@ async function readSnapshots(
     const answers = await execute(ioctx, headerObject(id), calls, signal ? { signal } : {});
     const each = calls.length / batch.length;
     for (let i = 0; i < answers.length; i += each) {
+      const protectionStatus = protects ? (answers[i + 3] as number) : PROTECTION.UNPROTECTED;
       snapshots.push({
         ...(answers[i] as SnapshotInfo),
         parentOverlap: (answers[i + 1] as number | undefined) ?? 0,
         flags: answers[i + 2] as bigint,
-        isProtected: protects && answers[i + 3] === PROTECTION.PROTECTED,
+        isProtected: protectionStatus === PROTECTION.PROTECTED,
+        protectionStatus,
       });
     }
   }

@@ -5,6 +5,7 @@ import type { RbdContext } from './context.js';
 import { imageError } from './errors.js';
 import { assertReadable, assertWritable } from './features.js';
 import { ImageGuard, type ImageListener } from './image-guard.js';
+import { ImageSnapshots } from './image-snapshots.js';
 import type { LockOptions } from './lock-host.js';
 import { flatten } from './maintenance/flatten.js';
 import { Maintenance } from './maintenance/maintenance.js';
@@ -56,6 +57,7 @@ export interface ResizeOptions extends MaintenanceOptions {
  * Time stamps of access and modification are left alone, as krbd leaves them.
  */
 export class Image extends OpenImage implements AsyncDisposable {
+  readonly snapshots: ImageSnapshots;
   readonly #maintenance: Maintenance;
 
   /**
@@ -95,9 +97,15 @@ export class Image extends OpenImage implements AsyncDisposable {
       const parent = await parents.follow(header);
       const { snapshot } = handle;
       const states = snapshot && (await loadMap(handle, snapshot));
-      const objects = states && knownObjects(states);
-      const parts = { dataIoctx, guard: opening.guard, parents, parent, objects };
-      const image = new Image(handle, parts, options);
+      const image = new Image(
+        handle,
+        {
+          ...{ dataIoctx, guard: opening.guard, parents, parent },
+          objects: states && knownObjects(states),
+          removeUnusedSnapshot: (unused) => Image.removeUnusedSnapshot(context, unused),
+        },
+        options,
+      );
       opening.done(image);
       return image;
     } catch (error) {
@@ -106,8 +114,27 @@ export class Image extends OpenImage implements AsyncDisposable {
     }
   }
 
+  /**
+   * Removes a snapshot that was kept in the trash for a clone that is none any more. Does not reject: what stays there is
+   * in nobody's way, and goes with its image.
+   */
+  static async removeUnusedSnapshot(context: RbdContext, spec: ImageSpec): Promise<void> {
+    const { snapId, ...head } = spec;
+    if (snapId === undefined) throw new TypeError('which snapshot is unused?');
+    try {
+      await using image = await Image.open(context, head);
+      await image.snapshots.remove(snapId);
+    } catch (error) {
+      context.environment.log.rbd.warn(
+        { image: formatImageSpec(spec), err: error },
+        'failed to remove a snapshot that no clone needs any more',
+      );
+    }
+  }
+
   private constructor(handle: ImageHandle, parts: ImageParts, options: DataOptions) {
     super(handle, parts, options);
+    this.snapshots = new ImageSnapshots(this, (...what) => this.#maintain(...what));
     this.#maintenance = new Maintenance(this, parts.guard?.watcher);
     this.guard?.serve(
       {

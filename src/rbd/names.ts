@@ -20,6 +20,7 @@ export const headerObject = (id: string) => `rbd_header.${id}`;
 /** The object map of an image's head, or of one of its snapshots. */
 export const objectMapObject = (id: string, snapId?: bigint) =>
   `rbd_object_map.${id}${snapId === undefined ? '' : `.${snapId.toString(16).padStart(16, '0')}`}`;
+export const groupHeaderObject = (id: string) => `rbd_group_header.${id}`;
 
 /** An image with a data pool carries its metadata pool's id in the prefix: image ids are unique per pool only. */
 export function objectPrefix(id: string, metadataPoolId?: number): string {

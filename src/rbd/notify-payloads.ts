@@ -28,7 +28,7 @@ import {
   u64n,
 } from '../encoding/codec.js';
 import { Decoder } from '../encoding/decoder.js';
-import { type SnapNamespace, snapNamespace, USER_NAMESPACE } from './notify-namespaces.js';
+import { type SnapNamespace, snapNamespace, USER_NAMESPACE } from '../rados/cls-rbd.js';
 
 /** A client of an image: a RADOS client and the cookie of its watch on the header. */
 export interface ClientId {

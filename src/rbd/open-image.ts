@@ -21,6 +21,7 @@ import type { ObjectMap } from './object-map/object-map.js';
 import type { KnownObjects } from './object-states.js';
 import type { ImageHandle } from './open.js';
 import type { ParentBytes, Parents } from './parent.js';
+import type { ImageSpec } from './spec.js';
 
 export interface RequestOptions {
   /** Gives up waiting. A write that was under way then has an unknown outcome. */
@@ -46,6 +47,7 @@ export interface ImageParts {
   readonly parent: ParentBytes | undefined;
   /** Of the snapshot that it is opened at, when its map can be believed. */
   readonly objects: KnownObjects | undefined;
+  readonly removeUnusedSnapshot: (spec: ImageSpec) => Promise<void>;
 }
 
 const ALLOC_SIZE = 65_536;
@@ -66,6 +68,8 @@ export class OpenImage implements ImageHandle {
   protected readonly admission: Admission;
   protected readonly guard: ImageGuard | undefined;
   protected readonly heldMap = new HeldObjectMap(this);
+  /** Removes a snapshot of another image, which was kept for this one alone. Does not reject. */
+  readonly removeUnusedSnapshot: (spec: ImageSpec) => Promise<void>;
   protected closed = false;
   readonly #parents: Parents;
   readonly #snapshotObjects: KnownObjects | undefined;
@@ -78,7 +82,7 @@ export class OpenImage implements ImageHandle {
 
   protected constructor(
     handle: ImageHandle,
-    { dataIoctx, guard, parents, parent, objects }: ImageParts,
+    { dataIoctx, guard, parents, parent, objects, removeUnusedSnapshot }: ImageParts,
     options: DataOptions,
   ) {
     const { header } = handle;
@@ -94,6 +98,7 @@ export class OpenImage implements ImageHandle {
     this.#parents = parents;
     this.#snapshotObjects = objects;
     this.#parent = parent;
+    this.removeUnusedSnapshot = removeUnusedSnapshot;
     this.guard = guard;
     this.admission = new Admission(
       this.#admitted(),
@@ -211,12 +216,22 @@ export class OpenImage implements ImageHandle {
     await this.guard?.gate.refreshIfStale();
   }
 
+  /** Nothing is written by the header as it was read so far: it is about to change. */
+  headerStale(): void {
+    this.guard?.gate.stale();
+  }
+
   /**
    * After a change of the header: reads it, and tells the other clients. Resolves when they have heard it, or had the time
    * to; that nobody could be told is only logged, because the change itself has happened.
    */
   async headerUpdated(): Promise<void> {
     await this.reread();
+    await this.announceHeader();
+  }
+
+  /** As `headerUpdated`, when the header was read already. */
+  async announceHeader(): Promise<void> {
     if (this.guard) await this.guard.watcher.headerUpdate();
     else await notifyHeaderUpdate(this.ioctx, this.id, this.context.environment);
   }

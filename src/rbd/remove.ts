@@ -10,7 +10,6 @@
 
 import { RadosError } from '../base/errors.js';
 import { utimeFromMs } from '../encoding/types.js';
-import { OSD_FLAG } from '../messages/osd-messages.js';
 import { deleteOp } from '../messages/osd-op.js';
 import { executeOne, mutate } from '../rados/class-call.js';
 import {
@@ -31,7 +30,9 @@ import type { RbdContext } from './context.js';
 import { findImage } from './directory.js';
 import { imageError, unless } from './errors.js';
 import { assertWritable } from './features.js';
+import { FULL_TRY } from './full-try.js';
 import { type ImageHeader, readHeader } from './header.js';
+import { Image } from './image.js';
 import {
   headerObject,
   idObject,
@@ -49,9 +50,6 @@ export interface RemoveOptions {
   /** Stops between objects; the rest of the image is then in the trash. */
   readonly signal?: AbortSignal;
 }
-
-/** Space must be freed even when the cluster is full. */
-const FULL_TRY = { flags: OSD_FLAG.FULL_TRY };
 
 /**
  * Removes an image and its data. ENOENT: no such image; EBUSY: somebody has it open; ENOTEMPTY: it has snapshots;
@@ -80,7 +78,9 @@ export async function removeImage(
     if (header) {
       await assertRemovable(ioctx, header, target);
       await removeData(context, ioctx, header, options);
-      if (header.parent) await detachChild(context, { ioctx, header }, header.parent);
+      const unused =
+        header.parent && (await detachChild(context, { ioctx, header }, header.parent));
+      if (unused) await Image.removeUnusedSnapshot(context, unused);
     }
     await unless('ENOENT', ioctx.operate(headerObject(id), [deleteOp()], FULL_TRY));
     await unless('ENOENT', ioctx.operate(objectMapObject(id), [deleteOp()], FULL_TRY));

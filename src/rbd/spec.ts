@@ -72,3 +72,10 @@ export function assertImageName(name: string): void {
     throw new RadosError('EINVAL', `image name '${name}' contains '/' or '@'`);
   }
 }
+
+export function assertSnapshotName(name: string): void {
+  if (name === '') throw new RadosError('EINVAL', 'snapshot name was not specified');
+  if (/[/@]/.test(name)) {
+    throw new RadosError('EINVAL', `snapshot name '${name}' contains '/' or '@'`);
+  }
+}

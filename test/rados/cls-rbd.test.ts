@@ -65,7 +65,7 @@ describe('class rbd', () => {
         `0100000000000000 02000000 ${ascii('p1')} 0600000000000000 02000000 ${ascii('c1')}`,
       ).toString('hex'),
     );
-    expect(argument(rbd.addSnapshot('s1', 6n, { type: 0 }), 'snapshot_add')).toBe(
+    expect(argument(rbd.addSnapshot('s1', 6n, { type: 'user' }), 'snapshot_add')).toBe(
       hex(`02000000 ${ascii('s1')} 0600000000000000 0101 04000000 00000000`).toString('hex'),
     );
     expect(argument(rbd.sparseCopyup([[8, 2]], Buffer.from('ab')), 'sparse_copyup')).toBe(
@@ -109,20 +109,32 @@ describe('class rbd', () => {
     expect(rbd.getSnapshot(8n).decode(info('01010400000000000000'))).toEqual({
       id: 8n,
       name: 's1',
-      namespace: { type: 0 },
+      namespace: { type: 'user' },
       imageSize: 41_943_040,
       timestamp: { sec: 0x6b007142, nsec: 0x08977b22 },
       childCount: 1,
     });
     const trash = '01010e000000 02000000 02000000 7332 00000000';
     expect(rbd.getSnapshot(8n).decode(info(trash)).namespace).toEqual({
-      type: 2,
+      type: 'trash',
       originalName: 's2',
+      originalType: 0,
     });
-    // A mirror snapshot's payload is skipped, a namespace of the future is too.
-    expect(rbd.getSnapshot(8n).decode(info('010106000000030000000201')).namespace).toEqual({
-      type: 3,
+    const group = `010117000000 01000000 0500000000000000 01000000 67 02000000 6773`;
+    expect(rbd.getSnapshot(8n).decode(info(group)).namespace).toEqual({
+      type: 'group',
+      poolId: 5,
+      groupId: 'g',
+      groupSnapshotId: 'gs',
     });
+    // One of the future, and one that is not as it should be: the image is read all the same.
+    for (const [code, odd] of [
+      [4, '010106000000 04000000 0201'],
+      [3, '010106000000 03000000 0201'],
+    ] as const) {
+      const namespace = { type: 'unknown', code };
+      expect(rbd.getSnapshot(8n).decode(info(odd)).namespace).toEqual(namespace);
+    }
   });
 
   it('reads what may be absent', () => {

@@ -109,7 +109,7 @@ describe('images that Ceph 16.2.15 left', () => {
       const lock = ['', 'exclusive', 'shared'][header.lock.lockers.length && header.lock.type];
       rows.push({ image: name, size: header.size, ...(lock ? { lock_type: lock } : {}) });
       for (const snapshot of header.snapshots) {
-        if (snapshot.namespace.type !== 0) continue;
+        if (snapshot.namespace.type !== 'user') continue;
         rows.push({
           image: name,
           size: snapshot.imageSize,

@@ -7,7 +7,7 @@ import { ProtocolError } from '../../src/base/errors.js';
 import { packageFile } from '../../src/base/paths.js';
 import { decodeAll, encodeWith } from '../../src/encoding/codec.js';
 import { encode } from '../../src/encoding/encoder.js';
-import { type SnapNamespace, snapNamespace } from '../../src/rbd/notify-namespaces.js';
+import { type SnapNamespace, snapNamespace } from '../../src/rados/cls-rbd.js';
 import {
   asyncRequestId,
   clientId,

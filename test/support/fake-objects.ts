@@ -405,6 +405,7 @@ export function fakeContext(objects: FakeObjects): RbdContext {
     poolById: (id) => pools.find((pool) => pool.id === id),
     pools: () => pools,
     requireMinCompatClient: 12,
+    waitForLatestMap: () => Promise.resolve(),
     globalId: 4118n,
     clientAddr: '127.0.0.1:0/1',
     blocklistAdd: () => Promise.resolve(),

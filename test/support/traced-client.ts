@@ -45,6 +45,7 @@ export class TracedClient {
         new IoContext(operator, (await rados.ioctx(pool)).pool, nspace),
       poolById: (id) => rados.poolById(id),
       pools: () => rados.pools(),
+      waitForLatestMap: () => rados.waitForLatestMap(),
       requireMinCompatClient: rados.requireMinCompatClient,
       globalId: rados.globalId,
       clientAddr: rados.clientAddr,

@@ -6,7 +6,18 @@ import { reads, writes } from './calls.js';
 /** Pool -1: in no group. */
 const groupSpec = struct('GroupSpec', { version: 1, compat: 1 }, { poolId: s64n, groupId: string });
 
+/** Only who reads it needs more of it than this. */
+const groupSnapshot = struct(
+  'GroupSnapshot',
+  { version: 1, compat: 1 },
+  { id: string, name: string },
+);
+
 export const getImageGroup = () => reads('image_group_get', groupSpec);
+
+/** On `rbd_group_header.ID`. */
+export const getGroupSnapshot = (id: string) =>
+  reads('group_snap_get_by_id', groupSnapshot, (e) => e.string(id));
 
 /** Forgets an image that was mirrored. ENOENT when it was not. */
 export const mirrorImageRemove = (imageId: string) =>

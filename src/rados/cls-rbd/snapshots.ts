@@ -1,7 +1,6 @@
 /** On `rbd_header.ID`: an image's snapshots. */
 
 import {
-  type Codec,
   encodeWith,
   type Infer,
   string,
@@ -13,31 +12,7 @@ import {
 } from '../../encoding/codec.js';
 import { utime } from '../../encoding/types.js';
 import { reads, writes } from './calls.js';
-
-export const SNAP_NAMESPACE = { USER: 0, GROUP: 1, TRASH: 2, MIRROR: 3 } as const;
-
-/** What kind of snapshot it is. The payload of kinds that are not read here is skipped. */
-export interface SnapNamespace {
-  type: number;
-  /** Of a snapshot in the trash: what the user had called it. */
-  originalName?: string;
-}
-
-const snapNamespace: Codec<SnapNamespace> = {
-  minBytes: 6,
-  decode: (decoder) =>
-    decoder.struct('SnapshotNamespace', 1, () => {
-      const type = decoder.u32();
-      return type === SNAP_NAMESPACE.TRASH ? { type, originalName: decoder.string() } : { type };
-    }),
-  encode(encoder, value) {
-    if (value.type !== SNAP_NAMESPACE.USER) {
-      throw new TypeError(`snapshots of namespace ${value.type} are not written`);
-    }
-    encoder.struct(1, 1, () => encoder.u32(value.type));
-  },
-  sample: () => ({ type: SNAP_NAMESPACE.USER }),
-};
+import { type SnapNamespace, snapNamespace } from './snap-namespace.js';
 
 const snapshotInfo = struct(
   'SnapshotInfo',

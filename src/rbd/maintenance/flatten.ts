@@ -31,10 +31,9 @@ export const flatten: Operation<Flatten> = {
   async run(image, _request, context) {
     const parent = assertClone(image);
     await copyUpAll(image, parent.overlap, context);
-    if (!keepsParent(image)) {
-      await detachChild(image.context, image, parent);
-    }
+    const unused = keepsParent(image) ? undefined : await detachChild(image.context, image, parent);
     await unless('ENOENT', mutate(image.ioctx, headerObject(image.id), [detachParent()]));
+    if (unused) await image.removeUnusedSnapshot(unused);
     await image.headerUpdated();
   },
 };

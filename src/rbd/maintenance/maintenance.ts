@@ -19,7 +19,7 @@ import type { ImageWatcher } from '../image-watcher.js';
 import type { AsyncRequestId, MaintenancePayload } from '../notify-payloads.js';
 import type { MaintenanceJob } from '../notify-requests.js';
 import type { OpenImage } from '../open-image.js';
-import type { MaintenanceOptions, Operation } from './operation.js';
+import type { MaintenanceOptions, Operation, Route } from './operation.js';
 import { OperationQueue } from './operation-queue.js';
 import { operationFor } from './operations.js';
 
@@ -68,8 +68,9 @@ export class Maintenance {
       await operation.precheck?.(this.#image, request);
       await this.#attempts(operation, request, call);
     } catch (error) {
-      const isDone = call.retried && isRadosError(error) && operation.doneErrors?.has(error.code);
-      if (!isDone) throw imageError(error, operation.name, this.#image.target);
+      if (!(await this.#saysThatItIsDone(error, operation, request, call))) {
+        throw imageError(error, operation.name, this.#image.target);
+      }
     }
   }
 
@@ -103,7 +104,7 @@ export class Maintenance {
   ): Promise<void> {
     const image = this.#image;
     let silent = 0;
-    let takeLock = operation.route === 'lock';
+    let takeLock = this.#routeOf(operation) === 'lock';
     let before: Attempt | undefined;
     const onProgress: MaintenanceOptions['onProgress'] = (done, total) => {
       silent = 0;
@@ -116,9 +117,11 @@ export class Maintenance {
       before = attempt;
       if (attempt === 'unsupported') takeLock = true;
       else call.retried = true;
+      // Begun already, and only half done: it is not left to whoever asked for the lock.
+      if (attempt === 'interrupted' && this.#routeOf(operation) === 'free-lock') takeLock = true;
       if (attempt === 'silence') await this.#pause(call.signal);
       await image.refresh();
-      if (call.retried && operation.isDone?.(image, request)) return;
+      if (call.retried && (await operation.isDone?.(image, request, call.requestId))) return;
     }
     throw new RadosError('ETIMEDOUT', `no owner of the lock did it in ${ATTEMPTS_MAX} attempts`, {
       retryable: true,
@@ -136,7 +139,8 @@ export class Maintenance {
     const { lock } = this.#image;
     if (!lock) return this.#here(operation, request, call, undefined);
     if (lock.tryEnter()) return this.#here(operation, request, call, lock);
-    if (operation.route === 'anyone') return this.#here(operation, request, call, undefined);
+    const route = this.#routeOf(operation);
+    if (route === 'anyone') return this.#here(operation, request, call, undefined);
     try {
       if (takeLock) await lock.acquire(call.signal ? { signal: call.signal } : {});
       else await lock.tryAcquire();
@@ -147,7 +151,7 @@ export class Maintenance {
     }
     if (lock.tryEnter()) return this.#here(operation, request, call, lock);
     if (takeLock) return 'moved';
-    if (operation.route === 'free-lock') {
+    if (route === 'free-lock') {
       const code = operation.heldError ?? 'EROFS';
       throw new RadosError(code, 'another client owns the exclusive lock', {
         outcome: 'not-applied',
@@ -253,6 +257,22 @@ export class Maintenance {
     } catch {
       throw abortError(signal as AbortSignal);
     }
+  }
+
+  #routeOf<R extends object>({ route }: Operation<R>): Route {
+    return typeof route === 'string' ? route : route(this.#image);
+  }
+
+  async #saysThatItIsDone<R extends object>(
+    error: unknown,
+    operation: Operation<R>,
+    request: R,
+    { retried, requestId }: Call,
+  ): Promise<boolean> {
+    if (!retried || !isRadosError(error) || !operation.doneErrors?.has(error.code)) return false;
+    if (!operation.isDone) return true;
+    await this.#image.reread();
+    return operation.isDone(this.#image, request, requestId);
   }
 
   #restart(): Interruption {

@@ -36,17 +36,21 @@ export type Route = 'owner' | 'anyone' | 'lock' | 'free-lock';
 export interface Operation<Request extends object> {
   /** As messages have it: `resize rbd/vm1: ...`. */
   readonly name: string;
-  readonly route: Route;
+  readonly route: Route | ((image: OpenImage) => Route);
   /** EROFS by default. */
   readonly heldError?: ErrnoCode;
   /** Changes what the others work on, so one at a time: all but what touches only some metadata. */
   readonly exclusive: boolean;
-  /** What it fails with, when it was asked for before, because it has been done. */
+  /** What it fails with, when it was asked for before, because it has been done: if `isDone` has no objection. */
   readonly doneErrors?: ReadonlySet<string>;
   /** Before anybody is asked for the first time: what will not be, by the header as it is. */
   precheck?(image: OpenImage, request: Request): void | Promise<void>;
   /** Whether the header, as it is after it was asked for, shows that it has been done. */
-  isDone?(image: OpenImage, request: Request): boolean;
+  isDone?(
+    image: OpenImage,
+    request: Request,
+    requestId: AsyncRequestId | undefined,
+  ): boolean | Promise<boolean>;
   /** With a fresh header, and past the exclusive lock if the image has one. */
   run(image: OpenImage, request: Request, context: OperationContext): Promise<void>;
 }

@@ -6,12 +6,21 @@ import { updateMetadata } from './metadata.js';
 import type { Operation } from './operation.js';
 import { rename } from './rename.js';
 import { resize } from './resize.js';
+import { snapCreate } from './snap-create.js';
+import { snapProtect, snapUnprotect } from './snap-protect.js';
+import { snapRemove } from './snap-remove.js';
+import { snapRename } from './snap-rename.js';
 import { updateFeatures } from './update-features.js';
 
 /** By what the notification calls it. Whoever asks for another is told EOPNOTSUPP, takes the lock and does it there. */
 const OPERATIONS: { [Op in MaintenancePayload['op']]?: Operation<RequestFor<Op>> } = {
   flatten,
   resize,
+  snapCreate,
+  snapProtect,
+  snapRemove,
+  snapRename,
+  snapUnprotect,
   rename,
   updateFeatures,
   metadataUpdate: updateMetadata,

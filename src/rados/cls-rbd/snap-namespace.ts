@@ -1,4 +1,4 @@
-/** What kind of snapshot a request is about (`cls/rbd/cls_rbd_types.h`, `SnapshotNamespace`). */
+/** What kind of snapshot one is (`cls/rbd/cls_rbd_types.h`, `SnapshotNamespace`). */
 
 import {
   type Codec,
@@ -11,7 +11,8 @@ import {
   u8,
   u32,
   u64,
-} from '../encoding/codec.js';
+} from '../../encoding/codec.js';
+import { DecodeError } from '../../encoding/decoder.js';
 
 /** Of a snapshot of a group of images: which group, and which of its snapshots. */
 const group = record('GroupSnapshotNamespace', {
@@ -44,8 +45,19 @@ export type SnapNamespace =
 
 export const USER_NAMESPACE: SnapNamespace = { type: 'user' };
 
-const TYPES = ['user', 'group', 'trash', 'mirror'] as const;
-type Type = (typeof TYPES)[number];
+export const SNAP_NAMESPACE = {
+  USER: 'user',
+  GROUP: 'group',
+  TRASH: 'trash',
+  MIRROR: 'mirror',
+} as const;
+type Type = (typeof SNAP_NAMESPACE)[keyof typeof SNAP_NAMESPACE];
+/** By their numbers. */
+const TYPES: readonly Type[] = ['user', 'group', 'trash', 'mirror'];
+
+/** What a snapshot in the trash was before: `'user'`. */
+export const snapNamespaceType = (code: number): Type | 'unknown' => TYPES[code] ?? 'unknown';
+
 const BODIES: Record<Type, Codec<object>> = {
   user: record('UserSnapshotNamespace', {}) as Codec<object>,
   group: group as Codec<object>,
@@ -60,7 +72,13 @@ export const snapNamespace: Codec<SnapNamespace> = {
       const code = decoder.u32();
       const type = TYPES[code];
       if (!type) return { type: 'unknown', code };
-      return { type, ...BODIES[type].decode(decoder) } as SnapNamespace;
+      try {
+        return { type, ...BODIES[type].decode(decoder) } as SnapNamespace;
+      } catch (error) {
+        // An image is none the worse for a snapshot that another release made in its own way.
+        if (error instanceof DecodeError) return { type: 'unknown', code };
+        throw error;
+      }
     }),
   encode(encoder, namespace) {
     const { type, ...body } = namespace;
