@@ -221,7 +221,7 @@ export class ModelRun {
 
   async #clone(image: ModelImage, actor: ImageActor): Promise<string | undefined> {
     const snapshot = this.#snapshotOf(image);
-    if (!snapshot || this.images.length >= IMAGES_MAX) return;
+    if (!snapshot || snapshot.bytes.length === 0 || this.images.length >= IMAGES_MAX) return;
     const name = `clone${++this.#names}`;
     await actor.clone(image.name, snapshot.name, name);
     for (const each of this.#options.actors) await each.open(name);
