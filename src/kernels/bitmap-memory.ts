@@ -44,6 +44,14 @@ const COUNTS_BYTES = 16;
 /** What one call of a kernel that makes a list writes at most; and a checksum for each block of the largest map. */
 export const ENTRIES_MAX = 16_384;
 
+let ofThisThread: BitmapMemory | undefined;
+
+/** The memory for the object maps of this thread, made when it is first asked for. */
+export function threadBitmapMemory(): BitmapMemory {
+  ofThisThread ??= new BitmapMemory();
+  return ofThisThread;
+}
+
 export class BitmapMemory {
   readonly memory: WebAssembly.Memory;
   readonly exports: KernelExports;

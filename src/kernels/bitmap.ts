@@ -38,6 +38,8 @@ const NO_BYTES = new Uint8Array(0);
 const BY_STATE = 0b11_10_01_00;
 /** States of a chain of diffs that are reported. */
 const UPDATED = 0b11_10_00_00;
+/** All that are not a hole from the start to the end, as one class. */
+const OCCUPIED = 0b01_01_01_00;
 
 export class ObjectBitmap {
   readonly memory: BitmapMemory;
@@ -370,6 +372,11 @@ export class DiffChain {
     this.#states = states;
   }
 
+  /** From the beginning, where nothing was. */
+  static begin(memory: BitmapMemory): DiffChain {
+    return new DiffChain(ObjectBitmap.allocate(memory, 0));
+  }
+
   static start(from: ObjectBitmap): DiffChain {
     const states = ObjectBitmap.allocate(from.memory, from.objectCount);
     const blocks = blocksOf(from.objectCount);
@@ -388,6 +395,16 @@ export class DiffChain {
   /** After the last step. */
   runs(): Runs<DiffClass> {
     return this.#states.runs(UPDATED);
+  }
+
+  /** After the last step: objects that exist, or did at the start, whether they changed or not. */
+  occupied(): Runs<1> {
+    return this.#states.runs<1>(OCCUPIED);
+  }
+
+  /** After the last step: the object neither exists nor did at the start. */
+  isHole(objectNo: number): boolean {
+    return this.#states.get(objectNo) === 0;
   }
 
   free(): void {

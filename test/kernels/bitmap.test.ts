@@ -385,6 +385,31 @@ describe('fast-diff', () => {
     });
   });
 
+  it('of a chain of maps also tells of what exists at either end, and of holes', () => {
+    fc.assert(
+      fc.property(
+        fc.array(states, { minLength: 1, maxLength: 4 }),
+        fc.boolean(),
+        (maps, fromStart) => {
+          using(maps, (...bitmaps) => {
+            const steps = fromStart ? bitmaps : bitmaps.slice(1);
+            fc.pre(steps.length > 0);
+            const chain = fromStart ? DiffChain.begin(memory) : DiffChain.start(bitmaps[0]!);
+            for (const bitmap of steps) chain.step(bitmap, { isLast: bitmap === steps.at(-1) });
+            const diff = diffTwin(fromStart ? [Uint8Array.of(), ...maps] : maps);
+            const occupied = diff.map((state) => (state === 0 ? 0 : 1));
+            expectSame(entriesOf(chain.occupied()), entriesTwin(occupied, 0, diff.length));
+            expectSame(entriesOf(chain.runs()), entriesTwin(reportedTwin(diff), 0, diff.length));
+            const isOccupied = diff.map((_, objectNo) => (chain.isHole(objectNo) ? 0 : 1));
+            expectSame([...isOccupied], [...occupied]);
+            chain.free();
+          });
+        },
+      ),
+      { numRuns: 200 },
+    );
+  });
+
   it('of a chain of maps of any sizes is that of the twin', () => {
     fc.assert(
       fc.property(fc.array(states, { minLength: 2, maxLength: 6 }), (maps) => {

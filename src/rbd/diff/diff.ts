@@ -2,15 +2,15 @@
 
 import { RadosError } from '../../base/errors.js';
 import { NOSNAP } from '../../encoding/types.js';
+import type { DiffChain } from '../../kernels/bitmap.js';
 import { imageError } from '../errors.js';
 import { findSnapshot, type ImageHeader } from '../header.js';
 import type { ImageExtent, Layout } from '../layout.js';
 import type { ImageHandle } from '../open.js';
-import type { DiffStates } from './diff-states.js';
 import type { DiffExtent } from './extents.js';
 import { type DiffLevel, openLevel } from './levels.js';
 import { listedDiff } from './listed-diff.js';
-import { changedStates, occupiedStates } from './map-chain.js';
+import { changedObjects, occupiedObjects } from './map-chain.js';
 import { wholeBytes, wholeDiff } from './whole-diff.js';
 
 export type { DiffExtent } from './extents.js';
@@ -57,8 +57,12 @@ export async function diffedBytes(
   const { from = 0n, wholeObject, signal } = options;
   if (wholeObject && typeof from === 'bigint') {
     const to = image.snapshot?.id ?? NOSNAP;
-    const states = await changedStates(image, { from, to, signal });
-    if (states) return wholeBytes(states, image.header.layout, sizeOf(image));
+    const objects = await changedObjects(image, { from, to, signal });
+    try {
+      if (objects) return wholeBytes(objects, image.header.layout, sizeOf(image));
+    } finally {
+      objects?.free();
+    }
   }
   let bytes = 0;
   for await (const extents of diffBatches(image, { ...options, includeParent: false })) {
@@ -87,16 +91,26 @@ async function* changes(
   const { layout } = image.header;
   const { length, wholeObject } = span;
   if (wholeObject) {
-    const states = await changedStates(image, span);
-    if (states) {
-      yield* wholeDiff(states, { layout, length, behind: behind(level, span) });
-      return;
+    const changed = await changedObjects(image, span);
+    try {
+      if (changed) {
+        yield* wholeDiff(changed, { layout, length, behind: behind(level, span) });
+        return;
+      }
+    } finally {
+      changed?.free();
     }
   }
-  const states = await occupiedStates(image, span);
   const overlap = Math.min(length, level.parent?.overlap ?? 0);
-  const places = states ? occupiedPeriods(states, layout, { length, overlap }) : undefined;
-  yield* listedDiff(level, places ?? periods(layout, length), span);
+  const occupied = await occupiedObjects(image, span);
+  try {
+    const places = occupied
+      ? occupiedPeriods(occupied, layout, { length, overlap })
+      : periods(layout, length);
+    yield* listedDiff(level, places, span);
+  } finally {
+    occupied?.free();
+  }
 }
 
 /** What of the parent shows through where the image has no object. */
@@ -128,7 +142,7 @@ function* periods({ period }: Layout, size: number): Generator<ImageExtent> {
 
 /** Periods that have an object, or had one at the diff's start, and those that the parent may show through. */
 function* occupiedPeriods(
-  states: DiffStates,
+  objects: DiffChain,
   { period, stripeCount }: Layout,
   { length, overlap }: { length: number; overlap: number },
 ): Generator<ImageExtent> {
@@ -139,7 +153,7 @@ function* occupiedPeriods(
     }
   };
   yield* upTo(overlap);
-  for (const { first, end } of states.occupied()) {
+  for (const { first, end } of objects.occupied()) {
     next = Math.max(next, Math.floor(first / stripeCount) * period);
     yield* upTo(Math.ceil(end / stripeCount) * period);
   }

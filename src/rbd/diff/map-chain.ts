@@ -1,14 +1,15 @@
 /** The object maps that a fast diff is made from: of the snapshot that it starts at, of all in between, of its end. */
 
 import { isRadosError } from '../../base/errors.js';
-import { DecodeError, Decoder } from '../../encoding/decoder.js';
+import { DecodeError } from '../../encoding/decoder.js';
 import { NOSNAP } from '../../encoding/types.js';
+import { DiffChain, ObjectBitmap } from '../../kernels/bitmap.js';
+import { threadBitmapMemory } from '../../kernels/bitmap-memory.js';
 import { executeOne } from '../../rados/class-call.js';
 import { MAP_FLAG, objectMapLoad } from '../../rados/cls-rbd.js';
 import { FEATURE } from '../features.js';
 import { objectMapObject } from '../names.js';
 import type { ImageHandle } from '../open.js';
-import { DiffStates, type StateMap } from './diff-states.js';
 
 export interface MapChainOptions {
   /** 0: the beginning. */
@@ -19,13 +20,13 @@ export interface MapChainOptions {
 }
 
 /**
- * What became of the objects. Undefined where the maps do not tell: the image has no feature fast-diff, a map is flagged as
- * invalid, or one is missing, corrupt, or too short.
+ * Which objects changed. Undefined where the maps do not tell: the image has no feature fast-diff, a map is flagged as
+ * invalid, or one is missing, corrupt, or too short. To be freed.
  */
-export function changedStates(
+export function changedObjects(
   image: ImageHandle,
   options: MapChainOptions,
-): Promise<DiffStates | undefined> {
+): Promise<DiffChain | undefined> {
   const { from, to } = options;
   // From the beginning, nothing but the end matters.
   const versions = versionsOf(image).filter(
@@ -39,11 +40,12 @@ export function changedStates(
 /**
  * Which objects exist at the diff's end, or did at its start; not which of them changed in between: librbd 16.2 restores
  * an old map together with the objects when it rolls an image back, and what was written before that seems clean.
+ * Undefined as above, but for the feature, which is object-map. To be freed.
  */
-export function occupiedStates(
+export function occupiedObjects(
   image: ImageHandle,
   options: MapChainOptions,
-): Promise<DiffStates | undefined> {
+): Promise<DiffChain | undefined> {
   const { from, to } = options;
   const versions = versionsOf(image).filter(({ id }) => id === to || id === from);
   const isUsable =
@@ -75,7 +77,7 @@ async function followChain(
   image: ImageHandle,
   versions: readonly Version[],
   options: MapChainOptions,
-): Promise<DiffStates | undefined> {
+): Promise<DiffChain | undefined> {
   try {
     return await applyMaps(image, versions, options);
   } catch (error) {
@@ -92,57 +94,88 @@ async function applyMaps(
   image: ImageHandle,
   versions: readonly Version[],
   { from, to, signal }: MapChainOptions,
-): Promise<DiffStates> {
-  const states = new DiffStates();
-  // One is loaded while the one before it is worked on.
-  let loading = load(image, versions[0], signal);
-  for (const [i, version] of versions.entries()) {
-    const current = loading;
-    loading = load(image, versions[i + 1], signal);
-    // A failure of this one is what is told, not one of the next.
-    loading.catch(() => undefined);
-    const isEnd = version.id === to;
-    const map = await current.catch((error: unknown) => {
-      // Its snapshot is being removed: what it knew is in the next one's.
-      if (isRadosError(error, 'ENOENT') && version.id !== from && !isEnd) return undefined;
-      throw error;
-    });
-    if (!map) continue;
-    const work = version.id === from ? states.start(map) : states.next(map, { isEnd });
-    await inTurns(image, work);
+): Promise<DiffChain> {
+  const loads = new MapLoads(image, versions, signal);
+  let chain = from === 0n ? DiffChain.begin(threadBitmapMemory()) : undefined;
+  try {
+    for (const version of versions) {
+      const isEnd = version.id === to;
+      const map = await loads.next().catch((error: unknown) => {
+        // Its snapshot is being removed: what it knew is in the next one's.
+        if (isRadosError(error, 'ENOENT') && version.id !== from && !isEnd) return undefined;
+        throw error;
+      });
+      if (!map) continue;
+      try {
+        if (chain) chain.step(map, { isLast: isEnd });
+        else chain = DiffChain.start(map);
+      } finally {
+        map.free();
+      }
+    }
+    return chain as DiffChain;
+  } catch (error) {
+    chain?.free();
+    throw error;
+  } finally {
+    await loads.close();
   }
-  return states;
 }
 
-/** Does it with the event loop's turns in between: a map may be large. */
-async function inTurns({ context }: ImageHandle, work: Iterable<void>): Promise<void> {
-  let first = true;
-  for (const _ of work) {
-    if (!first) {
-      await new Promise<void>((resolve) => context.environment.timers.nextTurn(resolve));
+/** The maps one after the other, the next of which is loaded while the one before it is worked on. */
+class MapLoads {
+  readonly #image: ImageHandle;
+  readonly #versions: readonly Version[];
+  readonly #signal: AbortSignal | undefined;
+  readonly #ahead: Promise<ObjectBitmap>[] = [];
+  #begun = 0;
+
+  constructor(image: ImageHandle, versions: readonly Version[], signal: AbortSignal | undefined) {
+    this.#image = image;
+    this.#versions = versions;
+    this.#signal = signal;
+    this.#begin();
+  }
+
+  next(): Promise<ObjectBitmap> {
+    this.#begin();
+    return this.#ahead.shift() as Promise<ObjectBitmap>;
+  }
+
+  /** Frees what nobody took. */
+  async close(): Promise<void> {
+    for (const loading of this.#ahead) {
+      await loading.then(
+        (map) => map.free(),
+        () => undefined,
+      );
     }
-    first = false;
+  }
+
+  #begin(): void {
+    const version = this.#versions[this.#begun++];
+    if (!version) return;
+    const loading = load(this.#image, version, this.#signal);
+    // Its failure is met when its turn comes, if it does.
+    loading.catch(() => undefined);
+    this.#ahead.push(loading);
   }
 }
 
 async function load(
   { ioctx, id, header }: ImageHandle,
-  version: Version | undefined,
+  version: Version,
   signal: AbortSignal | undefined,
-): Promise<StateMap | undefined> {
-  if (!version) return undefined;
+): Promise<ObjectBitmap> {
   const oid = objectMapObject(id, version.id === NOSNAP ? undefined : version.id);
-  const map = decodeMap(await executeOne(ioctx, oid, objectMapLoad(), signal ? { signal } : {}));
+  const output = await executeOne(ioctx, oid, objectMapLoad(), signal ? { signal } : {});
+  const map = ObjectBitmap.decode(threadBitmapMemory(), output);
   const objectCount = header.layout.objectCount(version.size);
+  if (map.objectCount < objectCount) {
+    map.free();
+    throw new DecodeError('the object map is too short', 0, [oid]);
+  }
   // It may be longer, when a shrink was interrupted.
-  if (map.objectCount < objectCount) throw new DecodeError('the object map is too short', 0, [oid]);
-  return { bytes: map.bytes, objectCount };
-}
-
-/** `ceph::BitVector<2>`, as its class method gives it: checked there, and without checksums. */
-function decodeMap(output: Uint8Array): StateMap {
-  const decoder = new Decoder(output);
-  const header = new Decoder(decoder.blob());
-  const objectCount = header.struct('BitVector', 1, () => header.u64n());
-  return { bytes: decoder.view(Math.ceil(objectCount / 4)), objectCount };
+  map.resize(objectCount);
+  return map;
 }

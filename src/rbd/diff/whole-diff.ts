@@ -1,7 +1,8 @@
 /** A diff of whole objects, from what the object maps tell of them. */
 
+import type { DiffChain } from '../../kernels/bitmap.js';
+import { DIFF, type DiffClass, type Run } from '../../kernels/bitmap-runs.js';
 import type { ImageExtent, Layout } from '../layout.js';
-import type { DiffStates, ObjectRun } from './diff-states.js';
 import { type DiffExtent, joinExtents } from './extents.js';
 
 export interface WholeDiffOptions {
@@ -12,6 +13,8 @@ export interface WholeDiffOptions {
   readonly behind: AsyncIterable<readonly DiffExtent[]> | undefined;
 }
 
+type ChangedRun = Run<DiffClass>;
+
 /** Extents of one batch, about: work of a millisecond. */
 const BATCH_MAX = 4096;
 
@@ -20,14 +23,14 @@ const BATCH_MAX = 4096;
  * are not, as in librbd.
  */
 export async function* wholeDiff(
-  states: DiffStates,
+  changes: DiffChain,
   { layout, length, behind }: WholeDiffOptions,
 ): AsyncGenerator<DiffExtent[], void, undefined> {
   if (!layout.striped && !behind) {
-    yield* objectByObject(states, layout, length);
+    yield* objectByObject(changes, layout, length);
     return;
   }
-  const changed = new RunCursor(states.runs());
+  const changed = new RunCursor(changes.runs()[Symbol.iterator]());
   const shown = new ExtentCursor(behind);
   let batch: DiffExtent[] = [];
   for (;;) {
@@ -42,7 +45,7 @@ export async function* wholeDiff(
       .take((start / layout.period + 1) * layout.stripeCount)
       .flatMap((run) => extentsOf(run, layout, place));
     for (const extent of await shown.take(start + place.length)) {
-      extents.push(...throughHoles(extent, states, layout));
+      extents.push(...throughHoles(extent, changes, layout));
     }
     batch.push(...joinExtents(extents));
     if (batch.length < BATCH_MAX) continue;
@@ -54,12 +57,13 @@ export async function* wholeDiff(
 
 /** Without striping, and with nothing behind: each object is a period. */
 function* objectByObject(
-  states: DiffStates,
+  changes: DiffChain,
   { objectSize }: Layout,
   length: number,
 ): Generator<DiffExtent[], void, undefined> {
   let batch: DiffExtent[] = [];
-  for (const { first, end, exists } of states.runs()) {
+  for (const { first, end, class: kind } of changes.runs()) {
+    const exists = kind === DIFF.DATA_UPDATED;
     for (let objectNo = first; objectNo < end; objectNo++) {
       const offset = objectNo * objectSize;
       if (offset >= length) break;
@@ -73,25 +77,27 @@ function* objectByObject(
 }
 
 /** Bytes of the changed objects that exist, of an image of so many bytes. */
-export function wholeBytes(states: DiffStates, layout: Layout, length: number): number {
+export function wholeBytes(changes: DiffChain, layout: Layout, length: number): number {
   const { objectSize, period, stripeCount } = layout;
   const lastPeriod = Math.floor(length / period) * period;
   const place = { offset: lastPeriod, length: length - lastPeriod };
   /** The first object that may not lie in the image with all its bytes. */
   const cut = (lastPeriod / period) * stripeCount;
   let bytes = 0;
-  for (const { first, end, exists } of states.runs()) {
-    if (!exists) continue;
+  for (const run of changes.runs()) {
+    if (run.class !== DIFF.DATA_UPDATED) continue;
+    const { first, end } = run;
     bytes += Math.max(0, Math.min(end, cut) - first) * objectSize;
-    const tail = { first: Math.max(first, cut), end, exists };
+    const tail = { ...run, first: Math.max(first, cut) };
     for (const extent of extentsOf(tail, layout, place)) bytes += extent.length;
   }
   return bytes;
 }
 
 /** Where in the image the objects of a run lie, as far as that is within `place`. */
-function extentsOf({ first, end, exists }: ObjectRun, layout: Layout, place: ImageExtent) {
+function extentsOf({ first, end, class: kind }: ChangedRun, layout: Layout, place: ImageExtent) {
   const extents: DiffExtent[] = [];
+  const exists = kind === DIFF.DATA_UPDATED;
   const placeEnd = place.offset + place.length;
   for (let objectNo = first; objectNo < end; objectNo++) {
     for (const { offset, length } of layout.imageExtents(objectNo, 0, layout.objectSize)) {
@@ -103,10 +109,10 @@ function extentsOf({ first, end, exists }: ObjectRun, layout: Layout, place: Ima
 }
 
 /** What of an extent lies in objects that are not there. */
-function throughHoles(extent: DiffExtent, states: DiffStates, layout: Layout): DiffExtent[] {
+function throughHoles(extent: DiffExtent, changes: DiffChain, layout: Layout): DiffExtent[] {
   return layout
     .objectExtents(extent.offset, extent.length)
-    .filter(({ objectNo }) => states.isHole(objectNo))
+    .filter(({ objectNo }) => changes.isHole(objectNo))
     .flatMap(({ pieces }) =>
       pieces.map(({ start, length }) => ({ offset: extent.offset + start, length, exists: true })),
     );
@@ -114,10 +120,10 @@ function throughHoles(extent: DiffExtent, states: DiffStates, layout: Layout): D
 
 /** Goes through runs of objects in portions. */
 class RunCursor {
-  readonly #runs: Iterator<ObjectRun>;
-  #run: ObjectRun | undefined;
+  readonly #runs: Iterator<ChangedRun>;
+  #run: ChangedRun | undefined;
 
-  constructor(runs: Iterator<ObjectRun>) {
+  constructor(runs: Iterator<ChangedRun>) {
     this.#runs = runs;
     this.#next();
   }
@@ -128,8 +134,8 @@ class RunCursor {
   }
 
   /** What is before the object `end`. */
-  take(end: number): ObjectRun[] {
-    const taken: ObjectRun[] = [];
+  take(end: number): ChangedRun[] {
+    const taken: ChangedRun[] = [];
     while (this.#run && this.#run.first < end) {
       taken.push({ ...this.#run, end: Math.min(this.#run.end, end) });
       if (this.#run.end > end) this.#run = { ...this.#run, first: end };
