@@ -27,6 +27,10 @@ describe('help', () => {
     ['resize', '--allow-shrink'],
     ['export', 'linger export rbd/vm1@monday - | zstd'],
     ['import', 'linger import debian.raw rbd/vm1'],
+    ['du', '--merge-snapshots'],
+    ['diff', '--whole-object'],
+    ['export-diff', 'linger export-diff --from-snap monday'],
+    ['merge-diff', 'linger merge-diff tuesday.diff'],
     ['bench', 'linger bench --io-type rw'],
     ['image-meta', 'Set a key to a value.'],
     ['image-meta set', '[image-spec] [key] [value]'],
@@ -210,35 +214,43 @@ const TOP_LEVEL_HELP = `Usage: linger [options] <command> ...
 Ceph block images, without a kernel module and without a native library.
 
 Images:
-  create      Create an empty image.
-  ls, list    List images.
-  info        Show information about an image or a snapshot.
-  rm, remove  Remove an image.
-  mv, rename  Rename an image within its pool.
-  resize      Resize (expand or shrink) an image.
-  image-meta  Keys and values that travel with an image: list, get, set, remove.
+  create          Create an empty image.
+  ls, list        List images.
+  info            Show information about an image or a snapshot.
+  rm, remove      Remove an image.
+  mv, rename      Rename an image within its pool.
+  resize          Resize (expand or shrink) an image.
+  clone           Clone a snapshot into a copy-on-write child image.
+  children        Display children of an image or its snapshot.
+  flatten         Fill clone with parent data (make it independent).
+  du, disk-usage  Show what images and snapshots use of their size.
+  image-meta      Keys and values that travel with an image: list, get, set,
+                  remove.
 
 Data:
-  export      Export an image to a file or a pipe.
-  import      Import an image from a file or a pipe.
-  bench       Measure reads or writes of an image; writes overwrite it.
+  export          Export an image to a file or a pipe.
+  import          Import an image from a file or a pipe.
+  diff            Print what differs since a snapshot, or creation.
+  export-diff     Export what differs since a snapshot, or creation.
+  merge-diff      Merge two exported diffs into one.
+  bench           Measure reads or writes of an image; writes overwrite it.
 
 Clients:
-  status      Show who has an image open.
-  lock        Locks on images: list, add, remove.
-  watch       Show the notifications of an image until Enter is pressed.
-  blocklist   Clients that are kept out of the cluster: list, add, remove.
+  status          Show who has an image open.
+  lock            Locks on images: list, add, remove.
+  watch           Show the notifications of an image until Enter is pressed.
+  blocklist       Clients that are kept out of the cluster: list, add, remove.
 
 Pools:
-  namespace   Namespaces of a pool: list, create, remove.
-  pool        Pools: init.
+  namespace       Namespaces of a pool: list, create, remove.
+  pool            Pools: init.
 
 Embedded cluster:
-  cluster     A Ceph cluster in one process, in memory: start, status, stop.
+  cluster         A Ceph cluster in one process, in memory: start, status, stop.
 
 Shell:
-  completion  Print completion code for bash, zsh or fish.
-  help        Show the help of a command.
+  completion      Print completion code for bash, zsh or fish.
+  help            Show the help of a command.
 
 Options, before a command or after it:
   --version                show the version

@@ -38,10 +38,10 @@ Examples:
 export const registerDiffCommands: Register = (program, run) => {
   program.commandsGroup(HELP_GROUPS.data);
   addFormatOptions(addDiffOptions(addSnapshotArgument(program.command('diff'))))
-    .summary('Print extents that differ since a snapshot, or since the image was created.')
+    .summary('Print what differs since a snapshot, or creation.')
     .action(run(diff));
   addProgressOptions(addDiffOptions(addSnapshotArgument(program.command('export-diff'))))
-    .summary('Export what differs since a snapshot, or since the image was created.')
+    .summary('Export what differs since a snapshot, or creation.')
     .argument('[path]', 'new file, or "-" for stdout')
     .option('--path <path>', 'file, in place of the argument')
     .addHelpText('after', EXPORT_EXAMPLES)

@@ -30,7 +30,7 @@ interface UsageCommandOptions extends ImageOptions, FormatOptions {
 export const registerUsageCommand: Register = (program, run) => {
   program.commandsGroup(HELP_GROUPS.images);
   addFormatOptions(addSnapshotArgument(program.command('du').alias('disk-usage')))
-    .summary('Show the disk usage of an image, a snapshot, or of all images of a pool.')
+    .summary('Show what images and snapshots use of their size.')
     .option('--from-snap <snap>', 'only what came after this snapshot')
     .option('--exact', 'count bytes, not objects (slow)')
     .option('--merge-snapshots', 'count snapshots in with their image')
