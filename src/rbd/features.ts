@@ -51,7 +51,6 @@ export const FEATURES_WRITABLE =
   FEATURE.EXCLUSIVE_LOCK |
   FEATURE.OBJECT_MAP |
   FEATURE.FAST_DIFF |
-  // Concerns clones alone, which are not written yet.
   FEATURE.DEEP_FLATTEN |
   FEATURE.DATA_POOL;
 

@@ -26,7 +26,6 @@ import { explainOpenFailure, openPool } from './images.js';
 const EXPORT_EXAMPLES = `
 Examples:
   linger export-diff --from-snap monday vm1@tuesday tuesday.diff
-  linger export-diff vm1@monday - | ssh backup linger import-diff - vm1
 `;
 
 const MERGE_EXAMPLES = `
