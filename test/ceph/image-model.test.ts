@@ -58,7 +58,15 @@ async function run(server: Server): Promise<void> {
   }
   // A run in which something was never tried proves nothing of it.
   if (OPERATIONS >= 1_000) {
-    for (const kind of ['write', 'discard', 'snap create', 'rollback', 'clone', 'flatten', 'diff']) {
+    for (const kind of [
+      'write',
+      'discard',
+      'snap create',
+      'rollback',
+      'clone',
+      'flatten',
+      'diff',
+    ]) {
       expect(model.taken.get(kind) ?? 0, kind).toBeGreaterThan(0);
     }
   }
@@ -67,9 +75,9 @@ async function run(server: Server): Promise<void> {
 
 /** By rbd's own check, and no map may have been given up as invalid. */
 async function checkMaps(server: Server, image: string): Promise<void> {
-  const snapshots = JSON.parse(
-    await server.rbd('snap', 'ls', image, '--format', 'json'),
-  ) as { name: string }[];
+  const snapshots = JSON.parse(await server.rbd('snap', 'ls', image, '--format', 'json')) as {
+    name: string;
+  }[];
   for (const spec of [image, ...snapshots.map(({ name }) => `${image}@${name}`)]) {
     await server.rbd('object-map', 'check', '--no-progress', spec);
     const { flags } = JSON.parse(await server.rbd('info', spec, '--format', 'json')) as {
