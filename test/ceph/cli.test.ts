@@ -255,7 +255,7 @@ describeCeph('linger beside rbd', () => {
       ['--size', '1G', '--object-size', '1M'],
       ['--size', '0'],
       ['--size', '12345B', '--object-size', '100000'],
-      ['--size', '7T', '--order', '25'],
+      ['--size', '1T', '--order', '25'],
       ['--size', '100M', '--stripe-unit', '64K', '--stripe-count', '5'],
       ['--size', '100M', '--stripe-unit', '4M', '--stripe-count', '1'],
       ['--size', '100M', '--data-pool', 'second'],
