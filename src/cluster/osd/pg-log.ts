@@ -1,7 +1,6 @@
 /** Which requests a PG has answered: a request that comes again gets the same answer, and happens once. */
 
-import { LOG_ENTRIES_MAX } from '../store/memory-store.js';
-import type { LogEntry, RequestId } from '../store/pg-record.js';
+import { LOG_ENTRIES_MAX, type LogEntry, type RequestId } from '../store/pg-record.js';
 import { requestIdKey } from './client-request.js';
 
 export class DuplicateIndex {

@@ -9,13 +9,13 @@
  * are byte exact because that is what a bluestore OSD reports to SPARSE_READ and MAPEXT.
  */
 
+import type { ObjectBytes } from './object-store.js';
+import { type Extent, RangeSet } from './range-set.js';
+
 export const CHUNK_BYTES = 16 * 1024;
 
 /** Buffers grow in these steps at least. */
 const PAGE_BYTES = 4096;
-
-/** `[offset, length]` */
-export type Extent = readonly [offset: number, length: number];
 
 interface Chunk {
   /** Of at most CHUNK_BYTES; what is beyond is zero. */
@@ -24,7 +24,7 @@ interface Chunk {
   shared: boolean;
 }
 
-export class ObjectData {
+export class ObjectData implements ObjectBytes {
   #size = 0;
   readonly #chunks = new Map<number, Chunk>();
   #written = new RangeSet();
@@ -109,6 +109,13 @@ export class ObjectData {
     return this.#written.within(offset, Math.min(offset + length, this.#size));
   }
 
+  export(): ObjectData {
+    return this.clone();
+  }
+
+  /** Memory goes by itself. */
+  release(): void {}
+
   /** A chunk's buffer, nobody else's, of at least `length` bytes. */
   #ownChunk(index: number, length: number): Uint8Array {
     const chunk = this.#chunks.get(index);
@@ -123,72 +130,4 @@ export class ObjectData {
     this.#chunks.set(index, { bytes, shared: false });
     return bytes;
   }
-}
-
-/** Disjoint, non-touching ranges `[start, end)` in order. */
-class RangeSet {
-  #starts: number[] = [];
-  #ends: number[] = [];
-
-  add(start: number, end: number): void {
-    // All ranges that overlap or touch [start, end) become one with it.
-    const first = firstAtLeast(this.#ends, start);
-    const past = firstAtLeast(this.#starts, end + 1);
-    if (first < past) {
-      start = Math.min(start, this.#starts[first] as number);
-      end = Math.max(end, this.#ends[past - 1] as number);
-    }
-    this.#starts.splice(first, past - first, start);
-    this.#ends.splice(first, past - first, end);
-  }
-
-  remove(start: number, end: number): void {
-    const first = firstAtLeast(this.#ends, start + 1);
-    const past = firstAtLeast(this.#starts, end);
-    if (first >= past) return;
-    const starts: number[] = [];
-    const ends: number[] = [];
-    const leftStart = this.#starts[first] as number;
-    const rightEnd = this.#ends[past - 1] as number;
-    if (leftStart < start) {
-      starts.push(leftStart);
-      ends.push(start);
-    }
-    if (rightEnd > end) {
-      starts.push(end);
-      ends.push(rightEnd);
-    }
-    this.#starts.splice(first, past - first, ...starts);
-    this.#ends.splice(first, past - first, ...ends);
-  }
-
-  within(start: number, end: number): Extent[] {
-    const found: Extent[] = [];
-    for (let i = firstAtLeast(this.#ends, start + 1); i < this.#starts.length; i++) {
-      const from = Math.max(this.#starts[i] as number, start);
-      const to = Math.min(this.#ends[i] as number, end);
-      if (from >= end) break;
-      found.push([from, to - from]);
-    }
-    return found;
-  }
-
-  clone(): RangeSet {
-    const copy = new RangeSet();
-    copy.#starts = this.#starts.slice();
-    copy.#ends = this.#ends.slice();
-    return copy;
-  }
-}
-
-/** Index of the first element that is at least `value`. */
-function firstAtLeast(sorted: readonly number[], value: number): number {
-  let low = 0;
-  let high = sorted.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if ((sorted[middle] as number) < value) low = middle + 1;
-    else high = middle;
-  }
-  return low;
 }

@@ -5,10 +5,11 @@
  * answers a write only after that, and keeps readers of the object waiting meanwhile.
  */
 
-import type { Extent } from './object-data.js';
+import type { ObjectData } from './object-data.js';
 import type { ObjectId } from './object-id.js';
 import type { ObjectMeta } from './object-meta.js';
 import type { LogEntry, PgInfo } from './pg-record.js';
+import type { Extent } from './range-set.js';
 import type { ObjectDump, Transaction } from './transaction.js';
 
 export interface StoredObject {
@@ -27,6 +28,25 @@ export interface StoredObject {
   omapGet(key: string): Uint8Array | undefined;
   /** Keys from `from` on (inclusive), in bytewise order; stop iterating when enough. */
   omapFrom(from: string): Iterable<[string, Uint8Array]>;
+}
+
+/** An object's bytes, wherever they lie. */
+export interface ObjectBytes {
+  readonly size: number;
+  /** Holes read as zeros; short at the end of the object. Always a copy. */
+  read(offset: number, length: number): Uint8Array;
+  /** The written ranges within the given one, ascending, merged where they touch. */
+  extents(offset: number, length: number): Extent[];
+  /** Takes `data` over. */
+  write(offset: number, data: Uint8Array): void;
+  /** Punches a hole; the size stays. */
+  zero(offset: number, length: number): void;
+  /** Cuts, or grows with a hole. */
+  truncate(size: number): void;
+  /** In memory, for another store. */
+  export(): ObjectData;
+  /** Nobody uses it any more. */
+  release(): void;
 }
 
 export interface ObjectStore {

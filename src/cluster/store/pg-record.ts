@@ -4,6 +4,9 @@ import type { EntityName } from '../../encoding/entity.js';
 import { type Eversion, type IntervalSet, ZERO_EVERSION } from '../../encoding/types.js';
 import type { ObjectId } from './object-id.js';
 
+/** Log entries kept per PG: what duplicates are recognised by (`osd_pg_log_dups_tracked`). */
+export const LOG_ENTRIES_MAX = 3000;
+
 /** Identity of a request across resends: name, incarnation and tid (`osd_reqid_t`). */
 export interface RequestId {
   readonly name: EntityName;

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { LOG_ENTRIES_MAX, MemoryStore } from '../../../src/cluster/store/memory-store.js';
+import { MemoryStore } from '../../../src/cluster/store/memory-store.js';
 import { compareObjects, type ObjectId, objectKey } from '../../../src/cluster/store/object-id.js';
-import type { LogEntry } from '../../../src/cluster/store/pg-record.js';
+import { LOG_ENTRIES_MAX, type LogEntry } from '../../../src/cluster/store/pg-record.js';
 import { NOSNAP } from '../../../src/encoding/types.js';
 import { compareHobject } from '../../../src/osdmap/hobject-order.js';
 

@@ -3,7 +3,7 @@
 import { ERRNO } from '../../../base/errors.js';
 import { DecodeError, Decoder } from '../../../encoding/decoder.js';
 import { encode } from '../../../encoding/encoder.js';
-import type { Extent } from '../../store/object-data.js';
+import type { Extent } from '../../store/range-set.js';
 import type { OpContext } from '../op-context.js';
 import { xxhash32, xxhash64 } from '../xxhash.js';
 import { argOf, type OpHandler } from './live-op.js';
