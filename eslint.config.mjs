@@ -79,7 +79,7 @@ export default tseslint.config(
   {
     files: ['src/**/*.ts'],
     ignores: [
-      'src/base/node-environment.ts',
+      'src/base/node-*.ts',
       'src/base/paths.ts',
       'src/kernels/load.ts',
       'src/cli/**',

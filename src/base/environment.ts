@@ -107,12 +107,54 @@ export interface Files {
   makeTempDir(prefix: string): Promise<string>;
 }
 
+/** A file that is read and written at any place. Errors are the system's (`code`: ENOSPC, EIO, ...). */
+export interface DiskFile {
+  /** Reads into `into`, at once; returns how many bytes there were, fewer only at the end of the file. */
+  read(into: Uint8Array, position: number): number;
+  /**
+   * Writes the buffers one after the other, all of them; they are borrowed until it settles. When the file was opened
+   * with `durable`, they are on stable storage when it resolves.
+   */
+  write(buffers: readonly Uint8Array[], position: number): Promise<void>;
+  /** Everything that was written before is on stable storage when it resolves, and the file's length with it. */
+  sync(): Promise<void>;
+  /** Cuts the file, or lengthens it with a hole: at once, so that no write can come in between. */
+  truncate(bytes: number): void;
+  size(): Promise<number>;
+  close(): Promise<void>;
+}
+
+/** Held until it is released, or until the process that holds it is gone. */
+export interface DiskLock {
+  release(): Promise<void>;
+}
+
+/** Files that must survive: what a store of its own needs beyond `Files`. */
+export interface Disk {
+  /** ENOENT without `create` when there is none; with `create` it is made when missing. */
+  open(path: string, options?: { create?: boolean; durable?: boolean }): Promise<DiskFile>;
+  /** Names in a directory, sorted. */
+  list(path: string): Promise<string[]>;
+  mkdir(path: string): Promise<void>;
+  /** Replaces `to`. */
+  rename(from: string, to: string): Promise<void>;
+  /** A file, or a directory with all that is in it; nothing when there is none. */
+  remove(path: string): Promise<void>;
+  /** What was made, renamed and removed in the directory is so on stable storage too. */
+  syncDir(path: string): Promise<void>;
+  /** Bytes that may still be written to the file system of `path`. */
+  freeBytes(path: string): Promise<number>;
+  /** Makes the directory this owner's. EBUSY, naming the process, when another has it. */
+  lock(path: string): Promise<DiskLock>;
+}
+
 export interface Environment {
   readonly clock: Clock;
   readonly timers: Timers;
   readonly random: Random;
   readonly network: Network;
   readonly files: Files;
+  readonly disk: Disk;
   readonly hostname: string;
   readonly log: Log;
 }

@@ -19,6 +19,7 @@ import type {
   Timers,
 } from './environment.js';
 import { createLog, type LogOptions } from './log.js';
+import { nodeDisk } from './node-disk.js';
 
 const clock: Clock = {
   now: () => Date.now(),
@@ -209,6 +210,7 @@ export function nodeEnvironment(options: { log?: LogOptions } = {}): Environment
     random,
     network,
     files,
+    disk: nodeDisk,
     hostname: hostname(),
     log: createLog(options.log),
   };

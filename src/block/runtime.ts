@@ -214,9 +214,8 @@ function pollingEnvironment(env: Environment, poll: () => void): Environment {
     onDrain: () => handler.onDrain(),
     onClose: (error) => handler.onClose(error),
   });
-  const { clock, timers, random, files, hostname, log } = env;
   return {
-    ...{ clock, timers, random, files, hostname, log },
+    ...env,
     network: {
       lookup: (host) => network.lookup(host),
       connect: (target, handler, onConnect) => network.connect(target, polling(handler), onConnect),

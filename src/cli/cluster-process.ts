@@ -17,12 +17,8 @@ import { open, rename, rm } from 'node:fs/promises';
 import { packageFile } from '../base/paths.js';
 import { EmbeddedCluster } from '../cluster/embedded-cluster.js';
 import type { LogLevel } from '../base/log.js';
-import {
-  alreadyRunning,
-  type ClusterDirectory,
-  type ClusterRecord,
-  isRunning,
-} from './cluster-record.js';
+import { isRunning } from '../base/node-process.js';
+import { alreadyRunning, type ClusterDirectory, type ClusterRecord } from './cluster-record.js';
 import type { CommandContext } from './context.js';
 import { CommandError, commandError, Interrupt } from './errors.js';
 

@@ -8,14 +8,17 @@
 import { link, mkdir, readFile, rename, rm, rmdir, stat, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { toRadosError } from '../base/errors.js';
+import {
+  isProcessIdentity,
+  isRunning,
+  ownProcess,
+  type ProcessIdentity,
+} from '../base/node-process.js';
 import { CommandError, commandError } from './errors.js';
 
-export interface ClusterRecord {
+export interface ClusterRecord extends ProcessIdentity {
   /** `starting` until clients are served. */
   state: 'starting' | 'ready';
-  pid: number;
-  /** When the process began, as the system counts it: a later process with the same pid began later. */
-  began: string;
   fsid?: string;
   monHost?: string;
   conf: string;
@@ -69,8 +72,7 @@ export class ClusterDirectory {
   async claim(record: Omit<ClusterRecord, 'state' | 'pid' | 'began'>): Promise<ClusterRecord> {
     const own: ClusterRecord = {
       state: 'starting',
-      pid: process.pid,
-      began: await processBegan(process.pid),
+      ...(await ownProcess()),
       ...record,
     };
     const temporary = `${this.#recordPath}.${process.pid}`;
@@ -125,37 +127,14 @@ export function alreadyRunning(path: string, { pid }: ClusterRecord): CommandErr
   return new CommandError(17, `a cluster runs in ${path} already (pid ${pid})`);
 }
 
-export async function isRunning({ pid, began }: ClusterRecord): Promise<boolean> {
-  try {
-    process.kill(pid, 0);
-  } catch (error) {
-    // EPERM: another user's.
-    if ((error as NodeJS.ErrnoException).code !== 'EPERM') return false;
-  }
-  return (await processBegan(pid)) === began;
-}
-
-/** Field 22 of `/proc/PID/stat`; empty where there is no `/proc`, or no such process. A zombie has ended. */
-async function processBegan(pid: number): Promise<string> {
-  const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
-  // The name, in parentheses, may have spaces.
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  return fields[0] === 'Z' ? '' : (fields[19] ?? '');
-}
-
 function format(record: ClusterRecord): string {
   return `${JSON.stringify(record, null, 2)}\n`;
 }
 
 function parseRecord(text: string): ClusterRecord | undefined {
   try {
-    const record = JSON.parse(text) as Partial<ClusterRecord> | null;
-    const valid =
-      typeof record?.pid === 'number' &&
-      Number.isSafeInteger(record.pid) &&
-      record.pid > 1 &&
-      typeof record.began === 'string';
-    return valid ? (record as ClusterRecord) : undefined;
+    const record: unknown = JSON.parse(text);
+    return isProcessIdentity(record) ? (record as ClusterRecord) : undefined;
   } catch {
     return undefined;
   }

@@ -22,6 +22,11 @@ export class Encoder {
     this.#length = at;
   }
 
+  /** Begins anew, in the memory that there is. */
+  rewind(): void {
+    this.#length = 0;
+  }
+
   get length(): number {
     return this.#length;
   }

@@ -10,6 +10,7 @@ import type {
   ConnectionKeys,
 } from '../../src/auth/method.js';
 import { CON_MODE } from '../../src/auth/method.js';
+import { NO_DISK } from '../support/memory-network.js';
 
 /** xorshift32: the same bytes for the same seed. */
 export function seededRandom(seed: number): Random {
@@ -60,6 +61,7 @@ export function testEnvironment(seed = 1): TestEnvironment {
       remove: unused,
       makeTempDir: unused,
     },
+    disk: NO_DISK,
     hostname: 'box7.example.org',
     log: createLog(),
   };

@@ -14,6 +14,7 @@
 
 import type {
   Clock,
+  Disk,
   Environment,
   Files,
   Listener,
@@ -79,6 +80,7 @@ export class MemoryWorld {
       random: this.random,
       network: this.network,
       files: NO_FILES,
+      disk: NO_DISK,
       hostname: 'memory',
       log: createLog(options.log),
     };
@@ -403,4 +405,16 @@ const NO_FILES: Files = {
   mkdir: async () => {},
   remove: async () => {},
   makeTempDir: noFile,
+};
+
+/** For tests of what has no business with a disk. */
+export const NO_DISK: Disk = {
+  open: noFile,
+  list: noFile,
+  mkdir: noFile,
+  rename: noFile,
+  remove: noFile,
+  syncDir: noFile,
+  freeBytes: noFile,
+  lock: noFile,
 };

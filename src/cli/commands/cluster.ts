@@ -11,7 +11,8 @@ import {
   serveCluster,
   startInBackground,
 } from '../cluster-process.js';
-import { ClusterDirectory, type ClusterRecord, isRunning } from '../cluster-record.js';
+import { isRunning } from '../../base/node-process.js';
+import { ClusterDirectory, type ClusterRecord } from '../cluster-record.js';
 import type { CommandContext } from '../context.js';
 import { CommandError, commandError } from '../errors.js';
 import { addFormatOptions, type FormatOptions, formatJson } from '../output.js';

@@ -59,6 +59,10 @@ export class MemoryStore implements ObjectStore {
     return this.#index.get(collection, id)?.dump();
   }
 
+  hasRoomFor(): boolean {
+    return true;
+  }
+
   apply(transaction: Transaction): Promise<void> {
     const collection = this.#index.ensure(transaction.collection);
     for (const op of transaction.ops) this.#index.apply(collection, op);
@@ -67,6 +71,10 @@ export class MemoryStore implements ObjectStore {
 
   removeCollection(collection: string): Promise<void> {
     this.#index.removeCollection(collection);
+    return Promise.resolve();
+  }
+
+  close(): Promise<void> {
     return Promise.resolve();
   }
 }

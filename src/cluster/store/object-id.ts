@@ -26,6 +26,12 @@ export function objectKey(id: ObjectId): string {
   return `${snap}/${id.nspace.length}/${id.key.length}/${id.nspace}${id.key}${id.oid}`;
 }
 
+/** For people: `rbd_data.1f.0 (snap 4)`, with its namespace before it. */
+export function formatObject({ nspace, oid, snap }: ObjectId): string {
+  const name = nspace === '' ? oid : `${nspace}/${oid}`;
+  return snap === NOSNAP ? name : `${name} (snap ${snap})`;
+}
+
 /** The lane of an object: its head and its clones share one. */
 export function headKey(id: ObjectId): string {
   return objectKey(id.snap === NOSNAP ? id : atSnap(id, NOSNAP));

@@ -59,7 +59,15 @@ export interface ObjectStore {
   /** Ids from `from` on (inclusive) in the PG's order, heads and clones; undefined starts at the beginning. */
   list(collection: string, from: ObjectId | undefined, max: number): ObjectId[];
   dump(collection: string, id: ObjectId): ObjectDump | undefined;
-  /** Visible at once, durable when it resolves. Creates the collection when it is new. */
+  /** Whether there is room for the new data in it: ask before making a change of one's own. */
+  hasRoomFor(transaction: Transaction): boolean;
+  /**
+   * Visible at once, durable when it resolves. Creates the collection when it is new. Throws when it can do nothing of
+   * it, and nothing has changed then: EIO for a damaged block that would have to be kept in part. When it rejects,
+   * the store is broken.
+   */
   apply(transaction: Transaction): Promise<void>;
   removeCollection(collection: string): Promise<void>;
+  /** After the last `apply`. */
+  close(): Promise<void>;
 }

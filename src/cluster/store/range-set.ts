@@ -50,6 +50,20 @@ export class RangeSet {
     return found;
   }
 
+  /** Whether anything of `[start, end)` is in it. */
+  touches(start: number, end: number): boolean {
+    const first = firstAtLeast(this.#ends, start + 1);
+    return first < this.#starts.length && (this.#starts[first] as number) < end;
+  }
+
+  get count(): number {
+    return this.#starts.length;
+  }
+
+  *ranges(): Iterable<[start: number, end: number]> {
+    for (const [i, start] of this.#starts.entries()) yield [start, this.#ends[i] as number];
+  }
+
   clone(): RangeSet {
     const copy = new RangeSet();
     copy.#starts = this.#starts.slice();

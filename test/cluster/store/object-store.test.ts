@@ -1,9 +1,19 @@
+// What every ObjectStore does, whatever it keeps its objects in.
+
 import { describe, expect, it } from 'vitest';
 import { MemoryStore } from '../../../src/cluster/store/memory-store.js';
+import type { ObjectStore } from '../../../src/cluster/store/object-store.js';
 import { compareObjects, type ObjectId, objectKey } from '../../../src/cluster/store/object-id.js';
 import { LOG_ENTRIES_MAX, type LogEntry } from '../../../src/cluster/store/pg-record.js';
 import { NOSNAP } from '../../../src/encoding/types.js';
 import { compareHobject } from '../../../src/osdmap/hobject-order.js';
+import { DurableWorld } from './support/durable-world.js';
+
+const kinds: { kind: string; create: () => Promise<ObjectStore> }[] = [
+  { kind: 'memory', create: async () => new MemoryStore() },
+  // A life per store, with a disk that answers as soon as it is asked.
+  { kind: 'durable', create: () => new DurableWorld().openLive() },
+];
 
 const PG = '1.0';
 const id = (oid: string, more: Partial<ObjectId> = {}): ObjectId => ({
@@ -17,9 +27,9 @@ const id = (oid: string, more: Partial<ObjectId> = {}): ObjectId => ({
 });
 const bytes = (text: string) => Buffer.from(text);
 
-describe('a memory store', () => {
+describe.each(kinds)('a $kind store', ({ create }) => {
   it('keeps data, xattrs and omap of an object', async () => {
-    const store = new MemoryStore();
+    const store = await create();
     const object = id('a');
     await store.apply({
       collection: PG,
@@ -56,7 +66,7 @@ describe('a memory store', () => {
   });
 
   it('makes clones that neither side changes for the other', async () => {
-    const store = new MemoryStore();
+    const store = await create();
     const head = id('a');
     const clone = id('a', { snap: 4n });
     await store.apply({
@@ -75,8 +85,8 @@ describe('a memory store', () => {
   });
 
   it('gives an object to another store whole, and no change of either shows in the other', async () => {
-    const from = new MemoryStore();
-    const to = new MemoryStore();
+    const from = await create();
+    const to = await create();
     await from.apply({
       collection: PG,
       ops: [{ op: 'write', id: id('a'), offset: 0, data: bytes('1234') }],
@@ -92,7 +102,7 @@ describe('a memory store', () => {
   });
 
   it('lists objects in the order of their PG, from any place', async () => {
-    const store = new MemoryStore();
+    const store = await create();
     const ids = ['𐍈', 'ﬀ', 'a', 'b'].flatMap((oid) =>
       [1, 2, 0x80000000, 3].flatMap((hash) =>
         ['', 'ns'].flatMap((nspace) =>
@@ -113,7 +123,7 @@ describe('a memory store', () => {
   });
 
   it('bounds the log', async () => {
-    const store = new MemoryStore();
+    const store = await create();
     const entry = (version: number): LogEntry => ({
       version: { version: BigInt(version), epoch: 1 },
       objects: [],
@@ -127,5 +137,38 @@ describe('a memory store', () => {
     expect(log.length).toBeGreaterThanOrEqual(LOG_ENTRIES_MAX);
     expect(log.length).toBeLessThan(2 * LOG_ENTRIES_MAX);
     expect(log.at(-1)?.version.version).toBe(BigInt(3 * LOG_ENTRIES_MAX));
+  });
+
+  it('keeps what it has of a write over what a cut left behind, and nothing of what was cut', async () => {
+    const store = await create();
+    const object = id('a');
+    await store.apply({
+      collection: PG,
+      ops: [
+        { op: 'write', id: object, offset: 0, data: Buffer.alloc(10_000, 'x') },
+        { op: 'truncate', id: object, size: 4100 },
+        { op: 'truncate', id: object, size: 9000 },
+        { op: 'write', id: object, offset: 8000, data: bytes('end') },
+      ],
+    });
+    const stored = store.get(PG, object);
+    const expected = Buffer.alloc(9000);
+    expected.fill('x', 0, 4100);
+    expected.write('end', 8000);
+    expect(Buffer.from(stored?.read(0, 10_000) ?? [])).toEqual(expected);
+    expect(stored?.extents(0, 10_000)).toEqual([
+      [0, 4100],
+      [8000, 3],
+    ]);
+  });
+
+  it('forgets a collection with all that is in it', async () => {
+    const store = await create();
+    await store.apply({ collection: PG, ops: [{ op: 'touch', id: id('a') }] });
+    await store.apply({ collection: '1.1', ops: [{ op: 'touch', id: id('b') }] });
+    await store.removeCollection(PG);
+    expect(store.collections()).toEqual(['1.1']);
+    expect(store.get(PG, id('a'))).toBeUndefined();
+    expect(store.list(PG, undefined, 10)).toEqual([]);
   });
 });

@@ -1,0 +1,141 @@
+/** What transactions and checkpoints are made of, as the disk has it. */
+
+import {
+  bool,
+  type Codec,
+  f64,
+  list,
+  record,
+  string,
+  tuple,
+  u32,
+  u64,
+  u64n,
+} from '../../../encoding/codec.js';
+import type { Decoder } from '../../../encoding/decoder.js';
+import type { Encoder } from '../../../encoding/encoder.js';
+import { entityAddr, entityName } from '../../../encoding/entity.js';
+import { eversion, intervalSet, utime } from '../../../encoding/types.js';
+import type { ObjectId } from '../object-id.js';
+import type { ObjectMeta } from '../object-meta.js';
+import type { LogEntry, PgInfo } from '../pg-record.js';
+
+/** Written by hand, as what every transaction has most of. */
+export const objectId: Codec<ObjectId> = {
+  minBytes: 32,
+  decode(decoder) {
+    const pool = decoder.s64n();
+    const hash = decoder.u32();
+    const snap = decoder.u64();
+    return {
+      pool,
+      nspace: decoder.string(),
+      oid: decoder.string(),
+      key: decoder.string(),
+      hash,
+      snap,
+    };
+  },
+  encode(encoder, { pool, hash, snap, nspace, oid, key }) {
+    encoder.s64n(pool).u32(hash).u64(snap).string(nspace).string(oid).string(key);
+  },
+  sample: (draw) => ({
+    pool: draw(1000),
+    nspace: string.sample(draw),
+    oid: string.sample(draw),
+    key: string.sample(draw),
+    hash: draw(2 ** 32),
+    snap: u64.sample(draw),
+  }),
+};
+
+const watchRecord = record('watch', {
+  entity: entityName,
+  cookie: u64,
+  timeoutS: f64,
+  addr: entityAddr,
+});
+
+const objectInfo = record('object info', {
+  version: eversion,
+  userVersion: u64,
+  mtime: utime,
+  watchers: list(watchRecord),
+  whiteout: bool,
+  truncateSeq: u64n,
+  truncateSize: u64n,
+});
+
+const cloneInfo = record('clone', {
+  id: u64,
+  snaps: list(u64),
+  size: u64n,
+  overlap: list(tuple(u64n, u64n)),
+});
+
+export const objectMeta: Codec<ObjectMeta> = record('object meta', {
+  info: objectInfo,
+  snapSet: record('snapset', { seq: u64, clones: list(cloneInfo) }),
+}) as Codec<ObjectMeta>;
+
+export const pgInfo: Codec<PgInfo> = record('PG info', {
+  lastUpdate: eversion,
+  lastUserVersion: u64,
+  lastEpochStarted: u32,
+  pastIntervals: list(record('interval', { first: u32, last: u32, acting: list(u32) })),
+  mapEpoch: u32,
+  complete: bool,
+  purgedSnaps: intervalSet,
+}) as Codec<PgInfo>;
+
+const HAS_REQID = 1;
+const HAS_RETURNS = 2;
+
+const objectIds = list(objectId);
+const returned = list({
+  minBytes: 8,
+  decode: (decoder: Decoder) => ({ rval: decoder.s32(), outdata: new Uint8Array(decoder.blob()) }),
+  encode: (encoder: Encoder, { rval, outdata }) => void encoder.s32(rval).blob(outdata),
+  sample: (draw) => ({ rval: -draw(100), outdata: Uint8Array.from([draw(256)]) }),
+} satisfies Codec<{ rval: number; outdata: Uint8Array }>);
+
+export const logEntry: Codec<LogEntry> = {
+  minBytes: 29,
+  decode(decoder) {
+    const has = decoder.u8();
+    const entry: LogEntry = {
+      version: eversion.decode(decoder),
+      objects: objectIds.decode(decoder),
+      result: decoder.s32(),
+      userVersion: decoder.u64(),
+    };
+    return {
+      ...entry,
+      ...(has & HAS_REQID
+        ? { reqid: { name: entityName.decode(decoder), inc: decoder.s32(), tid: decoder.u64n() } }
+        : {}),
+      ...(has & HAS_RETURNS ? { returns: returned.decode(decoder) } : {}),
+    };
+  },
+  encode(encoder, { version, objects, result, userVersion, reqid, returns }) {
+    encoder.u8((reqid ? HAS_REQID : 0) | (returns ? HAS_RETURNS : 0));
+    eversion.encode(encoder, version);
+    objectIds.encode(encoder, objects as ObjectId[]);
+    encoder.s32(result).u64(userVersion);
+    if (reqid) {
+      entityName.encode(encoder, reqid.name);
+      encoder.s32(reqid.inc).u64n(reqid.tid);
+    }
+    if (returns) returned.encode(encoder, returns as { rval: number; outdata: Uint8Array }[]);
+  },
+  sample: (draw) => ({
+    version: eversion.sample(draw),
+    objects: objectIds.sample(draw),
+    result: -draw(100),
+    userVersion: u64.sample(draw),
+    ...(draw(2)
+      ? { reqid: { name: entityName.sample(draw), inc: draw(100), tid: draw(1000) } }
+      : {}),
+    ...(draw(2) ? { returns: returned.sample(draw) } : {}),
+  }),
+};

@@ -1,0 +1,111 @@
+/**
+ * A store's directory:
+ *
+ *   store.json    what it is, and the version of its format
+ *   wal.<n>       the log: every transaction, until a checkpoint has it
+ *   data          the objects' bytes, in blocks of 4 KiB
+ *   checkpoint    everything else, as it was at some time: all objects with their maps, and the blocks' checksums
+ *
+ * docs/store-format.md has the details.
+ */
+
+import type { Disk } from '../../../base/environment.js';
+import { RadosError } from '../../../base/errors.js';
+
+/** Of what this code writes. It reads this one and older ones; there are none yet. */
+export const FORMAT_VERSION = 1;
+
+/** Not 0, so that a block of zeros, which is what a disk has lost most often, has a checksum of its own. */
+export const CHECKSUM_SEED = 0xffff_ffff;
+
+export const STORE_FILE = 'store.json';
+export const DATA_FILE = 'data';
+export const CHECKPOINT_FILE = 'checkpoint';
+
+const FORMAT = 'linger-object-store';
+
+export interface StoreIdentity {
+  /** Random: what belongs to another store does not pass for this one's. */
+  readonly id: string;
+}
+
+/** Known to nobody but the store: of what begins with it, nothing comes from a client. */
+export function storeSalt(id: string): number {
+  return Buffer.from(id.replaceAll('-', ''), 'hex').readUInt32LE(0);
+}
+
+/** What a store that cannot be opened says: EIO for damage, EINVAL for what this code does not know. */
+export function unusable(dir: string, reason: string, code: 'EIO' | 'EINVAL' = 'EIO'): RadosError {
+  return new RadosError(code, `the store in ${dir} ${reason}`, { op: 'open', target: dir });
+}
+
+/** Reads `store.json`, or writes it into a directory that has no store. */
+export async function identifyStore(
+  disk: Disk,
+  dir: string,
+  generateId: () => string,
+): Promise<StoreIdentity> {
+  await disk.mkdir(dir);
+  const names = await disk.list(dir);
+  if (names.includes(STORE_FILE))
+    return parseIdentity(dir, await readText(disk, `${dir}/${STORE_FILE}`));
+  // It is written before everything else.
+  const remains = names.find((name) => name === CHECKPOINT_FILE || name.startsWith('wal.'));
+  if (remains) throw unusable(dir, `has a file '${remains}' but no ${STORE_FILE}`);
+  const identity = { id: generateId() };
+  const text = JSON.stringify({ format: FORMAT, version: FORMAT_VERSION, ...identity }, null, 2);
+  await writeAtomically(disk, dir, STORE_FILE, Buffer.from(`${text}\n`));
+  return identity;
+}
+
+function parseIdentity(dir: string, text: string): StoreIdentity {
+  let found: { format?: unknown; version?: unknown; id?: unknown } | null;
+  try {
+    found = JSON.parse(text) as typeof found;
+  } catch {
+    throw unusable(dir, `has a ${STORE_FILE} that is not JSON`);
+  }
+  const { format, version, id } = found ?? {};
+  if (format !== FORMAT || typeof version !== 'number' || !isId(id)) {
+    throw unusable(dir, `has a ${STORE_FILE} that does not describe one`);
+  }
+  if (version > FORMAT_VERSION) {
+    const reason = `has format ${version}, written by a newer linger; this one reads up to ${FORMAT_VERSION}`;
+    throw unusable(dir, reason, 'EINVAL');
+  }
+  return { id };
+}
+
+function isId(id: unknown): id is string {
+  return typeof id === 'string' && /^[0-9a-f-]{36}$/.test(id);
+}
+
+async function readText(disk: Disk, path: string): Promise<string> {
+  const file = await disk.open(path);
+  try {
+    const bytes = Buffer.alloc(await file.size());
+    return bytes.subarray(0, file.read(bytes, 0)).toString();
+  } finally {
+    await file.close();
+  }
+}
+
+/** A small file that is there whole, or as it was before. */
+export async function writeAtomically(
+  disk: Disk,
+  dir: string,
+  name: string,
+  bytes: Uint8Array,
+): Promise<void> {
+  const temporary = `${dir}/${name}.new`;
+  await disk.remove(temporary);
+  const file = await disk.open(temporary, { create: true });
+  try {
+    await file.write([bytes], 0);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await disk.rename(temporary, `${dir}/${name}`);
+  await disk.syncDir(dir);
+}
