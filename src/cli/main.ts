@@ -2,9 +2,10 @@
 /** The `linger` command. */
 
 import { interruptSignal } from './interrupt.js';
-import { main } from './program.js';
 
 const signal = interruptSignal();
+// Listened to before all that takes its time to load.
+const { main } = await import('./program.js');
 // A reader that leaves is met where the write is waited for.
 process.stdout.on('error', () => {});
 process.stderr.on('error', () => {});

@@ -139,8 +139,9 @@ function clones(kind: ServerKind): void {
         expect((await bytesOf(`rbd/${name}`)).equals(base)).toBe(true);
       }
       expect(await server.rbd('children', 'rbd/base@s')).toBe('other/ns/new\n');
-      const refused = await both('flatten', '--no-progress', 'rbd/old');
+      const refused = await runLinger(server.confPath, ['flatten', '--no-progress', 'rbd/old']);
       expect(refused.code).toBe(22);
+      expect(lastWords('linger', refused)).toContain('flatten error: (22) Invalid argument');
     });
 
     it('leave their snapshots with the parent, unless they have deep-flatten', async () => {

@@ -119,7 +119,7 @@ const children: Action<ChildrenCommandOptions> = async (context, args, options) 
   await context.withClient(options, async ({ client }) => {
     await openPool(client, spec);
     const found = await listChildren(client, spec, { descendants }).catch((error: unknown) =>
-      explainOpenFailure(client, spec, error),
+      explainOpenFailure(client, spec, error, 'snapshot does not exist.'),
     );
     const shown = found.filter(({ trash }) => all || !trash);
     context.print(

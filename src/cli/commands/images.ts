@@ -293,12 +293,13 @@ export async function explainOpenFailure(
   client: RadosClient,
   spec: ImageSpec,
   error: unknown,
+  missingSnapshot = 'error setting snapshot context: (2) No such file or directory',
 ): Promise<never> {
   const label = spec.name ?? `with id ${spec.id}`;
   if (spec.snap !== undefined && isRadosError(error, 'ENOENT')) {
     const { snap: _, ...head } = spec;
     await step(`error opening image ${label}`, openHeader(client, head, { readOnly: true }));
-    throw new CommandError(2, 'error setting snapshot context: (2) No such file or directory');
+    throw new CommandError(2, missingSnapshot);
   }
   throw commandError(`error opening image ${label}`, error);
 }
