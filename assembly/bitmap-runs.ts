@@ -29,7 +29,11 @@ const DENSE: u64 = 7;
  */
 const COMPRESS = memory.data(86 * 16, 16);
 
+/** By a byte of classes: the entries of its four objects, were the first of them object 0. */
+const SPREAD = memory.data(256 * 16, 16);
+
 fillCompress();
+fillSpread();
 
 function fillCompress(): void {
   for (let flags: u32 = 0; flags < 86; flags++) {
@@ -39,6 +43,16 @@ function fillCompress(): void {
       store<u32>(to, 0x03020100 + object * 0x04040404);
       to += 4;
     }
+  }
+}
+
+function fillSpread(): void {
+  for (let lanes: u32 = 0; lanes < 256; lanes++) {
+    const to = SPREAD + ((<usize>lanes) << 4);
+    store<u32>(to, lanes >>> 6);
+    store<u32>(to, 4 | ((lanes >>> 4) & 3), 4);
+    store<u32>(to, 8 | ((lanes >>> 2) & 3), 8);
+    store<u32>(to, 12 | (lanes & 3), 12);
   }
 }
 
@@ -94,13 +108,13 @@ function runs(
       if (!v128.any_true(v128.or(ab, cd))) continue;
     }
     if (at > full) break;
-    v128.store(cursor, a, 64);
-    v128.store(cursor, b, 80);
-    v128.store(cursor, c, 96);
-    v128.store(cursor, d, 112);
+    v128.store(cursor, reversed(a), 64);
+    v128.store(cursor, reversed(b), 80);
+    v128.store(cursor, reversed(c), 96);
+    v128.store(cursor, reversed(d), 112);
     if (!whole) clip(cursor, position, start, end);
     at = emitBlock(cursor, position, before, at);
-    before = load<u8>(cursor, 127) & 3;
+    before = load<u8>(cursor, 120) & 3;
     carry = i8x16.splat(<u8>(before * 0x55));
   }
   return finish(cursor, position, before, end, out, at);
@@ -152,6 +166,10 @@ export function bitmapDiff(
   const fromEnd = min(end, fromBytes << 2);
 
   for (; position < fromEnd; position += BLOCK_OBJECTS) {
+    if (before === 0) {
+      position += sameObjects(from, to, position, min(fromEnd, end & ~(BLOCK_OBJECTS - 1)));
+      if (position >= fromEnd) break;
+    }
     const f = from + <usize>(position >>> 2);
     const t = to + <usize>(position >>> 2);
     const ta = v128.load(t);
@@ -163,10 +181,6 @@ export function bitmapDiff(
     const cc = changes(v128.load(f, 32), tc);
     const cd = changes(v128.load(f, 48), td);
     const whole = position >= start && position + BLOCK_OBJECTS <= end;
-    if (before === 0 && whole) {
-      const any = v128.or(v128.or(ca, cb), v128.or(cc, cd));
-      if (!v128.any_true(v128.and(any, lanes))) continue;
-    }
     if (at > full) break;
     const a = diffClasses(v128.and(ca, lanes), ta);
     const b = diffClasses(v128.and(cb, lanes), tb);
@@ -177,13 +191,13 @@ export function bitmapDiff(
       const cd = v128.or(v128.xor(c, carry), v128.xor(d, carry));
       if (!v128.any_true(v128.or(ab, cd))) continue;
     }
-    v128.store(cursor, a, 64);
-    v128.store(cursor, b, 80);
-    v128.store(cursor, c, 96);
-    v128.store(cursor, d, 112);
+    v128.store(cursor, reversed(a), 64);
+    v128.store(cursor, reversed(b), 80);
+    v128.store(cursor, reversed(c), 96);
+    v128.store(cursor, reversed(d), 112);
     if (!whole) clip(cursor, position, start, end);
     at = emitBlock(cursor, position, before, at);
-    before = load<u8>(cursor, 127) & 3;
+    before = load<u8>(cursor, 120) & 3;
     carry = i8x16.splat(<u8>(before * 0x55));
   }
   if (position < fromEnd || position >= end) return finish(cursor, position, before, end, out, at);
@@ -194,6 +208,55 @@ export function bitmapDiff(
 
 /** Every state but NONEXISTENT is class 3. */
 const WRITTEN_IF_ANY: u32 = 0b11111100;
+
+/**
+ * How many objects from `position` on are surely not in the diff: whole pairs of blocks. The same test in fewer steps: if the
+ * bits of `to` are alike, its high bit does for the low one beside that of `from`.
+ */
+function sameObjects(from: usize, to: usize, position: u32, end: u32): u32 {
+  const first = to + <usize>(position >>> 2);
+  const apart = from - to;
+  const last = to + <usize>(end >>> 2);
+  const lanes = i64x2.splat(LOW);
+  let at = first;
+  for (; at + 2 * BLOCK <= last; at += 2 * BLOCK) {
+    const f = at + apart;
+    let t = v128.load(at);
+    let g = v128.load(f);
+    let low = v128.or(v128.xor(t, i64x2.shr_u(t, 1)), v128.xor(t, g));
+    let both = v128.andnot(g, t);
+    t = v128.load(at, 16);
+    g = v128.load(f, 16);
+    low = v128.or(low, v128.or(v128.xor(t, i64x2.shr_u(t, 1)), v128.xor(t, g)));
+    both = v128.or(both, v128.andnot(g, t));
+    t = v128.load(at, 32);
+    g = v128.load(f, 32);
+    low = v128.or(low, v128.or(v128.xor(t, i64x2.shr_u(t, 1)), v128.xor(t, g)));
+    both = v128.or(both, v128.andnot(g, t));
+    t = v128.load(at, 48);
+    g = v128.load(f, 48);
+    low = v128.or(low, v128.or(v128.xor(t, i64x2.shr_u(t, 1)), v128.xor(t, g)));
+    both = v128.or(both, v128.andnot(g, t));
+    t = v128.load(at, 64);
+    g = v128.load(f, 64);
+    low = v128.or(low, v128.or(v128.xor(t, i64x2.shr_u(t, 1)), v128.xor(t, g)));
+    both = v128.or(both, v128.andnot(g, t));
+    t = v128.load(at, 80);
+    g = v128.load(f, 80);
+    low = v128.or(low, v128.or(v128.xor(t, i64x2.shr_u(t, 1)), v128.xor(t, g)));
+    both = v128.or(both, v128.andnot(g, t));
+    t = v128.load(at, 96);
+    g = v128.load(f, 96);
+    low = v128.or(low, v128.or(v128.xor(t, i64x2.shr_u(t, 1)), v128.xor(t, g)));
+    both = v128.or(both, v128.andnot(g, t));
+    t = v128.load(at, 112);
+    g = v128.load(f, 112);
+    low = v128.or(low, v128.or(v128.xor(t, i64x2.shr_u(t, 1)), v128.xor(t, g)));
+    both = v128.or(both, v128.andnot(g, t));
+    if (v128.any_true(v128.or(v128.and(low, lanes), both))) break;
+  }
+  return (<u32>(at - first)) << 2;
+}
 
 /** Whether the object is in the diff; noise in the high bit of each lane. Inlined. */
 function changes(from: v128, to: v128): v128 {
@@ -248,6 +311,11 @@ export function bitmapDiffStep(states: usize, map: usize, blocks: u32, isLast: u
 
 // ---- transitions ----
 
+/** The bytes of each word: the first object in its highest bits. Inlined. */
+function reversed(v: v128): v128 {
+  return i8x16.shuffle(v, v, 7, 6, 5, 4, 3, 2, 1, 0, 15, 14, 13, 12, 11, 10, 9, 8);
+}
+
 /** Objects of the block at `position` that are before `start` or not before `end`: of no class. */
 function clip(cursor: usize, position: u32, start: u32, end: u32): void {
   for (let word: u32 = 0; word < 8; word++) {
@@ -260,16 +328,15 @@ function clip(cursor: usize, position: u32, start: u32, end: u32): void {
     let lanes: u64 = 0xffffffffffffffff;
     if (first < start) lanes >>>= (<u64>(start - first)) << 1;
     if (first + 32 > end) lanes &= ~(<u64>0xffffffffffffffff >>> ((<u64>(end - first)) << 1));
-    store<u64>(at, load<u64>(at) & bswap<u64>(lanes));
+    store<u64>(at, load<u64>(at) & lanes);
   }
 }
 
 /** Entries of the block in the cursor's 64 bytes; returns where the next entry goes. */
 function emitBlock(cursor: usize, position: u32, before: u32, at: usize): usize {
   const end = cursor + 128;
-  const four = i32x4.splat(4);
   for (let word = cursor + 64; word < end; word += 8) {
-    const classes = bswap<u64>(load<u64>(word));
+    const classes = load<u64>(word);
     const differs = classes ^ ((classes >>> 2) | ((<u64>before) << 62));
     let flags = (differs | (differs >>> 1)) & LOW;
     if (flags !== 0) {
@@ -282,16 +349,18 @@ function emitBlock(cursor: usize, position: u32, before: u32, at: usize): usize 
           flags ^= (<u64>1) << (62 - bit);
         } while (flags !== 0);
       } else {
-        let entries = i32x4.add(i32x4.splat(position << 2), i32x4(0, 4, 8, 12));
-        for (let shift: u64 = 56; ; shift -= 8) {
-          const group = <u32>(flags >>> shift) & 0x55;
-          const lanes = <u32>(classes >>> shift) & 0xff;
-          const spread = i32x4.shr_u(i32x4.mul(i32x4.splat(lanes), i32x4(1, 4, 16, 64)), 6);
-          const both = v128.or(entries, v128.and(spread, i32x4.splat(3)));
-          v128.store(at, i8x16.swizzle(both, v128.load(COMPRESS + ((<usize>group) << 4))));
+        // A byte at a time from the highest on: `flags` and `classes` times 16, the size of a table's entry.
+        let rest = classes;
+        for (let first = position << 2; first < (position + 32) << 2; first += 16) {
+          const group = <u32>(flags >>> 52) & 0x550;
+          const entries = v128.or(
+            i32x4.splat(first),
+            v128.load(<usize>(rest >>> 52) & 0xff0, SPREAD),
+          );
+          v128.store(at, i8x16.swizzle(entries, v128.load(group, COMPRESS)));
           at += (<usize>popcnt(group)) << 2;
-          if (shift === 0) break;
-          entries = i32x4.add(entries, i32x4.shl(four, 2));
+          flags <<= 8;
+          rest <<= 8;
         }
       }
     }

@@ -22,6 +22,11 @@ import {
 //
 //   2 bits, 3 vectors: up to 3      4 bits, 6 vectors: up to 12      8 bits, 60 vectors: up to 240      32 bits
 
+const MASKS = memory.data(48, 16);
+memory.fill(MASKS, 0x55, 16);
+memory.fill(MASKS + 16, 0x33, 16);
+memory.fill(MASKS + 32, 0x0f, 16);
+
 const GROUP: usize = 3 * 16;
 const ROUND: usize = 2 * GROUP;
 const CHUNK: usize = 10 * ROUND;
@@ -46,50 +51,48 @@ export function bitmapCount(map: usize, start: u32, end: u32, out: usize): void 
       let lows = i32x4.splat(0);
       let highs = i32x4.splat(0);
       let boths = i32x4.splat(0);
-      const m1 = i8x16.splat(0x55);
-      const m2 = i8x16.splat(0x33);
-      const m4 = i8x16.splat(0x0f);
+      const m1 = v128.load(MASKS);
+      const m2 = v128.load(MASKS, 16);
+      const m4 = v128.load(MASKS, 32);
       while (at + ROUND <= last) {
         const stop = at + min(CHUNK, ((last - at) / ROUND) * ROUND);
         let lows8 = i32x4.splat(0);
         let highs8 = i32x4.splat(0);
         let boths8 = i32x4.splat(0);
-        for (; at < stop; at += ROUND) {
-          let a = v128.load(at);
-          let b = v128.load(at, 16);
-          let c = v128.load(at, 32);
-          let a1 = i64x2.shr_u(a, 1);
-          let b1 = i64x2.shr_u(b, 1);
-          let c1 = i64x2.shr_u(c, 1);
-          a = v128.and(a, m1);
-          b = v128.and(b, m1);
-          c = v128.and(c, m1);
-          let l = i8x16.add(i8x16.add(a, b), c);
-          let z = i8x16.add(i8x16.add(v128.and(a, a1), v128.and(b, b1)), v128.and(c, c1));
-          let h = i8x16.add(i8x16.add(v128.and(a1, m1), v128.and(b1, m1)), v128.and(c1, m1));
-          let l4 = i8x16.add(v128.and(l, m2), v128.and(i64x2.shr_u(l, 2), m2));
-          let h4 = i8x16.add(v128.and(h, m2), v128.and(i64x2.shr_u(h, 2), m2));
-          let z4 = i8x16.add(v128.and(z, m2), v128.and(i64x2.shr_u(z, 2), m2));
-
-          a = v128.load(at, 48);
-          b = v128.load(at, 64);
-          c = v128.load(at, 80);
-          a1 = i64x2.shr_u(a, 1);
-          b1 = i64x2.shr_u(b, 1);
-          c1 = i64x2.shr_u(c, 1);
-          a = v128.and(a, m1);
-          b = v128.and(b, m1);
-          c = v128.and(c, m1);
-          l = i8x16.add(i8x16.add(a, b), c);
-          z = i8x16.add(i8x16.add(v128.and(a, a1), v128.and(b, b1)), v128.and(c, c1));
-          h = i8x16.add(i8x16.add(v128.and(a1, m1), v128.and(b1, m1)), v128.and(c1, m1));
-          l4 = i8x16.add(l4, i8x16.add(v128.and(l, m2), v128.and(i64x2.shr_u(l, 2), m2)));
-          h4 = i8x16.add(h4, i8x16.add(v128.and(h, m2), v128.and(i64x2.shr_u(h, 2), m2)));
-          z4 = i8x16.add(z4, i8x16.add(v128.and(z, m2), v128.and(i64x2.shr_u(z, 2), m2)));
-
-          lows8 = i8x16.add(lows8, i8x16.add(v128.and(l4, m4), v128.and(i64x2.shr_u(l4, 4), m4)));
-          highs8 = i8x16.add(highs8, i8x16.add(v128.and(h4, m4), v128.and(i64x2.shr_u(h4, 4), m4)));
-          boths8 = i8x16.add(boths8, i8x16.add(v128.and(z4, m4), v128.and(i64x2.shr_u(z4, 4), m4)));
+        while (at < stop) {
+          let lows4 = i32x4.splat(0);
+          let highs4 = i32x4.splat(0);
+          let boths4 = i32x4.splat(0);
+          // Not unrolled: with both groups at once, V8 runs out of registers.
+          for (const second = at + ROUND; at < second; at += GROUP) {
+            let a = v128.load(at);
+            let b = v128.load(at, 16);
+            let c = v128.load(at, 32);
+            const a1 = i64x2.shr_u(a, 1);
+            const b1 = i64x2.shr_u(b, 1);
+            const c1 = i64x2.shr_u(c, 1);
+            a = v128.and(a, m1);
+            b = v128.and(b, m1);
+            c = v128.and(c, m1);
+            const l = i8x16.add(i8x16.add(a, b), c);
+            const z = i8x16.add(i8x16.add(v128.and(a, a1), v128.and(b, b1)), v128.and(c, c1));
+            const h = i8x16.add(i8x16.add(v128.and(a1, m1), v128.and(b1, m1)), v128.and(c1, m1));
+            lows4 = i8x16.add(lows4, i8x16.add(v128.and(l, m2), v128.and(i64x2.shr_u(l, 2), m2)));
+            highs4 = i8x16.add(highs4, i8x16.add(v128.and(h, m2), v128.and(i64x2.shr_u(h, 2), m2)));
+            boths4 = i8x16.add(boths4, i8x16.add(v128.and(z, m2), v128.and(i64x2.shr_u(z, 2), m2)));
+          }
+          lows8 = i8x16.add(
+            lows8,
+            i8x16.add(v128.and(lows4, m4), v128.and(i64x2.shr_u(lows4, 4), m4)),
+          );
+          highs8 = i8x16.add(
+            highs8,
+            i8x16.add(v128.and(highs4, m4), v128.and(i64x2.shr_u(highs4, 4), m4)),
+          );
+          boths8 = i8x16.add(
+            boths8,
+            i8x16.add(v128.and(boths4, m4), v128.and(i64x2.shr_u(boths4, 4), m4)),
+          );
         }
         lows = i32x4.add(lows, sumOfBytes(lows8));
         highs = i32x4.add(highs, sumOfBytes(highs8));

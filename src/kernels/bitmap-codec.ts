@@ -17,7 +17,6 @@ export const OBJECTS_PER_BYTE = 4;
 export const CRC_BLOCK_BYTES = 4096;
 /** Of what this version writes; a later one may be longer. */
 export const HEADER_BYTES = 18;
-const FOOTER_FIXED_BYTES = 12;
 const STRUCTURE = 'BitVector';
 
 export function dataBytes(objectCount: number): number {
@@ -70,14 +69,15 @@ export function encodeHeader(objectCount: number): Uint8Array {
   return encode((e) => e.blob(encode((h) => h.struct(1, 1, () => h.u64n(objectCount)))));
 }
 
-/** `sums` absent: empty. Else how many bytes go before the sums. */
-export function encodeFooter(headerCrc: number, sums: Uint8Array | undefined): Uint8Array {
-  if (!sums) return encode((e) => e.u32(0));
-  return encode((e) =>
-    e
-      .u32(FOOTER_FIXED_BYTES - 4 + sums.length)
+/** What `object_map_load` answers with, and `object_map_save` takes. */
+export const NO_FOOTER = encode((e) => e.u32(0));
+
+/** `sums`: crc32c of each block of the data. */
+export function encodeFooter(headerCrc: number, sums: Uint32Array): Uint8Array {
+  return encode((e) => {
+    e.u32(8 + 4 * sums.length)
       .u32(headerCrc)
-      .u32(sums.length / 4)
-      .raw(sums),
-  );
+      .u32(sums.length);
+    for (const sum of sums) e.u32(sum);
+  });
 }

@@ -10,10 +10,12 @@ import { DecodeError } from '../encoding/decoder.js';
 import {
   bitVectorLayout,
   CRC_BLOCK_BYTES,
+  crcBlocks,
   dataBytes,
   encodeFooter,
   encodeHeader,
   HEADER_BYTES,
+  NO_FOOTER,
   OBJECTS_PER_BYTE,
 } from './bitmap-codec.js';
 import type { BitmapMemory, Region } from './bitmap-memory.js';
@@ -90,8 +92,9 @@ export class ObjectBitmap {
     return this.#objectCount;
   }
 
-  /** Of the data in `memory`; another after a `resize`. */
+  /** Of the data in `memory`; another after a `resize`. RangeError after `free`. */
   get address(): number {
+    if (this.#region.address === 0) throw new RangeError('the object map was freed');
     return this.#region.address + PREFIX_BYTES;
   }
 
@@ -100,7 +103,7 @@ export class ObjectBitmap {
     return this.#region;
   }
 
-  /** Gives the memory back. Safe to call twice; afterwards there are no objects. */
+  /** Gives the memory back. Safe to call twice; any other use afterwards is a RangeError. */
   free(): void {
     if (this.#region.bytes.length === 0) return;
     this.memory.give(this.#region);
@@ -163,9 +166,11 @@ export class ObjectBitmap {
     end = this.#objectCount,
   ): Runs<Class> {
     this.#check(start, end);
-    return new Runs(this.memory, start, end, (to, cursor, entries, capacity) =>
-      this.memory.exports.bitmapRuns(this.address, classes, to, cursor, entries, capacity),
-    );
+    return new Runs(this.memory, start, end, {
+      kernel: 'bitmapRuns',
+      maps: [this],
+      args: () => [this.address, classes],
+    });
   }
 
   // ---- changes ----
@@ -236,18 +241,17 @@ export class ObjectBitmap {
 
   /** With checksums, as it is stored; or without, as arguments of class methods may be. */
   encode({ checksums = true }: { checksums?: boolean } = {}): Uint8Array {
-    const { exports, entries, entriesAddress } = this.memory;
-    const header = encodeHeader(this.#objectCount);
+    if (!checksums) return this.encodeWith(undefined);
+    const { exports, entriesAddress, entries } = this.memory;
+    exports.bitVectorChecksums(this.address, this.#bytes.length, entriesAddress);
+    return this.encodeWith(entries.subarray(0, crcBlocks(this.#objectCount)));
+  }
+
+  /** @internal `sums`: crc32c of each block of the data. */
+  encodeWith(sums: Uint32Array | undefined): Uint8Array {
     const data = this.#bytes;
-    let sums: Uint8Array | undefined;
-    let headerCrc = 0;
-    if (checksums) {
-      headerCrc = this.#checksumOf(header.subarray(4));
-      exports.bitVectorChecksums(this.address, data.length, entriesAddress);
-      const blocks = Math.ceil(data.length / CRC_BLOCK_BYTES);
-      sums = new Uint8Array(entries.buffer, entriesAddress, 4 * blocks);
-    }
-    const footer = encodeFooter(headerCrc, sums);
+    const header = encodeHeader(this.#objectCount);
+    const footer = sums ? encodeFooter(this.#checksumOf(header.subarray(4)), sums) : NO_FOOTER;
     const encoded = Buffer.allocUnsafe(header.length + data.length + footer.length);
     encoded.set(header);
     copyBytes(encoded, data, header.length);
@@ -255,10 +259,11 @@ export class ObjectBitmap {
     return encoded;
   }
 
+  /** Of a header, in a place that nothing else needs just now. */
   #checksumOf(bytes: Uint8Array): number {
-    const { exports, entries, entriesAddress } = this.memory;
-    new Uint8Array(entries.buffer, entriesAddress, bytes.length).set(bytes);
-    return exports.crc32c(0, entriesAddress, bytes.length) >>> 0;
+    const { exports, cursorAddress, memory } = this.memory;
+    new Uint8Array(memory.buffer, cursorAddress, bytes.length).set(bytes);
+    return exports.crc32c(0, cursorAddress, bytes.length) >>> 0;
   }
 
   /** Invariant: what is beyond the last object is zero, up to the end of its block of 64 bytes. */
@@ -295,42 +300,74 @@ export class StagedBitmap {
 
   /** Throws DecodeError when it is corrupt; then the room is given back. */
   decode(): ObjectBitmap {
-    try {
-      const { objectCount, dataAt, dataLength } = this.#verified();
-      if (dataAt !== HEADER_BYTES) {
-        this.bytes.copyWithin(HEADER_BYTES, dataAt, dataAt + dataLength);
-      }
-      return ObjectBitmap.adopt(this.#memory, this.#region, objectCount);
-    } catch (error) {
-      this.discard();
-      throw error;
-    }
+    const checks = this.open();
+    const { exports } = this.#memory;
+    const { dataAddress, dataLength, sumsAddress } = checks;
+    const isUnchecked = sumsAddress === undefined;
+    return this.finish(
+      checks,
+      isUnchecked ? -1 : exports.bitVectorBadBlock(dataAddress, dataLength, sumsAddress),
+    );
   }
 
   discard(): void {
     this.#memory.give(this.#region);
   }
 
-  #verified() {
-    const { bytes } = this;
-    const { exports, entries, entriesAddress } = this.#memory;
-    const layout = bitVectorLayout(bytes);
-    const { dataAt, dataLength, checksums } = layout;
-    if (!checksums) return layout;
-    const base = bytes.byteOffset;
-    if (exports.crc32c(0, base + 4, dataAt - 4) >>> 0 !== checksums.header) {
-      throw new DecodeError('wrong checksum of the header', 4, ['BitVector']);
-    }
-    exports.bitVectorChecksums(base + dataAt, dataLength, entriesAddress);
-    const blocks = Math.ceil(dataLength / CRC_BLOCK_BYTES);
-    const stored = new DataView(bytes.buffer, base + checksums.blocksAt, 4 * blocks);
-    for (let block = 0; block < blocks; block++) {
-      if (stored.getUint32(4 * block, true) === entries[block]) continue;
-      const at = dataAt + block * CRC_BLOCK_BYTES;
-      throw new DecodeError(`wrong checksum of block ${block}`, at, ['BitVector']);
-    }
-    return layout;
+  /** @internal Where it lies, to be pinned while another thread uses it. */
+  get region(): Region {
+    return this.#region;
   }
+
+  /** @internal The first half of `decode`: what is left to be checked. */
+  open(): StagedChecks {
+    return this.#orDiscard(() => {
+      const { bytes } = this;
+      const { exports } = this.#memory;
+      const { objectCount, dataAt, dataLength, checksums } = bitVectorLayout(bytes);
+      const base = bytes.byteOffset;
+      if (checksums && exports.crc32c(0, base + 4, dataAt - 4) >>> 0 !== checksums.header) {
+        throw new DecodeError('wrong checksum of the header', 4, ['BitVector']);
+      }
+      return {
+        objectCount,
+        dataAddress: base + dataAt,
+        dataLength,
+        sumsAddress: checksums && base + checksums.blocksAt,
+      };
+    });
+  }
+
+  /** @internal The second: `badBlock` is the first whose checksum is wrong, or -1. */
+  finish({ objectCount, dataAddress, dataLength }: StagedChecks, badBlock: number): ObjectBitmap {
+    return this.#orDiscard(() => {
+      const { bytes } = this;
+      const dataAt = dataAddress - bytes.byteOffset;
+      if (badBlock >= 0) {
+        const at = dataAt + badBlock * CRC_BLOCK_BYTES;
+        throw new DecodeError(`wrong checksum of block ${badBlock}`, at, ['BitVector']);
+      }
+      if (dataAt !== HEADER_BYTES) bytes.copyWithin(HEADER_BYTES, dataAt, dataAt + dataLength);
+      return ObjectBitmap.adopt(this.#memory, this.#region, objectCount);
+    });
+  }
+
+  #orDiscard<T>(step: () => T): T {
+    try {
+      return step();
+    } catch (error) {
+      this.discard();
+      throw error;
+    }
+  }
+}
+
+/** Of a staged map: its data, and where the checksums of its blocks are, if it has any. */
+export interface StagedChecks {
+  readonly objectCount: number;
+  readonly dataAddress: number;
+  readonly dataLength: number;
+  readonly sumsAddress: number | undefined;
 }
 
 // ---- fast-diff ----
@@ -348,17 +385,11 @@ export function diffRuns(
   const { memory } = to;
   if (from && from.memory !== memory) throw new RangeError('the maps are in different memories');
   checkRange(start, end, to.objectCount);
-  return new Runs(memory, start, end, (stop, cursor, entries, capacity) =>
-    memory.exports.bitmapDiff(
-      from?.address ?? 0,
-      from ? paddedBytes(from.objectCount) : 0,
-      to.address,
-      stop,
-      cursor,
-      entries,
-      capacity,
-    ),
-  );
+  return new Runs(memory, start, end, {
+    kernel: 'bitmapDiff',
+    maps: from ? [from, to] : [to],
+    args: () => [from?.address ?? 0, from ? paddedBytes(from.objectCount) : 0, to.address],
+  });
 }
 
 /**
@@ -366,10 +397,11 @@ export function diffRuns(
  * that follows, in order; only one needs to be loaded at a time. The last `step` says so.
  */
 export class DiffChain {
-  readonly #states: ObjectBitmap;
+  /** @internal */
+  readonly states: ObjectBitmap;
 
   private constructor(states: ObjectBitmap) {
-    this.#states = states;
+    this.states = states;
   }
 
   /** From the beginning, where nothing was. */
@@ -386,7 +418,7 @@ export class DiffChain {
 
   /** Objects beyond the map's end are dropped, and new ones begin as holes. */
   step(map: ObjectBitmap, { isLast = false }: { isLast?: boolean } = {}): void {
-    const states = this.#states;
+    const { states } = this;
     states.resize(map.objectCount);
     const blocks = blocksOf(map.objectCount);
     map.memory.exports.bitmapDiffStep(states.address, map.address, blocks, isLast ? 1 : 0);
@@ -394,7 +426,7 @@ export class DiffChain {
 
   /** After the last step. */
   runs(): Runs<DiffClass> {
-    return this.#states.runs(UPDATED);
+    return this.states.runs(UPDATED);
   }
 
   /** After the last step: objects that exist, or did at the start, whether they changed or not. */
@@ -408,7 +440,7 @@ export class DiffChain {
   }
 
   free(): void {
-    this.#states.free();
+    this.states.free();
   }
 }
 

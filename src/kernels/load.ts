@@ -59,6 +59,7 @@ export interface KernelExports {
   bitmapDiffStart(states: number, from: number, blocks: number): void;
   bitmapDiffStep(states: number, map: number, blocks: number, isLast: number): void;
   bitVectorChecksums(data: number, len: number, out: number): void;
+  bitVectorBadBlock(data: number, len: number, sums: number): number;
   isZero(ptr: number, len: number): number;
   dataExtents(
     ptr: number,
