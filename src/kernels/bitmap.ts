@@ -431,12 +431,12 @@ export class DiffChain {
 
   /** After the last step: objects that exist, or did at the start, whether they changed or not. */
   occupied(): Runs<1> {
-    return this.#states.runs<1>(OCCUPIED);
+    return this.states.runs<1>(OCCUPIED);
   }
 
   /** After the last step: the object neither exists nor did at the start. */
   isHole(objectNo: number): boolean {
-    return this.#states.get(objectNo) === 0;
+    return this.states.get(objectNo) === 0;
   }
 
   free(): void {

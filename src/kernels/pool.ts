@@ -18,7 +18,7 @@ import { abortError, RadosError } from '../base/errors.js';
 import { packageFile } from '../base/paths.js';
 import type { DiffChain, ObjectBitmap, StagedBitmap } from './bitmap.js';
 import { CRC_BLOCK_BYTES, crcBlocks, dataBytes } from './bitmap-codec.js';
-import type { BitmapMemory, Region } from './bitmap-memory.js';
+import { type BitmapMemory, type Region, threadBitmapMemory } from './bitmap-memory.js';
 import type { Runs } from './bitmap-runs.js';
 import { type KernelExports, kernelModule } from './load.js';
 import type { StateCounts } from './object-state.js';
@@ -82,6 +82,14 @@ interface Desk {
 interface Waiting {
   give(desk: Desk): void;
   refuse(error: RadosError): void;
+}
+
+let ofThisThread: KernelPool | undefined;
+
+/** The pool for the object maps of this thread (`threadBitmapMemory`): idle, it has no threads and costs nothing. */
+export function threadKernelPool(): KernelPool {
+  ofThisThread ??= new KernelPool(threadBitmapMemory());
+  return ofThisThread;
 }
 
 export class KernelPool implements AsyncDisposable {

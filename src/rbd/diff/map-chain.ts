@@ -5,6 +5,7 @@ import { DecodeError } from '../../encoding/decoder.js';
 import { NOSNAP } from '../../encoding/types.js';
 import { DiffChain, ObjectBitmap } from '../../kernels/bitmap.js';
 import { threadBitmapMemory } from '../../kernels/bitmap-memory.js';
+import { threadKernelPool } from '../../kernels/pool.js';
 import { executeOne } from '../../rados/class-call.js';
 import { MAP_FLAG, objectMapLoad } from '../../rados/cls-rbd.js';
 import { FEATURE } from '../features.js';
@@ -107,7 +108,7 @@ async function applyMaps(
       });
       if (!map) continue;
       try {
-        if (chain) chain.step(map, { isLast: isEnd });
+        if (chain) await threadKernelPool().step(chain, map, { isLast: isEnd, signal });
         else chain = DiffChain.start(map);
       } finally {
         map.free();
