@@ -1,6 +1,7 @@
 /** Creating images (`librbd/image/CreateRequest.cc`): the order of steps, and their undoing when one fails. */
 
 import { RadosError } from '../base/errors.js';
+import { OBJECT_STATE } from '../kernels/object-state.js';
 import { createOp, deleteOp } from '../messages/osd-op.js';
 import { mutate } from '../rados/class-call.js';
 import {
@@ -28,7 +29,6 @@ import { Layout } from './layout.js';
 import { markShared } from './maintenance/share.js';
 import { headerObject, idObject, objectMapObject, objectPrefix, RBD_DIRECTORY } from './names.js';
 import { assertMappable } from './object-map/limits.js';
-import { OBJECT_STATE } from './object-map/state-bitmap.js';
 import { validatePool } from './pool.js';
 import { assertImageName, formatImageSpec, type NamedImageSpec } from './spec.js';
 

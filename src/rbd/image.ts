@@ -1,21 +1,24 @@
 /** An open image: reading and writing it, its lock, and the operations that change what it is. */
 
 import { RadosError } from '../base/errors.js';
+import { NOSNAP } from '../encoding/types.js';
 import type { RbdContext } from './context.js';
 import { imageError } from './errors.js';
-import { assertReadable, assertWritable } from './features.js';
+import { assertReadable, assertWritable, FEATURE } from './features.js';
 import { ImageGuard, type ImageListener } from './image-guard.js';
 import { ImageSnapshots } from './image-snapshots.js';
 import type { LockOptions } from './lock-host.js';
+import { checkObjectMap, type ObjectMapError } from './maintenance/check-object-map.js';
 import { flatten } from './maintenance/flatten.js';
 import { Maintenance } from './maintenance/maintenance.js';
 import { updateMetadata } from './maintenance/metadata.js';
 import type { MaintenanceOptions, Operation } from './maintenance/operation.js';
+import { rebuildObjectMap, rebuildSnapshotMap } from './maintenance/rebuild-object-map.js';
 import { resize } from './maintenance/resize.js';
 import { setShared } from './maintenance/share.js';
 import { updateFeatures } from './maintenance/update-features.js';
 import type { WriteContext } from './object-request.js';
-import { knownObjects, loadMap } from './object-map/loaded-map.js';
+import { loadMap } from './object-map/loaded-map.js';
 import { type DataOptions, type ImageParts, OpenImage, type RequestOptions } from './open-image.js';
 import { type ImageHandle, openHeader } from './open.js';
 import { Parents } from './parent.js';
@@ -96,12 +99,11 @@ export class Image extends OpenImage implements AsyncDisposable {
       });
       const parent = await parents.follow(header);
       const { snapshot } = handle;
-      const states = snapshot && (await loadMap(handle, snapshot));
+      const snapshotMap = snapshot && (await loadMap(handle, snapshot));
       const image = new Image(
         handle,
         {
-          ...{ dataIoctx, guard: opening.guard, parents, parent },
-          objects: states && knownObjects(states),
+          ...{ dataIoctx, guard: opening.guard, parents, parent, snapshotMap },
           removeUnusedSnapshot: (unused) => Image.removeUnusedSnapshot(context, unused),
         },
         options,
@@ -276,10 +278,12 @@ export class Image extends OpenImage implements AsyncDisposable {
   /**
    * Whether several clients may write at a time, which then have to agree among themselves, as a cluster file system does:
    * a shared image has no exclusive lock, nor what builds on it. EBUSY, and nothing has changed: another client owns the
-   * lock or, of an image that is to be shared no more, has it open.
+   * lock or, of an image that is to be shared no more, has it open. Such an image gets an object map, which is right when
+   * this is over.
    */
   async setShared(shared: boolean, options: MaintenanceOptions = {}): Promise<void> {
     await this.#maintain(setShared, { shared }, options);
+    if (this.features & FEATURE.OBJECT_MAP) await this.rebuildObjectMap(options);
   }
 
   /**
@@ -288,6 +292,31 @@ export class Image extends OpenImage implements AsyncDisposable {
    */
   async flatten(options: MaintenanceOptions = {}): Promise<void> {
     await this.#maintain(flatten, { op: 'flatten' }, options);
+  }
+
+  /**
+   * Makes object maps right that are not to be believed: the head's, and those of all snapshots of which that is so. Or that of
+   * one snapshot. Progress counts objects. EINVAL: the image has no object map.
+   */
+  async rebuildObjectMap(
+    options: MaintenanceOptions & { readonly snapId?: bigint } = {},
+  ): Promise<void> {
+    const { snapId, ...maintenance } = options;
+    if (snapId === undefined) {
+      await this.#maintain(rebuildObjectMap, { op: 'rebuildObjectMap' }, maintenance);
+    } else await this.#maintain(rebuildSnapshotMap, { snapId }, maintenance);
+  }
+
+  /**
+   * Compares the head's object map, or a snapshot's, with the objects, and tells `onError` of what is wrong; then the map is
+   * flagged as invalid. Takes the exclusive lock. EINVAL: the image has no object map.
+   */
+  async checkObjectMap(
+    onError: (error: ObjectMapError) => void,
+    options: MaintenanceOptions & { readonly snapId?: bigint } = {},
+  ): Promise<void> {
+    const { snapId = NOSNAP, ...maintenance } = options;
+    await this.#maintain(checkObjectMap, { snapId, onError }, maintenance);
   }
 
   /** Whether the image has an exclusive lock that this client takes before it writes. */
@@ -319,6 +348,7 @@ export class Image extends OpenImage implements AsyncDisposable {
     await this.#maintenance.close();
     await this.guard?.close();
     await this.closeParents();
+    this.freeSnapshotMap();
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -4,6 +4,7 @@
  */
 
 import { RadosError } from '../base/errors.js';
+import type { ObjectBitmap } from '../kernels/bitmap.js';
 import type { IoContext } from '../rados/io-context.js';
 import { Admission, type AdmittedImage } from './admission.js';
 import type { RbdContext } from './context.js';
@@ -17,6 +18,7 @@ import { ImageData } from './io.js';
 import { notifyHeaderUpdate } from './notify.js';
 import type { ObjectBackground } from './object-request.js';
 import { HeldObjectMap } from './object-map/held-object-map.js';
+import { knownObjects } from './object-map/loaded-map.js';
 import type { ObjectMap } from './object-map/object-map.js';
 import type { KnownObjects } from './object-states.js';
 import type { ImageHandle } from './open.js';
@@ -46,7 +48,7 @@ export interface ImageParts {
   /** By the header that it is opened with. */
   readonly parent: ParentBytes | undefined;
   /** Of the snapshot that it is opened at, when its map can be believed. */
-  readonly objects: KnownObjects | undefined;
+  readonly snapshotMap: ObjectBitmap | undefined;
   readonly removeUnusedSnapshot: (spec: ImageSpec) => Promise<void>;
 }
 
@@ -72,6 +74,7 @@ export class OpenImage implements ImageHandle {
   readonly removeUnusedSnapshot: (spec: ImageSpec) => Promise<void>;
   protected closed = false;
   readonly #parents: Parents;
+  readonly #snapshotMap: ObjectBitmap | undefined;
   readonly #snapshotObjects: KnownObjects | undefined;
   #parent: ParentBytes | undefined;
   #header: ImageHeader;
@@ -82,7 +85,7 @@ export class OpenImage implements ImageHandle {
 
   protected constructor(
     handle: ImageHandle,
-    { dataIoctx, guard, parents, parent, objects, removeUnusedSnapshot }: ImageParts,
+    { dataIoctx, guard, parents, parent, snapshotMap, removeUnusedSnapshot }: ImageParts,
     options: DataOptions,
   ) {
     const { header } = handle;
@@ -96,7 +99,8 @@ export class OpenImage implements ImageHandle {
     this.snapshot = handle.snapshot;
     this.#header = header;
     this.#parents = parents;
-    this.#snapshotObjects = objects;
+    this.#snapshotMap = snapshotMap;
+    this.#snapshotObjects = snapshotMap && knownObjects(snapshotMap);
     this.#parent = parent;
     this.removeUnusedSnapshot = removeUnusedSnapshot;
     this.guard = guard;
@@ -236,6 +240,11 @@ export class OpenImage implements ImageHandle {
     else await notifyHeaderUpdate(this.ioctx, this.id, this.context.environment);
   }
 
+  /** The image has come to have an object map, or another one, and nothing is written meanwhile. */
+  async objectMapCreated(): Promise<void> {
+    if (this.lock?.state === 'locked') await this.heldMap.open();
+  }
+
   /**
    * Resolves when none of this client's changes to the data is under way; none is let through until the function that it
    * resolves with was called, and those go by the header as it is then.
@@ -273,6 +282,11 @@ export class OpenImage implements ImageHandle {
 
   protected closeParents(): Promise<void> {
     return this.#parents.close();
+  }
+
+  /** What is read afterwards is asked of the OSDs. */
+  protected freeSnapshotMap(): void {
+    this.#snapshotMap?.free();
   }
 
   protected assertOpen(op: string): void {

@@ -147,14 +147,18 @@ async function removeData(
   const dataIoctx =
     header.dataPoolId === undefined ? ioctx : await context.ioctx(header.dataPoolId, ioctx.nspace);
   const states = await loadMap({ ioctx, id: header.id, header });
-  await trimObjects({
-    ioctx: dataIoctx,
-    layout: header.layout,
-    objectPrefix: header.objectPrefix,
-    fromSize: header.size,
-    toSize: 0,
-    snapContext: header.snapContext,
-    objectMap: states && doomedMap(states),
-    each: (items, total, step) => eachManaged(items, total, step, pace),
-  });
+  try {
+    await trimObjects({
+      ioctx: dataIoctx,
+      layout: header.layout,
+      objectPrefix: header.objectPrefix,
+      fromSize: header.size,
+      toSize: 0,
+      snapContext: header.snapContext,
+      objectMap: states && doomedMap(states),
+      each: (items, total, step) => eachManaged(items, total, step, pace),
+    });
+  } finally {
+    states?.free();
+  }
 }

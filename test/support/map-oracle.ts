@@ -7,6 +7,8 @@
  */
 
 import { isRadosError } from '../../src/base/errors.js';
+import { BitVector } from '../../src/cluster/classes/rbd/bit-vector.js';
+import { Decoder } from '../../src/encoding/decoder.js';
 import { NOSNAP } from '../../src/encoding/types.js';
 import { executeOne } from '../../src/rados/class-call.js';
 import { dirGetId, getFlags, objectMapLoad } from '../../src/rados/cls-rbd.js';
@@ -14,7 +16,6 @@ import type { IoContext } from '../../src/rados/io-context.js';
 import { type ImageHeader, readHeader } from '../../src/rbd/header.js';
 import { dataObject } from '../../src/rbd/layout.js';
 import { headerObject, objectMapObject, RBD_DIRECTORY } from '../../src/rbd/names.js';
-import { StateBitmap } from '../../src/rbd/object-map/state-bitmap.js';
 
 /** What a snapshot or the head was found to be. */
 export interface Version {
@@ -94,7 +95,8 @@ export class MapOracle {
   async #states(id: string, snapId: bigint | undefined): Promise<number[] | undefined> {
     try {
       const oid = objectMapObject(id, snapId);
-      const states = StateBitmap.decode(await executeOne(this.#ioctx, oid, objectMapLoad()));
+      const loaded = await executeOne(this.#ioctx, oid, objectMapLoad());
+      const states = BitVector.decode(new Decoder(loaded), () => 0);
       return Array.from({ length: states.size }, (_, i) => states.get(i));
     } catch (error) {
       if (isRadosError(error, 'ENOENT') || isRadosError(error, 'EINVAL')) return undefined;

@@ -23,7 +23,7 @@ export class TracedClient {
   readonly log: string[] = [];
   /** Before a request goes: throws to fail it, waits to hold it. */
   onRequest: (request: TracedRequest) => void | Promise<void> = () => undefined;
-  /** When it was answered: throws to fail it all the same, waits to hold the answer. */
+  /** When it was answered, or failed: throws to fail it all the same, waits to hold the answer. */
   onReply: (request: TracedRequest) => void | Promise<void> = () => undefined;
 
   static async connect(at: ClusterWorld): Promise<TracedClient> {
@@ -74,8 +74,10 @@ export class TracedClient {
     const request = { oid: target.oid, text: describeOps(ops), ops };
     await this.onRequest(request);
     this.log.push(`${request.oid}: ${request.text}`);
-    const result = await this.client.rados.operate(target, ops, options);
-    await this.onReply(request);
-    return result;
+    try {
+      return await this.client.rados.operate(target, ops, options);
+    } finally {
+      await this.onReply(request);
+    }
   }
 }

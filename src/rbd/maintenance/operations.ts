@@ -4,6 +4,7 @@ import type { MaintenancePayload } from '../notify-payloads.js';
 import { flatten } from './flatten.js';
 import { updateMetadata } from './metadata.js';
 import type { Operation } from './operation.js';
+import { rebuildObjectMap } from './rebuild-object-map.js';
 import { rename } from './rename.js';
 import { resize } from './resize.js';
 import { snapCreate } from './snap-create.js';
@@ -21,6 +22,7 @@ const OPERATIONS: { [Op in MaintenancePayload['op']]?: Operation<RequestFor<Op>>
   snapRemove,
   snapRename,
   snapUnprotect,
+  rebuildObjectMap,
   rename,
   updateFeatures,
   metadataUpdate: updateMetadata,

@@ -4,13 +4,14 @@
  */
 
 import { RadosError } from '../../base/errors.js';
-import { mutate } from '../../rados/class-call.js';
-import { removeMetadata, setFeatures, setMetadata } from '../../rados/cls-rbd.js';
+import { removeMetadata, setMetadata } from '../../rados/cls-rbd.js';
 import { listWatchers } from '../../rados/watchers.js';
 import { FEATURE, FEATURES_SINGLE_CLIENT } from '../features.js';
 import { headerObject } from '../names.js';
+import { isMappable } from '../object-map/limits.js';
 import type { OpenImage } from '../open-image.js';
 import type { Operation } from './operation.js';
+import { disable, enable } from './update-features.js';
 
 const SHARED_KEY = 'linger.shared';
 
@@ -29,6 +30,7 @@ export const setShared: Operation<{ shared: boolean }> = {
     try {
       await (shared ? share(image) : unshare(image));
       await image.headerUpdated();
+      await image.objectMapCreated();
     } finally {
       resume();
     }
@@ -37,9 +39,7 @@ export const setShared: Operation<{ shared: boolean }> = {
 
 /** In one step: who reads the header sees an image of one kind or of the other. */
 async function share(image: OpenImage): Promise<void> {
-  const exclusive = image.features & FEATURES_SINGLE_CLIENT;
-  const drop = exclusive === 0n ? [] : [setFeatures(0n, exclusive)];
-  await mutate(image.ioctx, headerObject(image.id), [...drop, markShared()]);
+  await disable(image, image.features & FEATURES_SINGLE_CLIENT, markShared());
 }
 
 async function unshare(image: OpenImage): Promise<void> {
@@ -51,6 +51,9 @@ async function unshare(image: OpenImage): Promise<void> {
       outcome: 'not-applied',
     });
   }
-  const lock = FEATURE.EXCLUSIVE_LOCK;
-  await mutate(image.ioctx, oid, [setFeatures(lock, lock), removeMetadata(SHARED_KEY)]);
+  const { layout, size } = image.header;
+  const maps = isMappable(layout, size) ? FEATURE.OBJECT_MAP | FEATURE.FAST_DIFF : 0n;
+  const features = (FEATURE.EXCLUSIVE_LOCK | maps) & ~image.features;
+  // The object map is rebuilt afterwards (`Image.setShared`); until then it is invalid.
+  await enable(image, features, removeMetadata(SHARED_KEY));
 }

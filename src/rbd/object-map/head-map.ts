@@ -13,11 +13,13 @@
  */
 
 import { isRadosError, RadosError, toRadosError } from '../../base/errors.js';
+import { ObjectBitmap } from '../../kernels/bitmap.js';
+import { threadBitmapMemory } from '../../kernels/bitmap-memory.js';
+import { OBJECT_STATE, type ObjectState } from '../../kernels/object-state.js';
 import type { OperateOptions } from '../../rados/io-context.js';
 import { isMapInvalid, storeInvalid, storeValid, warn } from './map-flags.js';
 import { MapUpdates, pieces, type RangeUpdate } from './map-updates.js';
 import type { MappedImage } from './mapped-image.js';
-import { OBJECT_STATE, StateBitmap } from './state-bitmap.js';
 import { StoredMap } from './stored-map.js';
 
 const { NONEXISTENT, EXISTS, PENDING } = OBJECT_STATE;
@@ -34,7 +36,7 @@ export class HeadMap {
   readonly counters: MapCounters = { updates: 0, invalidations: 0 };
   readonly #image: MappedImage;
   readonly #updates = new MapUpdates((requests) => this.#send(requests));
-  #states: StateBitmap;
+  #states = ObjectBitmap.allocate(threadBitmapMemory(), 0);
   #valid = false;
   /** What is invalid is flagged so. */
   #flagged = false;
@@ -60,10 +62,9 @@ export class HeadMap {
   private constructor(image: MappedImage) {
     this.#image = image;
     this.stored = new StoredMap(image.ioctx, image.id);
-    this.#states = new StateBitmap(0);
   }
 
-  get states(): StateBitmap {
+  get states(): ObjectBitmap {
     return this.#states;
   }
 
@@ -83,15 +84,15 @@ export class HeadMap {
   }
 
   /** Beyond the map's end, which is never the image's, anything may be. */
-  stateOf(objectNo: number): number {
-    return objectNo < this.#states.size ? this.#states.get(objectNo) : PENDING;
+  stateOf(objectNo: number): ObjectState {
+    return objectNo < this.#states.objectCount ? this.#states.get(objectNo) : PENDING;
   }
 
   /**
    * Resolves when the object's state is stored, or flagged invalid is the whole map: what was to come after it may. Rejects
    * when it must not: EBUSY, EBLOCKLISTED: the image is another's; anything else: not even the flag could be stored.
    */
-  change(objectNo: number, state: number, current?: number): Promise<void> {
+  change(objectNo: number, state: ObjectState, current?: ObjectState): Promise<void> {
     if (this.#closed) return Promise.reject(this.#gone());
     if (!this.#isStored) return Promise.resolve();
     return this.#updates.change(objectNo, state, current);
@@ -134,7 +135,7 @@ export class HeadMap {
         } catch (error) {
           if (!isRadosError(error, 'ESTALE')) throw error;
           // Removed, as the image is smaller by now, but their removal was not stored.
-          await this.#clear(objectCount, this.#states.size);
+          await this.#clear(objectCount, this.#states.objectCount);
           await this.stored.resize(objectCount);
         }
       },
@@ -145,23 +146,34 @@ export class HeadMap {
     );
   }
 
-  /** Stores a map as a whole. */
-  save(states: StateBitmap): Promise<void> {
-    return this.store(
-      () => this.stored.save(states),
-      () => {
-        this.#states = states;
-        this.#isStored = true;
-        this.#inStep = true;
-      },
-    );
+  /** Stores a map as a whole: `change` makes it, of a copy of the one in memory. */
+  async save(change: (states: ObjectBitmap) => void): Promise<void> {
+    let states: ObjectBitmap | undefined;
+    try {
+      await this.store(
+        () => {
+          states = this.#states.clone();
+          change(states);
+          return this.stored.save(states);
+        },
+        () => {
+          const before = this.#states;
+          this.#states = states as ObjectBitmap;
+          states = before;
+          this.#isStored = true;
+          this.#inStep = true;
+        },
+      );
+    } finally {
+      states?.free();
+    }
   }
 
   /** Before the map is examined: what is stored is what is in memory, whatever it is. */
   async bringInStep(): Promise<void> {
-    if (this.#inStep && this.#states.size === this.objectCount) return;
-    this.#states.resize(this.objectCount, EXISTS);
-    await this.save(this.#states);
+    const count = this.objectCount;
+    if (this.#inStep && this.#states.objectCount === count) return;
+    await this.save((states) => states.resize(count, EXISTS));
     if (!this.#inStep) throw this.#error('EIO', 'it cannot be stored');
   }
 
@@ -202,6 +214,7 @@ export class HeadMap {
     await this.stored
       .unlock()
       .catch((error: unknown) => warn(this.#image, error, 'failed to unlock the object map'));
+    this.#states.free();
   }
 
   async #open(): Promise<void> {
@@ -209,22 +222,25 @@ export class HeadMap {
     this.#valid = !isMapInvalid(this.#image.header.flags);
     this.#flagged = !this.#valid;
     const count = this.objectCount;
-    if (loaded instanceof StateBitmap && loaded.size >= count) {
-      this.#isStored = true;
-      this.#inStep = loaded.size === count;
+    if (loaded instanceof ObjectBitmap) {
       this.#states = loaded;
-      loaded.resize(count, NONEXISTENT);
-      return;
+      if (loaded.objectCount >= count) {
+        this.#isStored = true;
+        this.#inStep = loaded.objectCount === count;
+        loaded.resize(count);
+        return;
+      }
     }
-    this.#states = new StateBitmap(count, EXISTS);
+    this.#states.resize(count);
+    this.#states.fill(0, count, EXISTS);
     await this.invalidate();
-    if (loaded instanceof StateBitmap) await this.#repair(() => this.stored.resize(count));
+    if (loaded instanceof ObjectBitmap) await this.#repair(() => this.stored.resize(count));
     else if (loaded.code === 'EINVAL' || loaded.code === 'EPROTO') {
       await this.#repair(() => this.stored.recreate(count));
     }
   }
 
-  async #load(): Promise<StateBitmap | RadosError> {
+  async #load(): Promise<ObjectBitmap | RadosError> {
     try {
       await this.stored.lock();
       return await this.stored.load();

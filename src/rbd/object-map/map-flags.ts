@@ -28,7 +28,7 @@ export async function storeInvalid(image: MappedImage, snapId = NOSNAP): Promise
   const mask = maskFor(image.header.features);
   for (let attempt = 1; ; attempt++) {
     try {
-      await writeFlags(image, mask, mask, snapId);
+      await setMapFlags(image, mask, mask, snapId);
       return;
     } catch (error) {
       if (snapId !== NOSNAP && isRadosError(error, 'ENOENT')) return;
@@ -43,15 +43,15 @@ export async function storeInvalid(image: MappedImage, snapId = NOSNAP): Promise
 /** The map, of the head or of a snapshot, is what it should be. */
 export function storeValid(image: MappedImage, snapId = NOSNAP): Promise<void> {
   const mask = MAP_FLAG.OBJECT_MAP_INVALID | MAP_FLAG.FAST_DIFF_INVALID;
-  return writeFlags(image, 0n, mask, snapId);
+  return setMapFlags(image, 0n, mask, snapId);
 }
 
 /** `set_flags` creates what is missing: a header that was removed must not come back with nothing but flags. */
-function writeFlags(
-  { ioctx, id }: MappedImage,
+export function setMapFlags(
+  { ioctx, id }: Pick<MappedImage, 'ioctx' | 'id'>,
   flags: bigint,
   mask: bigint,
-  snapId: bigint,
+  snapId = NOSNAP,
 ): Promise<void> {
   return mutate(ioctx, headerObject(id), [statOp(), setFlags(flags, mask, snapId)]);
 }

@@ -4,14 +4,15 @@
  * hardly more than one of its updates would.
  */
 
+import type { ObjectState } from '../../kernels/object-state.js';
 import { OBJECTS_PER_BLOCK } from '../../rados/cls-rbd/object-map.js';
 
 /** The objects from `start` on and before `end`, of those in state `current` if given, into `state`. */
 export interface RangeUpdate {
   readonly start: number;
   readonly end: number;
-  readonly state: number;
-  readonly current: number | undefined;
+  readonly state: ObjectState;
+  readonly current: ObjectState | undefined;
 }
 
 /** Objects of one update: what an OSD works on at a time. */
@@ -20,8 +21,8 @@ export const OBJECTS_PER_UPDATE_MAX = 262_144;
 const UPDATES_PER_REQUEST_MAX = 16;
 
 interface Change {
-  readonly state: number;
-  readonly current: number | undefined;
+  readonly state: ObjectState;
+  readonly current: ObjectState | undefined;
 }
 
 interface Group {
@@ -45,7 +46,7 @@ export class MapUpdates {
   }
 
   /** Resolves when it is stored. Nobody asks for two states of one object at a time. */
-  change(objectNo: number, state: number, current?: number): Promise<void> {
+  change(objectNo: number, state: ObjectState, current?: ObjectState): Promise<void> {
     if (this.#sent?.changes.get(objectNo)?.state === state) return this.#sent.done;
     this.#next ??= newGroup();
     this.#next.changes.set(objectNo, { state, current });

@@ -7,21 +7,24 @@
  * What is done to one object is in order: writes side by side, a removal by itself.
  */
 
+import type { ObjectBitmap } from '../../kernels/bitmap.js';
+import { MAY_EXIST, OBJECT_STATE } from '../../kernels/object-state.js';
 import type { MaintainedObjectMap } from '../object-states.js';
 import { unlessAborted } from '../waiting.js';
+import type { ImageSnapshot } from '../header.js';
+import { type ExaminedMap, examineHead } from './examined-map.js';
 import { HeadMap, type MapCounters } from './head-map.js';
 import { OBJECTS_PER_UPDATE_MAX } from './map-updates.js';
 import type { MappedImage } from './mapped-image.js';
 import { ObjectSequencer } from './object-sequencer.js';
 import { SnapshotMaps } from './snapshot-maps.js';
-import { OBJECT_STATE, type StateBitmap } from './state-bitmap.js';
 import { FULL_TRY } from './stored-map.js';
 
 const { NONEXISTENT, EXISTS, PENDING } = OBJECT_STATE;
 
 export class ObjectMap implements MaintainedObjectMap {
   readonly head: HeadMap;
-  readonly sequencer: ObjectSequencer;
+  readonly #sequencer: ObjectSequencer;
   readonly #image: MappedImage;
   readonly #snapshots: SnapshotMaps;
 
@@ -32,7 +35,7 @@ export class ObjectMap implements MaintainedObjectMap {
 
   private constructor(image: MappedImage, head: HeadMap) {
     this.head = head;
-    this.sequencer = new ObjectSequencer(image.target);
+    this.#sequencer = new ObjectSequencer(image.target);
     this.#image = image;
     this.#snapshots = new SnapshotMaps(image, head);
   }
@@ -54,13 +57,13 @@ export class ObjectMap implements MaintainedObjectMap {
 
   /** On the data path: an object that exists already costs no promise. */
   beginWrite(objectNo: number, signal?: AbortSignal): Promise<void> | undefined {
-    if (!this.sequencer.tryEnter(objectNo)) return this.#beginLater(objectNo, signal);
+    if (!this.#sequencer.tryEnter(objectNo)) return this.#beginLater(objectNo, signal);
     if (this.head.stateOf(objectNo) === EXISTS) return undefined;
     return this.#orLeave(objectNo, this.#storeExists(objectNo, signal));
   }
 
   endWrite(objectNo: number): void {
-    this.sequencer.leave(objectNo);
+    this.#sequencer.leave(objectNo);
   }
 
   async removeObject(
@@ -68,7 +71,7 @@ export class ObjectMap implements MaintainedObjectMap {
     remove: () => Promise<void>,
     signal?: AbortSignal,
   ): Promise<void> {
-    const release = await this.sequencer.exclude(objectNo, signal);
+    const release = await this.#sequencer.exclude(objectNo, signal);
     try {
       if (!this.mayExist(objectNo)) return;
       if (this.head.stateOf(objectNo) !== PENDING) await this.head.change(objectNo, PENDING);
@@ -93,13 +96,13 @@ export class ObjectMap implements MaintainedObjectMap {
 
   /** The first object from `from` on and before `end` that may exist, or -1. */
   nextExisting(from: number, end: number): number {
-    if (this.head.isTrusted) return this.head.states.nextExisting(from, end);
-    return from < end ? from : -1;
+    if (from >= end) return -1;
+    return this.head.isTrusted ? this.head.states.next(MAY_EXIST, from, end) : from;
   }
 
   countExisting(from: number, end: number): number {
-    if (this.head.isTrusted) return this.head.states.countExisting(from, end);
-    return Math.max(0, end - from);
+    if (from >= end) return 0;
+    return end - from - (this.head.isTrusted ? this.head.states.count(from, end).nonexistent : 0);
   }
 
   resize(objectCount: number): Promise<void> {
@@ -133,8 +136,28 @@ export class ObjectMap implements MaintainedObjectMap {
     return this.#snapshots.rolledBack(snapId);
   }
 
-  loadSnapshotMap(snapId: bigint): Promise<StateBitmap | undefined> {
+  /** To be freed. Undefined: missing, or not to be believed. */
+  loadSnapshotMap(snapId: bigint): Promise<ObjectBitmap | undefined> {
     return this.#snapshots.load(snapId);
+  }
+
+  /** To look at all objects of the head. */
+  examineHead(): Promise<ExaminedMap> {
+    return examineHead(this.head);
+  }
+
+  examineSnapshot(snapshot: ImageSnapshot): Promise<ExaminedMap> {
+    return this.#snapshots.examine(snapshot);
+  }
+
+  /** Runs `step` while nobody writes or removes the object. */
+  async alone(objectNo: number, signal: AbortSignal, step: () => Promise<void>): Promise<void> {
+    const release = await this.#sequencer.exclude(objectNo, signal);
+    try {
+      await step();
+    } finally {
+      release();
+    }
   }
 
   /** The head's map, or a snapshot's, is not to be believed. Resolves when that is stored. */
@@ -148,7 +171,7 @@ export class ObjectMap implements MaintainedObjectMap {
   }
 
   async #beginLater(objectNo: number, signal: AbortSignal | undefined): Promise<void> {
-    await this.sequencer.enter(objectNo, signal);
+    await this.#sequencer.enter(objectNo, signal);
     if (this.head.stateOf(objectNo) === EXISTS) return;
     await this.#orLeave(objectNo, this.#storeExists(objectNo, signal));
   }
@@ -158,7 +181,7 @@ export class ObjectMap implements MaintainedObjectMap {
     snapIds: readonly bigint[],
     signal: AbortSignal | undefined,
   ): Promise<void> {
-    await this.sequencer.enter(objectNo, signal);
+    await this.#sequencer.enter(objectNo, signal);
     await this.#orLeave(
       objectNo,
       unlessAborted(this.#snapshots.copyingUp(objectNo, snapIds), signal, this.#image.target),
@@ -176,7 +199,7 @@ export class ObjectMap implements MaintainedObjectMap {
     try {
       await step;
     } catch (error) {
-      this.sequencer.leave(objectNo);
+      this.#sequencer.leave(objectNo);
       throw error;
     }
   }

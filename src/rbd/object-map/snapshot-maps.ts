@@ -13,31 +13,38 @@
  */
 
 import { isRadosError } from '../../base/errors.js';
+import { ObjectBitmap } from '../../kernels/bitmap.js';
+import { threadBitmapMemory } from '../../kernels/bitmap-memory.js';
+import { OBJECT_STATE } from '../../kernels/object-state.js';
 import { FEATURE } from '../features.js';
 import type { ImageSnapshot } from '../header.js';
 import type { HeadMap } from './head-map.js';
 import { loadMap } from './loaded-map.js';
-import { isMapInvalid, storeInvalid, warn } from './map-flags.js';
+import type { ExaminedMap } from './examined-map.js';
+import { isMapInvalid, storeInvalid, storeValid, warn } from './map-flags.js';
 import { MapUpdates } from './map-updates.js';
 import type { MappedImage } from './mapped-image.js';
-import { OBJECT_STATE, StateBitmap } from './state-bitmap.js';
 import { StoredMap } from './stored-map.js';
 
 const { NONEXISTENT, EXISTS, EXISTS_CLEAN } = OBJECT_STATE;
+/** What may exist, whatever its state, in runs of class 1. */
+const ONE_CLASS = 0b01_01_01_00;
 
 export class SnapshotMaps {
   readonly #image: MappedImage;
   readonly #head: HeadMap;
   /** Of the snapshots that objects are copied up to. */
   readonly #updates = new Map<bigint, MapUpdates>();
+  /** Maps that were found not to be believed, ever since. */
+  #failures = 0;
 
   constructor(image: MappedImage, head: HeadMap) {
     this.#image = image;
     this.#head = head;
   }
 
-  /** A snapshot's map. Undefined: missing, or not to be believed. */
-  async load(snapId: bigint): Promise<StateBitmap | undefined> {
+  /** A snapshot's map, to be freed. Undefined: missing, or not to be believed. */
+  async load(snapId: bigint): Promise<ObjectBitmap | undefined> {
     const snapshot = this.#find(snapId);
     return snapshot && loadMap(this.#image, snapshot);
   }
@@ -65,18 +72,12 @@ export class SnapshotMaps {
 
   /** With no write under way until it is over. */
   async rollingBack(snapId: bigint): Promise<void> {
-    const head = this.#head;
-    const states = await this.load(snapId);
-    if (!states) return head.invalidate();
-    await head.save(combined(head.states, states, (now, then) => (then ? EXISTS : now)));
+    await this.#addRolledBack(snapId, () => undefined);
   }
 
   /** A rollback writes every object that the snapshot has, also one that was not changed since: OSDs clone it all the same. */
   async rolledBack(snapId: bigint): Promise<void> {
-    const head = this.#head;
-    const states = await this.load(snapId);
-    if (!states) return head.invalidate();
-    await head.save(combined(head.states, states, (_, then) => (then ? EXISTS : NONEXISTENT)));
+    await this.#addRolledBack(snapId, (head) => head.fill(0, head.objectCount, NONEXISTENT));
   }
 
   /** The object comes to have data in the snapshots, which are given newest first. */
@@ -93,14 +94,76 @@ export class SnapshotMaps {
   }
 
   invalidate(snapId: bigint): Promise<void> {
+    this.#failures++;
     return storeInvalid(this.#image, snapId);
+  }
+
+  /**
+   * To look at the objects of a snapshot one by one. What a copy-up adds to its map meanwhile is right, and when that fails the
+   * map stays invalid.
+   */
+  async examine(snapshot: ImageSnapshot): Promise<ExaminedMap> {
+    const failures = this.#failures;
+    const { id: snapId } = snapshot;
+    const objectCount = this.#objectCount(snapshot);
+    const stored = this.#stored(snapId);
+    const states = await this.#asStored(stored, objectCount);
+    const updates = new MapUpdates(async (requests) => {
+      await Promise.all(requests.map((request) => stored.update(request)));
+      for (const { start, end, state } of requests.flat()) states.update(start, end, state);
+    });
+    return {
+      ...{ snapId, objectCount },
+      stateOf: (objectNo) => states.get(objectNo),
+      correct: (objectNo, state) => updates.change(objectNo, state),
+      validate: async () => {
+        if (this.#failures === failures) await storeValid(this.#image, snapId);
+      },
+      free: () => states.free(),
+    };
+  }
+
+  /** A snapshot's map as it is; or one of objects that all may exist, in place of one that makes no sense. */
+  async #asStored(stored: StoredMap, objectCount: number): Promise<ObjectBitmap> {
+    try {
+      const states = await stored.load();
+      if (states.objectCount === objectCount) return states;
+      states.free();
+    } catch (error) {
+      if (isRadosError(error, 'EBLOCKLISTED')) throw error;
+    }
+    const states = ObjectBitmap.allocate(threadBitmapMemory(), objectCount, EXISTS);
+    try {
+      await stored.save(states);
+      return states;
+    } catch (error) {
+      states.free();
+      throw error;
+    }
+  }
+
+  /** In the head's map, after `prepare`, what the snapshot has exists. */
+  async #addRolledBack(snapId: bigint, prepare: (head: ObjectBitmap) => void): Promise<void> {
+    const states = await this.load(snapId);
+    if (!states) return this.#head.invalidate();
+    try {
+      await this.#head.save((head) => {
+        prepare(head);
+        const end = Math.min(head.objectCount, states.objectCount);
+        for (const { first, end: past } of states.runs(ONE_CLASS, 0, end)) {
+          head.fill(first, past, EXISTS);
+        }
+      });
+    } finally {
+      states.free();
+    }
   }
 
   /** What was written since the snapshot before it was then written since that before the next one, too. */
   async #merge(snapshot: ImageSnapshot): Promise<void> {
     const { snapshots } = this.#image.header;
     const next = snapshots[snapshots.indexOf(snapshot) + 1];
-    let states: StateBitmap;
+    let states: ObjectBitmap;
     try {
       states = await this.#stored(snapshot.id).load();
     } catch (error) {
@@ -110,22 +173,31 @@ export class SnapshotMaps {
       warn(this.#image, error, `failed to load the object map of snapshot ${snapshot.id}`);
       return next ? this.#failed(next.id, error) : this.#head.invalidate();
     }
-    const isValid = !isMapInvalid(snapshot.flags);
-    if (!next) {
-      if (!isValid) return this.#head.invalidate();
-      const head = this.#head;
-      return head.store(
-        () => head.stored.snapshotRemoved(states),
-        () => head.states.snapshotRemoved(states),
-      );
-    }
-    if (!isValid) return this.invalidate(next.id);
     try {
-      await this.#stored(next.id).snapshotRemoved(states);
+      if (isMapInvalid(snapshot.flags)) {
+        await (next ? this.invalidate(next.id) : this.#head.invalidate());
+      } else if (next) await this.#mergeInto(next.id, states);
+      else await this.#mergeIntoHead(states);
+    } finally {
+      states.free();
+    }
+  }
+
+  async #mergeInto(snapId: bigint, removed: ObjectBitmap): Promise<void> {
+    try {
+      await this.#stored(snapId).snapshotRemoved(removed);
     } catch (error) {
       // No map, nothing to be wrong in it.
-      if (!isRadosError(error, 'ENOENT')) await this.#failed(next.id, error);
+      if (!isRadosError(error, 'ENOENT')) await this.#failed(snapId, error);
     }
+  }
+
+  #mergeIntoHead(removed: ObjectBitmap): Promise<void> {
+    const head = this.#head;
+    return head.store(
+      () => head.stored.snapshotRemoved(removed),
+      () => void head.states.snapshotRemoved(removed),
+    );
   }
 
   /** Something could not be stored of a snapshot's map: it is not to be believed. */
@@ -166,18 +238,4 @@ export class SnapshotMaps {
   get #hasFastDiff(): boolean {
     return (this.#image.header.features & FEATURE.FAST_DIFF) !== 0n;
   }
-}
-
-/** A map of as many objects as `now`, each from its state there and whether `then` has it. */
-function combined(
-  now: StateBitmap,
-  then: StateBitmap,
-  combine: (state: number, existed: boolean) => number,
-): StateBitmap {
-  const result = new StateBitmap(now.size, NONEXISTENT);
-  for (let i = 0; i < now.size; i++) {
-    const existed = i < then.size && then.get(i) !== NONEXISTENT;
-    result.set(i, combine(now.get(i), existed));
-  }
-  return result;
 }

@@ -6,6 +6,9 @@
  */
 
 import { isRadosError } from '../../base/errors.js';
+import { ObjectBitmap } from '../../kernels/bitmap.js';
+import { threadBitmapMemory } from '../../kernels/bitmap-memory.js';
+import { OBJECT_STATE } from '../../kernels/object-state.js';
 import { OSD_FLAG } from '../../messages/osd-messages.js';
 import { deleteOp, type OsdOp, readOp, truncateOp, writeFullOp } from '../../messages/osd-op.js';
 import { type ClassCall, executeOne, mutate } from '../../rados/class-call.js';
@@ -29,7 +32,6 @@ import type { IoContext, OperateOptions } from '../../rados/io-context.js';
 import { unless } from '../errors.js';
 import { objectMapObject, RBD_LOCK_NAME } from '../names.js';
 import type { RangeUpdate } from './map-updates.js';
-import { OBJECT_STATE, StateBitmap } from './state-bitmap.js';
 
 /** What gives space back goes through when the cluster is full. */
 export const FULL_TRY: OperateOptions = { flags: OSD_FLAG.FULL_TRY };
@@ -61,9 +63,10 @@ export class StoredMap {
     await unless('ENOENT', this.#mutate([unlock(RBD_LOCK_NAME)], options));
   }
 
-  /** ENOENT: there is none, or nothing in it. EINVAL, EPROTO: it makes no sense. */
-  async load(options?: OperateOptions): Promise<StateBitmap> {
-    return StateBitmap.decode(await executeOne(this.#ioctx, this.oid, objectMapLoad(), options));
+  /** To be freed. ENOENT: there is none, or nothing in it. EINVAL, EPROTO: it makes no sense. */
+  async load(options?: OperateOptions): Promise<ObjectBitmap> {
+    const encoded = await executeOne(this.#ioctx, this.oid, objectMapLoad(), options);
+    return ObjectBitmap.decode(threadBitmapMemory(), encoded);
   }
 
   /** The bytes as they lie there. */
@@ -88,8 +91,8 @@ export class StoredMap {
     return this.#change([truncateOp(0), objectMapResize(objectCount, OBJECT_STATE.NONEXISTENT)]);
   }
 
-  save(states: StateBitmap): Promise<void> {
-    return this.#change([objectMapSave(states.encode())]);
+  save(states: ObjectBitmap): Promise<void> {
+    return this.#change([objectMapSave(states.encode({ checksums: false }))]);
   }
 
   /** A snapshot was taken. */
@@ -98,8 +101,8 @@ export class StoredMap {
   }
 
   /** The snapshot before this one goes, which has the map `removed`. */
-  snapshotRemoved(removed: StateBitmap): Promise<void> {
-    return this.#change([objectMapSnapRemove(removed.encode())], FULL_TRY);
+  snapshotRemoved(removed: ObjectBitmap): Promise<void> {
+    return this.#change([objectMapSnapRemove(removed.encode({ checksums: false }))], FULL_TRY);
   }
 
   /** Replaces the map by bytes that were read. */

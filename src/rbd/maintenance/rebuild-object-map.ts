@@ -1,0 +1,136 @@
+/**
+ * Making object maps right that are not to be believed (`librbd/operation/RebuildObjectMapRequest.cc`), under I/O.
+ *
+ * Each object is looked at while nobody writes it, and its state stored before somebody may: so from then on the map is
+ * right about it. The flags are cleared last, the head's after those of the snapshots. Interrupted, it begins anew.
+ */
+
+import { isRadosError, RadosError } from '../../base/errors.js';
+import { statOp } from '../../messages/osd-op.js';
+import { FEATURE } from '../features.js';
+import type { ImageSnapshot } from '../header.js';
+import { objectMapObject } from '../names.js';
+import type { ExaminedMap } from '../object-map/examined-map.js';
+import { isMapInvalid } from '../object-map/map-flags.js';
+import type { ObjectMap } from '../object-map/object-map.js';
+import { listVersions, trueState } from '../object-map/object-truth.js';
+import type { OpenImage } from '../open-image.js';
+import { eachObject, type Operation, type OperationContext, type RequestOf } from './operation.js';
+
+/** In memory at a time. Each look at an object tells of all of them. */
+const MAPS_MAX = 4;
+
+/** Of the head, and of all snapshots whose maps are invalid or missing. */
+export const rebuildObjectMap: Operation<RequestOf<'rebuildObjectMap'>> = {
+  name: 'rebuild object map of',
+  route: 'owner',
+  exclusive: true,
+  precheck: (image) => assertHasMap(image),
+
+  async run(image, _request, context) {
+    const objectMap = assertOwned(image);
+    const snapshots = await invalidSnapshots(image);
+    const passes: ImageSnapshot[][] = [];
+    while (snapshots.length >= MAPS_MAX) passes.push(snapshots.splice(0, MAPS_MAX));
+    for (const [pass, some] of [...passes, snapshots].entries()) {
+      const maps = await Promise.all(some.map((each) => objectMap.examineSnapshot(each)));
+      if (pass === passes.length) maps.push(await objectMap.examineHead());
+      await correct(image, objectMap, maps, {
+        ...context,
+        onProgress: (done, total) =>
+          context.onProgress(pass * total + done, (passes.length + 1) * total),
+      });
+    }
+    await image.headerUpdated();
+  },
+};
+
+/** Of one snapshot, whatever its map is like. Not done for others: the request that clients send has no room for it. */
+export const rebuildSnapshotMap: Operation<{ readonly snapId: bigint }> = {
+  name: 'rebuild object map of',
+  route: 'lock',
+  exclusive: true,
+  precheck: (image) => assertHasMap(image),
+
+  async run(image, { snapId }, context) {
+    const objectMap = assertOwned(image);
+    const map = await objectMap.examineSnapshot(snapshotOf(image, snapId));
+    await correct(image, objectMap, [map], context);
+    await image.headerUpdated();
+  },
+};
+
+export function assertHasMap({ features }: OpenImage): void {
+  if (features & FEATURE.OBJECT_MAP) return;
+  throw new RadosError('EINVAL', 'image must support object-map feature', {
+    outcome: 'not-applied',
+  });
+}
+
+export function assertOwned(image: OpenImage): ObjectMap {
+  assertHasMap(image);
+  const { objectMap } = image;
+  if (objectMap) return objectMap;
+  throw new RadosError('EAGAIN', 'the object map is not loaded', { retryable: true });
+}
+
+export function snapshotOf({ header }: OpenImage, snapId: bigint): ImageSnapshot {
+  const snapshot = header.snapshots.find(({ id }) => id === snapId);
+  if (!snapshot) throw new RadosError('ENOENT', 'the image has no such snapshot');
+  return snapshot;
+}
+
+async function invalidSnapshots({ header, ioctx, id }: OpenImage): Promise<ImageSnapshot[]> {
+  const found: ImageSnapshot[] = [];
+  for (const snapshot of header.snapshots) {
+    if (isMapInvalid(snapshot.flags)) found.push(snapshot);
+    else {
+      try {
+        await ioctx.operate(objectMapObject(id, snapshot.id), [statOp()]);
+      } catch (error) {
+        if (!isRadosError(error, 'ENOENT')) throw error;
+        found.push(snapshot);
+      }
+    }
+  }
+  return found;
+}
+
+async function correct(
+  image: OpenImage,
+  objectMap: ObjectMap,
+  maps: readonly ExaminedMap[],
+  context: OperationContext,
+): Promise<void> {
+  try {
+    await correctAll(image, objectMap, maps, context);
+    for (const map of maps) await map.validate();
+  } finally {
+    for (const map of maps) map.free();
+  }
+}
+
+async function correctAll(
+  image: OpenImage,
+  objectMap: ObjectMap,
+  maps: readonly ExaminedMap[],
+  context: OperationContext,
+): Promise<void> {
+  const total = Math.max(...maps.map(({ objectCount }) => objectCount));
+  await eachObject(image, context, numbers(total), total, (objectNo) =>
+    objectMap.alone(objectNo, context.signal, async () => {
+      const versions = await listVersions(image, objectNo, context.signal);
+      await Promise.all(
+        maps.map(async (map) => {
+          if (objectNo >= map.objectCount) return;
+          const state = trueState(versions, image.header, map.snapId);
+          if (map.stateOf(objectNo) !== state) await map.correct(objectNo, state);
+        }),
+      );
+    }),
+  );
+}
+
+export function* numbers(end: number): Generator<number> {
+  for (let i = 0; i < end; i++) yield i;
+}
