@@ -15,7 +15,7 @@ import { type NamedImageSpec, parseImageSpec } from '../rbd/spec.js';
 import type { ImageWatcherInfo } from '../rbd/watchers.js';
 import type { BlockDevice } from './device.js';
 import { type DeviceHost, DirectHost, type OpenOptions } from './device-host.js';
-import type { ManageOptions, PoolCreateOptions } from './management.js';
+import type { ManageOptions, ObjectMapErrors, PoolCreateOptions } from './management.js';
 import { type MapOptionsInput, mapOptions, parseMapOptions } from './map-options.js';
 import { createRuntime } from './runtime.js';
 import { WorkerHost } from './worker-host.js';
@@ -271,7 +271,10 @@ export class Images {
     return this.#host.manage('resizeImage', [this.#spec(name), size, resize], manage);
   }
 
-  /** Gives the image features: `exclusive-lock`. EINVAL: one of them cannot be enabled, or is already. */
+  /**
+   * Gives the image features: `exclusive-lock`, `object-map` (with `fast-diff`, invalid until it is rebuilt). EINVAL: one of
+   * them cannot be enabled, or is already.
+   */
   enableFeatures(
     name: string,
     features: readonly string[],
@@ -287,6 +290,29 @@ export class Images {
     options?: ManageOptions,
   ): Promise<void> {
     return this.#host.manage('updateFeatures', [this.#spec(name), features, false], options);
+  }
+
+  /**
+   * Makes object maps right that are not to be believed, of the image and its snapshots, or that of one snapshot. Progress
+   * counts objects. EINVAL: the image has none.
+   */
+  rebuildObjectMap(name: string, options: ManageOptions & { snap?: string } = {}): Promise<void> {
+    const { snap, ...manage } = options;
+    const spec = { ...this.#spec(name), ...(snap === undefined ? {} : { snap }) };
+    return this.#host.manage('rebuildObjectMap', [spec], manage);
+  }
+
+  /**
+   * Compares the object map of the image, or of a snapshot, with the objects: what is wrong is told, at most 1000 of them each,
+   * and then the map is flagged as invalid. Progress counts objects. EINVAL: the image has none.
+   */
+  checkObjectMap(
+    name: string,
+    options: ManageOptions & { snap?: string } = {},
+  ): Promise<ObjectMapErrors> {
+    const { snap, ...manage } = options;
+    const spec = { ...this.#spec(name), ...(snap === undefined ? {} : { snap }) };
+    return this.#host.manage('checkObjectMap', [spec], manage);
   }
 
   /**

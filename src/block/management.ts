@@ -3,6 +3,7 @@
  * the runtime is, which may be another thread.
  */
 
+import { RadosError } from '../base/errors.js';
 import { type BlocklistEntry, listBlocklist } from '../rados/blocklist.js';
 import type { RadosClient } from '../rados/rados-client.js';
 import { addImageLock, listImageLocks, removeImageLock } from '../rbd/advisory-locks.js';
@@ -12,8 +13,10 @@ import { type CreateOptions, createImage } from '../rbd/create.js';
 import { listImages, renameImage } from '../rbd/directory.js';
 import { unless } from '../rbd/errors.js';
 import { parseFeatures } from '../rbd/features.js';
+import { findSnapshot } from '../rbd/header.js';
 import { Image } from '../rbd/image.js';
 import { type ImageInfo, imageInfo } from '../rbd/info.js';
+import type { ObjectMapError } from '../rbd/maintenance/check-object-map.js';
 import type { MaintenanceOptions } from '../rbd/maintenance/operation.js';
 import { getImageMetadata, listImageMetadata } from '../rbd/metadata.js';
 import { createNamespace, listNamespaces, removeNamespace } from '../rbd/namespaces.js';
@@ -44,6 +47,27 @@ function progress({ onProgress, signal }: OperationContext) {
 /** A header without its data: metadata can be read and changed whatever features the image has. */
 const header = (context: OperationContext, spec: ImageSpec, readOnly: boolean) =>
   openHeader(context.client, spec, { readOnly });
+
+/** What is wrong in an object map: how many objects, and some of them. */
+export interface ObjectMapErrors {
+  count: number;
+  errors: ObjectMapError[];
+}
+
+const OBJECT_MAP_ERRORS_MAX = 1000;
+
+/** Operations that change a snapshot work on the image. */
+function headSpec({ snap: _, snapId: __, ...spec }: ImageSpec): ImageSpec {
+  return spec;
+}
+
+/** ENOENT: the image has no such snapshot. */
+function snapIdOf(image: Image, spec: ImageSpec): { snapId?: bigint } {
+  if (spec.snap === undefined && spec.snapId === undefined) return {};
+  const snapshot = findSnapshot(image.header, spec);
+  if (!snapshot) throw new RadosError('ENOENT', `${image.target} has no snapshot '${spec.snap}'`);
+  return { snapId: snapshot.id };
+}
 
 /** What the owner of the image's lock does, or is done here when there is none. */
 async function withImage(
@@ -167,6 +191,24 @@ export const operations = {
     withImage(context, spec, (image, options) =>
       image.updateFeatures(parseFeatures(names), enabled, options),
     ),
+
+  rebuildObjectMap: (context: OperationContext, spec: ImageSpec) =>
+    withImage(context, headSpec(spec), (image, options) =>
+      image.rebuildObjectMap({ ...snapIdOf(image, spec), ...options }),
+    ),
+
+  checkObjectMap: async (context: OperationContext, spec: ImageSpec): Promise<ObjectMapErrors> => {
+    const found: ObjectMapErrors = { count: 0, errors: [] };
+    await withImage(context, headSpec(spec), (image, options) =>
+      image.checkObjectMap(
+        (error) => {
+          if (++found.count <= OBJECT_MAP_ERRORS_MAX) found.errors.push(error);
+        },
+        { ...snapIdOf(image, spec), ...options },
+      ),
+    );
+    return found;
+  },
 
   setShared: (context: OperationContext, spec: NamedImageSpec, shared: boolean) =>
     withImage(context, spec, (image, options) => image.setShared(shared, options)),

@@ -12,6 +12,7 @@ import { registerClusterCommands } from './commands/cluster.js';
 import { registerCompletionCommand } from './commands/completion.js';
 import { registerCloneCommands } from './commands/clones.js';
 import { registerDiffCommands } from './commands/diff.js';
+import { registerFeatureCommands } from './commands/features.js';
 import { registerImageCommands } from './commands/images.js';
 import { registerLockCommands } from './commands/locks.js';
 import { registerMetadataCommands } from './commands/metadata.js';
@@ -26,6 +27,7 @@ const REGISTER: readonly Register[] = [
   registerImageCommands,
   registerCloneCommands,
   registerUsageCommand,
+  registerFeatureCommands,
   registerMetadataCommands,
   registerTransferCommands,
   registerDiffCommands,

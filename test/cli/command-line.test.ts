@@ -224,6 +224,8 @@ Images:
   children        Display children of an image or its snapshot.
   flatten         Fill clone with parent data (make it independent).
   du, disk-usage  Show what images and snapshots use of their size.
+  feature         Give an image features, or take them away.
+  object-map      The map of the objects that exist: check, rebuild.
   image-meta      Keys and values that travel with an image: list, get, set,
                   remove.
 
