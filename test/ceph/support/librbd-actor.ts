@@ -29,6 +29,13 @@ def read_at(name, snap, offset, length):
     with rbd.Image(io, name, snap, read_only=True) as image:
         return base64.b64encode(image.read(offset, length)).decode()
 
+def rebuild_all(name):
+    # A rebuild is of the head alone, or of the one snapshot.
+    image = images[name]
+    for snap in [s['name'] for s in image.list_snaps()] + [None]:
+        image.set_snap(snap)
+        image.rebuild_object_map()
+
 COMMANDS = {
     'open': lambda name: images.__setitem__(name, rbd.Image(io, name)),
     'close': lambda name: images.pop(name).close(),
@@ -49,6 +56,9 @@ COMMANDS = {
     'flatten': lambda name: images[name].flatten(),
     'remove': lambda name: rbd.RBD().remove(io, name),
     'flags': lambda name: images[name].flags(),
+    'features': lambda name, features, enabled: images[name].update_features(features, enabled),
+    'rebuild': lambda name: images[name].rebuild_object_map(),
+    'rebuildAll': rebuild_all,
     'diff': lambda name, start, end, whole: extents(
         images[name] if end is None else rbd.Image(io, name, end, read_only=True),
         offset=0, length=2 ** 62, from_snapshot=start, whole_object=whole),
