@@ -52,6 +52,30 @@ function maintenance(server: ServerKind): void {
   const percents = (stderr: string) =>
     [...stderr.matchAll(/(\d+)% complete/g)].map(([, percent]) => Number(percent));
 
+  /** Makes `name` a clone, all of which its parent shows through. */
+  async function makeClone(): Promise<void> {
+    const parent = `${name}-parent`;
+    await cluster.rbd('rename', name, parent);
+    await cluster.rbd(
+      'bench',
+      '--io-type',
+      'write',
+      ...`--io-total 4M --io-size 4K ${parent}`.split(' '),
+    );
+    await cluster.rbd('snap', 'create', '--no-progress', `${parent}@s`);
+    await cluster.rbd('snap', 'protect', `${parent}@s`);
+    const features = 'layering,exclusive-lock';
+    await cluster.rbd(
+      'clone',
+      '--image-feature',
+      features,
+      '--object-size',
+      '4K',
+      `${parent}@s`,
+      name,
+    );
+  }
+
   /** An image of ours that has the lock, with something in it. */
   async function owner(options: OpenOptions = {}): Promise<Image> {
     const image = await open(options);
@@ -71,6 +95,36 @@ function maintenance(server: ServerKind): void {
       expect(seen).toEqual([...seen].sort((a, b) => a - b));
       expect(seen.filter((percent) => percent > 0 && percent < 100).length).toBeGreaterThan(0);
       expect([image.size, (await info()).size]).toEqual([40 * KIB, 40 * KIB]);
+      expect(image.lock?.status().counters.handedOver).toBe(0);
+    });
+
+    it('M1 flattens the image there, and tells how far it is', async () => {
+      await makeClone();
+      await using image = await owner();
+      const flatten = await rbd('flatten', name);
+      expect(flatten.code).toBe(0);
+      const seen = percents(flatten.stderr);
+      expect(seen.filter((percent) => percent > 0 && percent < 100).length).toBeGreaterThan(0);
+      expect(image.header.parent).toBeUndefined();
+      expect(await info()).not.toHaveProperty('parent');
+      expect(image.lock?.status().counters.handedOver).toBe(0);
+      const again = await rbd('flatten', name);
+      expect(lastWords('rbd', again)).toContain('flatten error: (22) Invalid argument');
+    });
+
+    it('M14, M16 creates a snapshot there, once under each name', async () => {
+      await using image = await owner();
+      const create = () => rbd('snap', 'create', `${name}@a`);
+      // What librbd has asked for and hears to exist, it takes for done.
+      const both = await Promise.all([create(), create()]);
+      for (const { code } of both) expect([0, 17]).toContain(code);
+      expect(both.map(({ code }) => code)).toContain(0);
+      const again = await create();
+      expect(lastWords('rbd', again)).toContain('failed to create snapshot: (17) File exists');
+      expect(image.header.snapshots.map((snapshot) => snapshot.name)).toEqual(['a']);
+      await cluster.rbd('snap', 'rename', `${name}@a`, `${name}@b`);
+      await cluster.rbd('snap', 'rm', `${name}@b`);
+      await expect.poll(() => image.header.snapshots).toEqual([]);
       expect(image.lock?.status().counters.handedOver).toBe(0);
     });
 
@@ -156,6 +210,38 @@ function maintenance(server: ServerKind): void {
       expect([image.size, (await info()).size]).toEqual([40 * KIB, 40 * KIB]);
       expect(await peer.call('owner')).toBe(true);
       expect(image.lock?.status().counters.acquired).toBe(0);
+    });
+
+    it('M1 flattens the image there, and hears how far it is', async () => {
+      await peer.call('close');
+      await makeClone();
+      peer = await LibrbdClient.open(cluster.confPath, name);
+      await peer.call('write', 0, 'theirs');
+      await using image = await open();
+      const seen: number[] = [];
+      await image.flatten({ onProgress: (done, total) => seen.push(done / total) });
+      expect(seen.filter((share) => share > 0 && share < 1).length).toBeGreaterThan(0);
+      expect(await info()).not.toHaveProperty('parent');
+      expect(await peer.call('owner')).toBe(true);
+      expect(image.lock?.status().counters.acquired).toBe(0);
+      expect(await rejection(image.flatten())).toMatchObject({ code: 'EINVAL' });
+    });
+
+    it('M14, M16 creates a snapshot there, once under each name', async () => {
+      await using image = await open();
+      await using other = await open();
+      const create = (by: Image) =>
+        by.snapshots.create('a').then(
+          () => 'done',
+          (error: unknown) => (error as { code: string }).code,
+        );
+      const both = await Promise.all([create(image), create(other)]);
+      expect(both.sort()).toEqual(['EEXIST', 'done']);
+      expect(await create(image)).toBe('EEXIST');
+      const listed = JSON.parse(await cluster.rbd('snap', 'ls', '--format', 'json', name));
+      expect((listed as { name: string }[]).map((snapshot) => snapshot.name)).toEqual(['a']);
+      await image.snapshots.remove('a');
+      expect(await peer.call('owner')).toBe(true);
     });
 
     it('shows its progress as rbd does', async () => {

@@ -182,7 +182,11 @@ export class HeaderObserver implements WatchHandler {
   onFailed(): void {}
 }
 
-const spec = (name: string) => ({ pool: 'rbd', namespace: '', name });
+/** Of `vm1` or `vm1@snapshot`. */
+function spec(text: string) {
+  const [name = '', snap] = text.split('@');
+  return { pool: 'rbd', namespace: '', name, ...(snap === undefined ? {} : { snap }) };
+}
 
 /** What one process sees of the world. */
 export class WorldProcess {
