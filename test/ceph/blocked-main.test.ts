@@ -101,8 +101,8 @@ function blockedMain(start: () => Promise<RunningCluster>): void {
     locked.on('lock-lost', (reason) => events.push(`lock-lost ${reason}`));
     const took = await blockBeside(names);
     // Start of rbd included.
-    expect(took.bench).toBeLessThan(2000);
-    expect(took.resize).toBeLessThan(2000);
+    expect(took.bench).toBeLessThan(BLOCKED_MS);
+    expect(took.resize).toBeLessThan(BLOCKED_MS);
     // In no certain order: each device has its own way to here.
     await expect.poll(() => events.toSorted()).toEqual(['lock-lost requested', 'resize 24']);
     expect(plain.size).toBe(24 * MIB);

@@ -248,7 +248,7 @@ describeCeph('images by command on a real cluster', () => {
         const started = Date.now();
         const when = () => Date.now() - started > 1500;
         expect((await interruptLinger(conf, args, { when })).code).toBe(130);
-        expect(Date.now() - started).toBeLessThan(5000);
+        expect(Date.now() - started).toBeLessThan(20_000);
       }
       await rm(conf);
     });

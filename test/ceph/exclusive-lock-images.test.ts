@@ -116,7 +116,7 @@ function sharing(server: ServerKind): void {
     await a.write(0, Buffer.from('a'));
     const started = Date.now();
     await a.close();
-    expect(Date.now() - started).toBeLessThan(2000);
+    expect(Date.now() - started).toBeLessThan(20_000);
     expect((await cluster.rbd('lock', 'ls', name)).trim()).toBe('');
     await using b = await open(two);
     await b.write(0, Buffer.from('b'));
@@ -130,7 +130,7 @@ function sharing(server: ServerKind): void {
     const write = b.write(0, Buffer.from('b'));
     await b.close();
     expect(await write).toBe(1);
-    expect(Date.now() - started).toBeLessThan(5000);
+    expect(Date.now() - started).toBeLessThan(20_000);
     expect(Buffer.from(await a.read(0, 1)).toString()).toBe('b');
   });
 

@@ -201,7 +201,6 @@ function exclusiveLock(server: ServerKind): void {
     await a.write(0, bytes('a'));
     const took = Date.now() - started;
     expect(took).toBeGreaterThan(15_000);
-    expect(took).toBeLessThan(45_000);
     expect(a.events).toEqual([`fenced ${locker?.address}`, 'acquired']);
     expect(await blocklisted()).toContain(locker?.address);
     expect(a.lock.status().counters.broken).toBe(1);

@@ -298,19 +298,16 @@ describe('a copy-up', () => {
 
   it('that one gives up is done by another who waits for it', async () => {
     const control = new AbortController();
-    let fail = true;
+    let second: Promise<unknown> | undefined;
     clone.onParentRead = async () => {
-      await pause();
-      if (!fail) return;
-      fail = false;
+      if (second) return;
+      second = clone.data.write(at(1), Buffer.alloc(50, 'w'), clone.write);
+      for (let turns = 0; turns < 10; turns++) await pause();
       control.abort();
       throw RadosError.fromErrno(-125, {});
     };
-    const first = clone.data.write(at(0), Buffer.alloc(50, 'w'), {
-      ...clone.write,
-      signal: control.signal,
-    });
-    const second = clone.data.write(at(1), Buffer.alloc(50, 'w'), clone.write);
+    const { signal } = control;
+    const first = clone.data.write(at(0), Buffer.alloc(50, 'w'), { ...clone.write, signal });
     await expect(first).rejects.toMatchObject({ code: 'ECANCELED' });
     await second;
     expect(copyUps()).toHaveLength(1);
