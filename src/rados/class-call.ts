@@ -45,16 +45,27 @@ export async function execute<const Calls extends readonly ClassCall<unknown>[]>
   calls: Calls,
   options?: OperateOptions,
 ): Promise<Results<Calls>> {
-  const { ops } = await ioctx.operate(
+  return (await executeVersioned(ioctx, oid, calls, options)).values;
+}
+
+/** As `execute`, with the object's version: while that stays the same, so do the answers. */
+export async function executeVersioned<const Calls extends readonly ClassCall<unknown>[]>(
+  ioctx: IoContext,
+  oid: string,
+  calls: Calls,
+  options?: OperateOptions,
+): Promise<{ values: Results<Calls>; version: bigint }> {
+  const { ops, userVersion: version } = await ioctx.operate(
     oid,
     calls.map((call) => call.op),
     options,
   );
-  return calls.map((call, i) => {
+  const values = calls.map((call, i) => {
     const output = ops[i];
     if (!output) throw new DecodeError(`the reply lacks operation ${i}`, 0, [oid]);
     return call.decode(output.outdata);
   }) as Results<Calls>;
+  return { values, version };
 }
 
 /** As `execute`, for one call. */

@@ -9,7 +9,7 @@
 
 import { isRadosError, RadosError } from '../base/errors.js';
 import { NOSNAP, type SnapContext, type Utime } from '../encoding/types.js';
-import { type ClassCall, execute } from '../rados/class-call.js';
+import { type ClassCall, execute, executeVersioned } from '../rados/class-call.js';
 import { getLockInfo, type LockInfo } from '../rados/cls-lock.js';
 import {
   getAccessTimestamp,
@@ -63,6 +63,8 @@ export interface ImageHeader extends FixedHeader {
   readonly modifyTimestamp: Utime;
   /** The lock that `rbd lock` and exclusive-lock share. */
   readonly lock: LockInfo;
+  /** Of the header's object: every change makes another. That of the snapshots may be a later one. */
+  readonly version: bigint;
 }
 
 export interface ImageSnapshot extends SnapshotInfo {
@@ -104,17 +106,20 @@ export async function readHeader(
   return refreshHeader(ioctx, await readFixed(ioctx, id, options), options);
 }
 
-/** Reads again what may have changed. */
+/** Reads again what may have changed: of a header, if it was changed since, all of it. */
 export async function refreshHeader(
   ioctx: IoContext,
-  fixed: FixedHeader,
+  known: FixedHeader | ImageHeader,
   options: ReadOptions,
 ): Promise<ImageHeader> {
   for (let attempt = 1; ; attempt++) {
-    const changing = await readChanging(ioctx, fixed.id, options);
+    const changing = await readChanging(ioctx, known.id, options);
     try {
-      const snapshots = await readSnapshots(ioctx, fixed.id, changing, options);
-      const { id, objectPrefix, layout, dataPoolId, createTimestamp } = fixed;
+      const isSame = 'version' in known && known.version === changing.version;
+      const snapshots = isSame
+        ? known.snapshots
+        : await readSnapshots(ioctx, known.id, changing, options);
+      const { id, objectPrefix, layout, dataPoolId, createTimestamp } = known;
       return Object.freeze({
         ...{ id, objectPrefix, layout, dataPoolId, createTimestamp },
         ...changing,
@@ -159,18 +164,7 @@ async function readChanging(
   id: string,
   { readOnly, signal }: ReadOptions,
 ): Promise<Omit<ImageHeader, keyof FixedHeader | 'snapshots'>> {
-  const [
-    { size },
-    { features, incompatible },
-    opFeatures,
-    flags,
-    snapContext,
-    spec,
-    overlap,
-    accessTimestamp,
-    modifyTimestamp,
-    lock,
-  ] = await execute(
+  const { values, version } = await executeVersioned(
     ioctx,
     headerObject(id),
     [
@@ -187,6 +181,18 @@ async function readChanging(
     ],
     signal ? { signal } : {},
   );
+  const [
+    { size },
+    { features, incompatible },
+    opFeatures,
+    flags,
+    snapContext,
+    spec,
+    overlap,
+    accessTimestamp,
+    modifyTimestamp,
+    lock,
+  ] = values;
   const hasParent = spec.poolId >= 0 && spec.imageId !== '' && spec.snapId !== NOSNAP;
   return {
     size,
@@ -208,6 +214,7 @@ async function readChanging(
     accessTimestamp,
     modifyTimestamp,
     lock,
+    version,
   };
 }
 

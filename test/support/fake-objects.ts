@@ -171,7 +171,7 @@ export class FakeObjects implements ObjectOperator {
       if (state.object) this.objects.set(key, state.object);
       else this.objects.delete(key);
     }
-    return { result: 0, ops, userVersion: 1n };
+    return { result: 0, ops, userVersion: BigInt(this.requests.length) };
   }
 
   /** Before a write: the snapshots that were taken since the last one get the object as it is. */
