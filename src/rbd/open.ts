@@ -69,10 +69,19 @@ async function identify(
   const options = signal ? { signal } : {};
   const id = await unless('ENOENT', executeOne(ioctx, idObject(name), getId(), options));
   if (id !== undefined) return { id, name };
+  await assertNotFormat1(ioctx, name, options);
+  throw new RadosError('ENOENT', 'No such file or directory');
+}
+
+/** EOPNOTSUPP for an image of the old format, of which nothing is known here but the name. */
+export async function assertNotFormat1(
+  ioctx: IoContext,
+  name: string,
+  options: { signal?: AbortSignal } = {},
+): Promise<void> {
   if (await unless('ENOENT', ioctx.operate(format1Object(name), [statOp()], options))) {
     throw new RadosError('EOPNOTSUPP', 'the image has the old format 1, which is not supported');
   }
-  throw new RadosError('ENOENT', 'No such file or directory');
 }
 
 /** The name of an image by its id: in the directory or, when it was moved there, in the trash. */

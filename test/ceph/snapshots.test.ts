@@ -21,6 +21,7 @@ const KIB = 1024;
 const OBJECT = 64 * KIB;
 const SIZE = 10 * OBJECT;
 const LOCKED = FEATURE.LAYERING | FEATURE.EXCLUSIVE_LOCK;
+const MAPPED = LOCKED | FEATURE.OBJECT_MAP | FEATURE.FAST_DIFF;
 
 interface ListedSnapshot {
   id: number;
@@ -28,6 +29,10 @@ interface ListedSnapshot {
   size: number;
   protected: string;
   namespace: { type: string; original_name?: string };
+}
+
+interface Flagged {
+  flags: string[];
 }
 
 for (const server of SERVERS) describeCeph(`snapshots on ${server.name}`, () => snapshots(server));
@@ -63,6 +68,17 @@ function snapshots(kind: ServerKind): void {
   const listed = async (spec: string) =>
     JSON.parse(await server.rbd('snap', 'ls', '--all', '--format=json', spec)) as ListedSnapshot[];
   const names = async (spec: string) => (await listed(spec)).map(({ name }) => name);
+  /** Object maps of the head and all snapshots say what is there. */
+  const expectRightMaps = async (spec: string) => {
+    for (const at of [spec, ...(await names(spec)).map((name) => `${spec}@${name}`)]) {
+      const { stdout, stderr } = await server.runOrThrow('rbd', [
+        ...['object-map', 'check', '--no-progress', at],
+      ]);
+      expect(stdout + stderr).not.toMatch(/invalid|error/i);
+      const { flags } = JSON.parse(await server.rbd('info', '--format=json', at)) as Flagged;
+      expect(flags).toEqual([]);
+    }
+  };
   /** What we see and what rbd sees, of the head or a snapshot. */
   const expectContents = async (spec: string, expected: Uint8Array) => {
     expect(Buffer.compare(await exported(spec), expected)).toBe(0);
@@ -75,7 +91,7 @@ function snapshots(kind: ServerKind): void {
 
   const KINDS: { kind: string; spec: string; options: Partial<CreateOptions> }[] = [
     { kind: 'plain', spec: 'rbd/plain', options: {} },
-    { kind: 'lockable', spec: 'rbd/locked', options: { features: LOCKED } },
+    { kind: 'mapped', spec: 'rbd/mapped', options: { features: MAPPED } },
     {
       kind: 'namespaced, striped, data-pool',
       spec: 'rbd/ns/all',
@@ -120,6 +136,7 @@ function snapshots(kind: ServerKind): void {
       await image.write(0, patternBytes(SIZE, 9));
       for (const [snap, bytes] of versions) await expectContents(`${spec}@${snap}`, bytes);
       expect(await names(spec)).toEqual(['ours-2', 'theirs-3']);
+      if (spec === 'rbd/mapped') await expectRightMaps(spec);
     },
   );
 
@@ -240,7 +257,7 @@ function snapshots(kind: ServerKind): void {
 
   const ROLLBACKS: { kind: string; options: Partial<CreateOptions> }[] = [
     { kind: 'plain', options: {} },
-    { kind: 'lockable', options: { features: LOCKED } },
+    { kind: 'mapped', options: { features: MAPPED } },
     {
       kind: 'striped',
       options: { stripeUnit: 4 * KIB, stripeCount: 3, dataPool: 'data' },
@@ -275,6 +292,7 @@ function snapshots(kind: ServerKind): void {
       await expectContents(spec, second);
       await expectContents(`${spec}@large`, first);
       await expectContents(`${spec}@small`, second);
+      if (what.kind === 'mapped') await expectRightMaps(spec);
     },
   );
 

@@ -9,6 +9,7 @@
 
 import type { ObjectBitmap } from '../../kernels/bitmap.js';
 import { MAY_EXIST, OBJECT_STATE } from '../../kernels/object-state.js';
+import { FULL_TRY } from '../full-try.js';
 import type { MaintainedObjectMap } from '../object-states.js';
 import { unlessAborted } from '../waiting.js';
 import type { ImageSnapshot } from '../header.js';
@@ -18,7 +19,6 @@ import { OBJECTS_PER_UPDATE_MAX } from './map-updates.js';
 import type { MappedImage } from './mapped-image.js';
 import { ObjectSequencer } from './object-sequencer.js';
 import { SnapshotMaps } from './snapshot-maps.js';
-import { FULL_TRY } from './stored-map.js';
 
 const { NONEXISTENT, EXISTS, PENDING } = OBJECT_STATE;
 

@@ -9,7 +9,6 @@ import { isRadosError } from '../../base/errors.js';
 import { ObjectBitmap } from '../../kernels/bitmap.js';
 import { threadBitmapMemory } from '../../kernels/bitmap-memory.js';
 import { OBJECT_STATE } from '../../kernels/object-state.js';
-import { OSD_FLAG } from '../../messages/osd-messages.js';
 import { deleteOp, type OsdOp, readOp, truncateOp, writeFullOp } from '../../messages/osd-op.js';
 import { type ClassCall, executeOne, mutate } from '../../rados/class-call.js';
 import {
@@ -30,11 +29,9 @@ import {
 } from '../../rados/cls-rbd/object-map.js';
 import type { IoContext, OperateOptions } from '../../rados/io-context.js';
 import { unless } from '../errors.js';
+import { FULL_TRY } from '../full-try.js';
 import { objectMapObject, RBD_LOCK_NAME } from '../names.js';
 import type { RangeUpdate } from './map-updates.js';
-
-/** What gives space back goes through when the cluster is full. */
-export const FULL_TRY: OperateOptions = { flags: OSD_FLAG.FULL_TRY };
 
 const LOCK = { name: RBD_LOCK_NAME, type: LOCK_TYPE.EXCLUSIVE };
 

@@ -74,6 +74,8 @@ osd objectstore = memstore
 memstore device bytes = 4294967296
 # A memstore writes itself out when it is unmounted, which the fast way leaves out.
 osd fast shutdown = false
+# What removed snapshots held is gone soon.
+osd snap trim sleep hdd = 0
 osd class dir = ${radosClassesDir()}
 osd class load list = *
 osd class default list = *
