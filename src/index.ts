@@ -39,6 +39,8 @@ export {
   type ReadStreamOptions,
   type WriteStreamOptions,
 } from './block/streams.js';
+export { Snapshots } from './block/snapshots.js';
+export { Trash } from './block/trash.js';
 export { EmbeddedCluster, type EmbeddedClusterOptions } from './cluster/embedded-cluster.js';
 export { Fault, Faults } from './cluster/faults/faults.js';
 export type {
@@ -68,5 +70,8 @@ export type { ConnectOptions, MsMode } from './rados/connect.js';
 export type { ImageLock, ImageLocks } from './rbd/advisory-locks.js';
 export type { CreateOptions } from './rbd/create.js';
 export type { ImageInfo } from './rbd/info.js';
+export type { SnapshotRef } from './rbd/image-snapshots.js';
 export type { LockLossReason } from './rbd/lock-host.js';
+export type { SnapshotInfo, SnapshotNamespace } from './rbd/snapshots.js';
+export type { TrashedImage } from './rbd/trash.js';
 export type { ImageWatcherInfo } from './rbd/watchers.js';

@@ -10,7 +10,8 @@ import { WATCH_OP, watchOp } from '../../src/messages/osd-op.js';
 import { headerObject } from '../../src/rbd/names.js';
 import { notifyHeaderUpdate } from '../../src/rbd/notify.js';
 import type { DeviceHost } from '../../src/block/device-host.js';
-import { type OperationContext, operations } from '../../src/block/management.js';
+import { operations } from '../../src/block/management.js';
+import type { OperationContext } from '../../src/block/operation-context.js';
 
 export { createRuntime } from '../../src/block/runtime.js';
 

@@ -18,6 +18,8 @@ import { type DeviceHost, DirectHost, type OpenOptions } from './device-host.js'
 import type { ManageOptions, ObjectMapErrors, PoolCreateOptions } from './management.js';
 import { type MapOptionsInput, mapOptions, parseMapOptions } from './map-options.js';
 import { createRuntime } from './runtime.js';
+import { Snapshots } from './snapshots.js';
+import { Trash } from './trash.js';
 import { WorkerHost } from './worker-host.js';
 
 export interface ClusterOptions extends ConnectOptions {
@@ -208,12 +210,14 @@ export class Pool {
   readonly namespace: string;
   readonly images: Images;
   readonly namespaces: Namespaces;
+  readonly trash: Trash;
 
   constructor(host: DeviceHost, name: string, namespace: string) {
     this.name = name;
     this.namespace = namespace;
     this.images = new Images(host, name, namespace);
     this.namespaces = new Namespaces(host, name);
+    this.trash = new Trash(host, name, namespace);
   }
 }
 
@@ -384,6 +388,11 @@ export class Images {
     options?: ManageOptions,
   ): Promise<void> {
     return this.#host.manage('removeImageLock', [this.#spec(name), holder], options);
+  }
+
+  /** The image's snapshots (`rbd snap`). */
+  snapshots(name: string): Snapshots {
+    return new Snapshots(this.#host, this.#spec(name));
   }
 
   /** The image's metadata (`rbd image-meta`). */

@@ -5,10 +5,10 @@
 
 import { RadosError } from '../base/errors.js';
 import { type BlocklistEntry, listBlocklist } from '../rados/blocklist.js';
-import type { RadosClient } from '../rados/rados-client.js';
 import { addImageLock, listImageLocks, removeImageLock } from '../rbd/advisory-locks.js';
 import { type ChildImage, type ChildrenOptions, listChildren } from '../rbd/children.js';
 import { type CloneOptions, cloneImage } from '../rbd/clone.js';
+import type { Progress } from '../rbd/concurrency.js';
 import { type CreateOptions, createImage } from '../rbd/create.js';
 import { listImages, renameImage } from '../rbd/directory.js';
 import { unless } from '../rbd/errors.js';
@@ -17,21 +17,14 @@ import { findSnapshot } from '../rbd/header.js';
 import { Image } from '../rbd/image.js';
 import { type ImageInfo, imageInfo } from '../rbd/info.js';
 import type { ObjectMapError } from '../rbd/maintenance/check-object-map.js';
-import type { MaintenanceOptions } from '../rbd/maintenance/operation.js';
 import { getImageMetadata, listImageMetadata } from '../rbd/metadata.js';
 import { createNamespace, listNamespaces, removeNamespace } from '../rbd/namespaces.js';
-import { openHeader } from '../rbd/open.js';
 import { validatePool } from '../rbd/pool.js';
 import { removeImage } from '../rbd/remove.js';
 import type { ImageSpec, NamedImageSpec } from '../rbd/spec.js';
-import type { Progress } from '../rbd/concurrency.js';
 import { listImageWatchers } from '../rbd/watchers.js';
-
-export interface OperationContext {
-  client: RadosClient;
-  onProgress?: Progress | undefined;
-  signal?: AbortSignal | undefined;
-}
+import { header, type OperationContext, progress, withImage } from './operation-context.js';
+import { snapshotOperations } from './snapshot-operations.js';
 
 export interface PoolCreateOptions {
   /** Placement groups; the monitors choose when absent. */
@@ -39,14 +32,6 @@ export interface PoolCreateOptions {
   /** Copies; the cluster's default when absent. */
   size?: number;
 }
-
-function progress({ onProgress, signal }: OperationContext) {
-  return { ...(onProgress ? { onProgress } : {}), ...(signal ? { signal } : {}) };
-}
-
-/** A header without its data: metadata can be read and changed whatever features the image has. */
-const header = (context: OperationContext, spec: ImageSpec, readOnly: boolean) =>
-  openHeader(context.client, spec, { readOnly });
 
 /** What is wrong in an object map: how many objects, and some of them. */
 export interface ObjectMapErrors {
@@ -69,17 +54,9 @@ function snapIdOf(image: Image, spec: ImageSpec): { snapId?: bigint } {
   return { snapId: snapshot.id };
 }
 
-/** What the owner of the image's lock does, or is done here when there is none. */
-async function withImage(
-  context: OperationContext,
-  spec: ImageSpec,
-  change: (image: Image, options: MaintenanceOptions) => Promise<void>,
-): Promise<void> {
-  await using image = await Image.open(context.client, spec);
-  await change(image, progress(context));
-}
-
 export const operations = {
+  ...snapshotOperations,
+
   fsid: async ({ client }: OperationContext): Promise<string> => client.fsid,
 
   listPools: async ({ client }: OperationContext): Promise<string[]> => {

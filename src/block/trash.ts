@@ -1,0 +1,61 @@
+/** The trash of a pool's namespace, as an application sees it. */
+
+import type { TrashedImage, TrashMoveOptions } from '../rbd/trash.js';
+import type { DeviceHost } from './device-host.js';
+import type { ManageOptions } from './management.js';
+
+/** Images there have no name: they are meant by their ids, as `list` has them. */
+export class Trash {
+  readonly #host: DeviceHost;
+  readonly #pool: string;
+  readonly #namespace: string;
+
+  constructor(host: DeviceHost, pool: string, namespace: string) {
+    this.#host = host;
+    this.#pool = pool;
+    this.#namespace = namespace;
+  }
+
+  /** By id. With `all` also those that mirroring, migration or clones left there. */
+  list(options: ManageOptions & { all?: boolean } = {}): Promise<TrashedImage[]> {
+    const { all = false, ...manage } = options;
+    return this.#host.manage('listTrash', [this.#pool, this.#namespace, { all }], manage);
+  }
+
+  /** Takes an image's name from it. ENOENT: no such image; EBUSY: a client keeps its lock; EMLINK: it is in a group. */
+  move(name: string, options: ManageOptions & TrashMoveOptions = {}): Promise<void> {
+    const { signal, onProgress, ...move } = options;
+    const spec = { pool: this.#pool, namespace: this.#namespace, name };
+    return this.#host.manage('moveToTrash', [spec, move], { signal, onProgress });
+  }
+
+  /** Gives an image its name back, or another. ENOENT: it is not there; EEXIST: the name is taken. */
+  restore(id: string, options: ManageOptions & { name?: string } = {}): Promise<void> {
+    const { name, ...manage } = options;
+    const how = name === undefined ? {} : { name };
+    return this.#host.manage('restoreFromTrash', [this.#spec(id), how], manage);
+  }
+
+  /**
+   * Removes an image for good. Progress counts objects. EPERM: it has not expired, and `force` is not set; EBUSY: somebody has
+   * it open; ENOTEMPTY: it has snapshots, or clones.
+   */
+  remove(id: string, options: ManageOptions & { force?: boolean } = {}): Promise<void> {
+    const { force = false, ...manage } = options;
+    return this.#host.manage('removeFromTrash', [this.#spec(id), { force }], manage);
+  }
+
+  /**
+   * Removes all images that have expired, now or by the date that is given. Progress counts images. What cannot be removed
+   * stays, and the call rejects as `remove` would.
+   */
+  purge(options: ManageOptions & { expiredBefore?: Date } = {}): Promise<void> {
+    const { expiredBefore, ...manage } = options;
+    const which = expiredBefore === undefined ? {} : { expiredBefore };
+    return this.#host.manage('purgeTrash', [this.#pool, this.#namespace, which], manage);
+  }
+
+  #spec(id: string) {
+    return { pool: this.#pool, namespace: this.#namespace, id };
+  }
+}
