@@ -17,6 +17,8 @@ import { registerImageCommands } from './commands/images.js';
 import { registerLockCommands } from './commands/locks.js';
 import { registerMetadataCommands } from './commands/metadata.js';
 import { registerNamespaceCommands } from './commands/namespaces.js';
+import { registerSnapshotCommands } from './commands/snapshots.js';
+import { registerTrashCommands } from './commands/trash.js';
 import { registerTransferCommands } from './commands/transfer.js';
 import { registerUsageCommand } from './commands/usage.js';
 import { registerWatchCommand } from './commands/watch.js';
@@ -29,6 +31,8 @@ const REGISTER: readonly Register[] = [
   registerUsageCommand,
   registerFeatureCommands,
   registerMetadataCommands,
+  registerSnapshotCommands,
+  registerTrashCommands,
   registerTransferCommands,
   registerDiffCommands,
   registerBenchCommand,

@@ -228,6 +228,8 @@ Images:
   object-map      The map of the objects that exist: check, rebuild.
   image-meta      Keys and values that travel with an image: list, get, set,
                   remove.
+  snap            Snapshots: create, list, roll back to, remove, and more.
+  trash           Images that lost their names: move, list, restore, purge.
 
 Data:
   export          Export an image to a file or a pipe.

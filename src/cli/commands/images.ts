@@ -238,9 +238,7 @@ async function describeImage(client: RadosClient, spec: NamedImageSpec): Promise
     },
   };
   // Not those that were removed and stay, hidden, for their clones.
-  const listed = header.snapshots.filter(
-    ({ namespace }) => namespace.type !== SNAP_NAMESPACE.TRASH,
-  );
+  const listed = header.snapshots.filter(({ namespace }) => namespace.type === SNAP_NAMESPACE.USER);
   return [
     {
       image: spec.name,
@@ -315,12 +313,38 @@ const remove: Action<ImageOptions> = async (context, args, options) => {
         .progress('Removing image', options)
         .over((onProgress) => removeImage(client, spec, { onProgress, signal: context.signal }));
     } catch (error) {
-      throw removalError(error);
+      throw isRadosError(error, 'EMLINK')
+        ? await groupError(client, spec, error)
+        : removalError(error, 'delete error', await hasClonesOnly(client, spec));
     }
   });
 };
 
-function removalError(error: unknown): CommandError {
+/** Whether all snapshots of an image are those that were removed and stay, hidden, for their clones. */
+async function hasClonesOnly(client: RadosClient, spec: NamedImageSpec): Promise<boolean> {
+  const image = await openHeader(client, spec, { readOnly: true }).catch(() => undefined);
+  const snapshots = image?.header.snapshots ?? [];
+  return snapshots.length > 0 && snapshots.every(({ namespace }) => namespace.type === 'trash');
+}
+
+async function groupError(
+  client: RadosClient,
+  spec: NamedImageSpec,
+  cause: unknown,
+): Promise<CommandError> {
+  const { group } = await imageInfo(client, spec).catch(() => ({ group: undefined }));
+  const text = `error: image belongs to a group ${group ?? ''}\nRemove the image from the group and try again.`;
+  return new CommandError(31, text, { cause });
+}
+
+export function removalError(error: unknown, what: string, hasClones = false): CommandError {
+  if (isRadosError(error, 'ENOTEMPTY') && hasClones) {
+    return new CommandError(
+      39,
+      'image has snapshots with linked clones - these must be deleted or flattened before the image can be removed.',
+      { cause: error },
+    );
+  }
   if (isRadosError(error, 'ENOTEMPTY')) {
     return new CommandError(
       39,
@@ -335,7 +359,10 @@ function removalError(error: unknown): CommandError {
       { cause: error },
     );
   }
-  return commandError('delete error', error);
+  if (isRadosError(error, 'EMLINK')) {
+    return new CommandError(31, 'Remove the image from the group and try again.', { cause: error });
+  }
+  return commandError(what, error);
 }
 
 const rename: Action<ImageOptions & { dest?: string }> = async (context, args, options) => {
