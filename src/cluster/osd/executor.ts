@@ -5,7 +5,7 @@
  * `PrimaryLogPG::do_op`, `execute_ctx` and `prepare_transaction`.
  */
 
-import { ERRNO } from '../../base/errors.js';
+import { ERRNO, isRadosError } from '../../base/errors.js';
 import { utf8Bytes } from '../../encoding/encoder.js';
 import {
   type Eversion,
@@ -177,12 +177,22 @@ export class Executor {
     for (const op of ops) {
       const handler = this.#handlers.get(op.code);
       if (isWriteOp(op.code) && !NOT_USER_MODIFY.has(op.code)) ctx.userModify = true;
-      result = handler ? handler(ctx, op, result) : -ERRNO.EOPNOTSUPP;
+      result = handler ? runHandler(handler, ctx, op, result) : -ERRNO.EOPNOTSUPP;
       op.rval = result;
       if (result < 0 && op.flags & OP_FLAG.FAILOK) result = 0;
       if (result < 0) break;
     }
     return result;
+  }
+}
+
+/** What the disk has lost is an error of the operation that wanted it. */
+function runHandler(handler: OpHandler, ctx: OpContext, op: LiveOp, carried: number): number {
+  try {
+    return handler(ctx, op, carried);
+  } catch (error) {
+    if (isRadosError(error, 'EIO')) return -ERRNO.EIO;
+    throw error;
   }
 }
 

@@ -113,6 +113,7 @@ export class PgPrimary {
     if (typeof id === 'number') return { errno: id };
     const object = this.#host.store.dump(this.#storage.collection, id);
     if (!object || object.meta.info.whiteout) return { errno: -ERRNO.ENOENT };
+    if (object.damaged) return { errno: -ERRNO.EIO };
     return { object, userVersion: object.meta.info.userVersion };
   }
 
@@ -198,13 +199,24 @@ export class PgPrimary {
         return;
       case 'commit': {
         const { ops, entry, reply, context } = outcome;
+        if (!this.#storage.hasRoomFor({ ops, entry })) {
+          this.#answerError(live, -ERRNO.ENOSPC);
+          return;
+        }
         const answer = () => {
           // A newer attempt may have come meanwhile: it is the one to answer.
           const { session, request } = live.client;
           if (context) this.#watches.apply(context, session);
           this.#reply(live, { ...reply, retryAttempt: request.retryAttempt });
         };
-        this.#commit(headOf(this.#view, client), { ops, entry }, () => this.#finish(live, answer));
+        const change = { ops, entry };
+        try {
+          this.#commit(headOf(this.#view, client), change, () => this.#finish(live, answer));
+        } catch (error) {
+          // Nothing has changed: a damaged block of which a part would have to be kept.
+          if (!isRadosError(error)) throw error;
+          this.#answerError(live, error.errno);
+        }
       }
     }
   }
@@ -234,8 +246,8 @@ export class PgPrimary {
   /** Applies here and at every replica; `done` runs when all of them have it, unless the interval ended first. */
   #commit(object: ObjectId, change: ReplicatedChange, done: () => void): void {
     const key = headKey(object);
-    this.#lanes.writing(key);
     const commits = [this.#storage.commit(change)];
+    this.#lanes.writing(key);
     for (const osd of this.#options.acting) {
       if (osd !== this.#host.whoami) commits.push(this.#replicateTo(osd, change));
     }
@@ -291,10 +303,15 @@ export class PgPrimary {
             result: 0,
             userVersion: lastUserVersion,
           };
-          this.#commit(object, { ops: change.ops, entry }, () => {
-            committed();
-            resolve();
-          });
+          try {
+            this.#commit(object, { ops: change.ops, entry }, () => {
+              committed();
+              resolve();
+            });
+          } catch (error) {
+            // Changes of its own touch no data, so the store has failed: its OSD goes, and with it the interval.
+            if (!isRadosError(error)) throw error;
+          }
           return undefined;
         },
       });

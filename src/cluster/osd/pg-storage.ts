@@ -36,9 +36,13 @@ export class PgStorage {
     return this.#info.mapEpoch > 0;
   }
 
-  update(changes: Partial<PgInfo>): Promise<void> {
-    this.#info = { ...this.#info, ...changes };
-    return this.#apply([]);
+  async update(changes: Partial<PgInfo>): Promise<void> {
+    await this.#apply([], { ...this.#info, ...changes });
+  }
+
+  /** As `update`, for what nobody waits for. A store that does not take it has failed, and its OSD with it. */
+  note(changes: Partial<PgInfo>): void {
+    this.update(changes).catch(() => {});
   }
 
   /** After a recovery wrote to the store directly. */
@@ -51,19 +55,24 @@ export class PgStorage {
     this.duplicates.load(this.#store.log(this.collection));
   }
 
-  /** Applies a change and its log entry. Visible at once; resolves when durable. */
+  /** Whether the store has room for a change. */
+  hasRoomFor({ ops }: ReplicatedChange): boolean {
+    return this.#store.hasRoomFor({ collection: this.collection, ops });
+  }
+
+  /** Applies a change and its log entry. Visible at once; resolves when durable. Throws as the store's `apply`. */
   commit({ ops, entry }: ReplicatedChange): Promise<void> {
     if (compareVersions(entry.version, this.#info.lastUpdate) <= 0) {
       throw new RadosError('EINVAL', `${this.collection}: a change out of order`);
     }
     const { lastUserVersion } = this.#info;
-    this.#info = {
+    const done = this.#apply([...ops, { op: 'log', entry }], {
       ...this.#info,
       lastUpdate: entry.version,
       lastUserVersion: entry.userVersion > lastUserVersion ? entry.userVersion : lastUserVersion,
-    };
+    });
     this.duplicates.add(entry);
-    return this.#apply([...ops, { op: 'log', entry }]);
+    return done;
   }
 
   history(): { info: PgInfo; log: readonly LogEntry[] } {
@@ -74,10 +83,12 @@ export class PgStorage {
     return this.#store.removeCollection(this.collection);
   }
 
-  #apply(ops: readonly StoreOp[]): Promise<void> {
-    return this.#store.apply({
+  #apply(ops: readonly StoreOp[], info: PgInfo): Promise<void> {
+    const done = this.#store.apply({
       collection: this.collection,
-      ops: [...ops, { op: 'pgInfo', info: this.#info }],
+      ops: [...ops, { op: 'pgInfo', info }],
     });
+    this.#info = info;
+    return done;
   }
 }

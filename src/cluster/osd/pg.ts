@@ -80,7 +80,7 @@ export class Pg {
     if (!this.#place) this.#catchUp(view.epoch);
     if (place.identity !== this.#place?.identity) this.#startInterval(place, view.epoch);
     else this.#primary?.onMap();
-    void this.#storage.update({ mapEpoch: view.epoch });
+    this.#storage.note({ mapEpoch: view.epoch });
     return true;
   }
 
@@ -107,7 +107,7 @@ export class Pg {
       (at) => this.#host.viewAt(at),
       () => this.#existingOsds(),
     );
-    void this.#storage.update({ pastIntervals: [...info.pastIntervals, ...missed] });
+    this.#storage.note({ pastIntervals: [...info.pastIntervals, ...missed] });
   }
 
   #existingOsds(): number[] {
@@ -140,7 +140,7 @@ export class Pg {
     const { lastEpochStarted, pastIntervals: past } = this.#storage.info;
     if (!this.#place || !maybeWrote(this.#place) || since <= lastEpochStarted) return;
     const interval = { first: since, last, acting: this.#place.acting };
-    void this.#storage.update({ pastIntervals: [...past, interval] });
+    this.#storage.note({ pastIntervals: [...past, interval] });
   }
 
   #endInterval(): void {

@@ -1,7 +1,8 @@
 /** An ObjectStore in memory: gone with the process, unless its owner keeps the instance over an OSD's restart. */
 
+import { RadosError } from '../../base/errors.js';
 import { ObjectData } from './object-data.js';
-import type { ObjectId } from './object-id.js';
+import { formatObject, type ObjectId } from './object-id.js';
 import { type LogKeeper, ObjectIndex } from './object-index.js';
 import type { ObjectStore, StoredObject } from './object-store.js';
 import { LOG_ENTRIES_MAX, type LogEntry, type PgInfo } from './pg-record.js';
@@ -31,7 +32,10 @@ export class MemoryStore implements ObjectStore {
   readonly #index = new ObjectIndex<ObjectData>({
     newData: () => new ObjectData(),
     copyData: (from) => from.clone(),
-    importData: (from) => from.clone(),
+    importData: ({ id, data, damaged }) => {
+      if (damaged) throw new RadosError('EIO', `object ${formatObject(id)} is damaged`);
+      return data.clone();
+    },
     newLog: () => new MemoryLog(),
   });
 

@@ -109,8 +109,8 @@ export class ObjectData implements ObjectBytes {
     return this.#written.within(offset, Math.min(offset + length, this.#size));
   }
 
-  export(): ObjectData {
-    return this.clone();
+  export(): { data: ObjectData; damaged: readonly Extent[] } {
+    return { data: this.clone(), damaged: [] };
   }
 
   /** Memory goes by itself. */

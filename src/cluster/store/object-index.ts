@@ -5,7 +5,6 @@
  */
 
 import type { Extent } from './range-set.js';
-import type { ObjectData } from './object-data.js';
 import { compareObjects, type ObjectId, objectKey } from './object-id.js';
 import { EMPTY_SNAPSET, NEW_OBJECT_INFO, type ObjectMeta } from './object-meta.js';
 import type { ObjectBytes, StoredObject } from './object-store.js';
@@ -26,7 +25,7 @@ export interface IndexParts<D extends ObjectBytes> {
   newData(id: ObjectId): D;
   /** Of equal content; neither sees later changes of the other. */
   copyData(from: D, to: ObjectId): D;
-  importData(from: ObjectData, to: ObjectId): D;
+  importData(from: ObjectDump): D;
   newLog(): LogKeeper;
 }
 
@@ -101,10 +100,12 @@ export class IndexedObject<D extends ObjectBytes> implements StoredObject {
   }
 
   dump(): ObjectDump {
+    const { data, damaged } = this.data.export();
     return {
       id: this.id,
       meta: this.meta,
-      data: this.data.export(),
+      data,
+      ...(damaged.length > 0 ? { damaged } : {}),
       xattrs: new Map(this.attributes),
       omap: [...(this.omap?.entries() ?? [])],
       omapHeader: this.omapHeader,
@@ -198,8 +199,8 @@ export class ObjectIndex<D extends ObjectBytes> {
         this.ensureObject(collection, op.id).data.write(op.offset, op.data);
         break;
       case 'install': {
-        const { id, meta, data, xattrs, omap, omapHeader } = op.object;
-        const object = this.replaceObject(collection, id, this.#parts.importData(data, id));
+        const { id, meta, xattrs, omap, omapHeader } = op.object;
+        const object = this.replaceObject(collection, id, this.#parts.importData(op.object));
         object.meta = meta;
         if (xattrs.size > 0) object.attributes = new Map(xattrs);
         for (const [key, value] of omap) object.ownOmap().set(key, value);

@@ -16,7 +16,7 @@ export interface StoredObject {
   readonly id: ObjectId;
   readonly meta: ObjectMeta;
   readonly size: number;
-  /** Holes read as zeros; short at the end of the object. The bytes are the caller's. */
+  /** Holes read as zeros; short at the end of the object. The bytes are the caller's. EIO: they are damaged. */
   read(offset: number, length: number): Uint8Array;
   /** Written ranges within the given one. */
   extents(offset: number, length: number): Extent[];
@@ -43,8 +43,8 @@ export interface ObjectBytes {
   zero(offset: number, length: number): void;
   /** Cuts, or grows with a hole. */
   truncate(size: number): void;
-  /** In memory, for another store. */
-  export(): ObjectData;
+  /** In memory, for another store, with the ranges that are damaged. */
+  export(): { data: ObjectData; damaged: readonly Extent[] };
   /** Nobody uses it any more. */
   release(): void;
 }
@@ -58,6 +58,7 @@ export interface ObjectStore {
   get(collection: string, id: ObjectId): StoredObject | undefined;
   /** Ids from `from` on (inclusive) in the PG's order, heads and clones; undefined starts at the beginning. */
   list(collection: string, from: ObjectId | undefined, max: number): ObjectId[];
+  /** For another store. What cannot be read is left out, and said to be damaged. */
   dump(collection: string, id: ObjectId): ObjectDump | undefined;
   /** Whether there is room for the new data in it: ask before making a change of one's own. */
   hasRoomFor(transaction: Transaction): boolean;

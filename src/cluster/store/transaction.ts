@@ -4,6 +4,7 @@ import type { ObjectData } from './object-data.js';
 import type { ObjectId } from './object-id.js';
 import type { ObjectMeta } from './object-meta.js';
 import type { LogEntry, PgInfo } from './pg-record.js';
+import type { Extent } from './range-set.js';
 
 /**
  * Omap keys are byte strings that need not be UTF-8 (cls_rbd keys children by packed integers): one character per byte
@@ -46,6 +47,8 @@ export interface ObjectDump {
   readonly id: ObjectId;
   readonly meta: ObjectMeta;
   readonly data: ObjectData;
+  /** Written ranges of which this copy's disk has lost the content: they stay lost wherever it goes. */
+  readonly damaged?: readonly Extent[];
   readonly xattrs: ReadonlyMap<string, Uint8Array>;
   readonly omap: readonly (readonly [string, Uint8Array])[];
   readonly omapHeader: Uint8Array;

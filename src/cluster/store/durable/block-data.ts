@@ -12,11 +12,12 @@
  * Invariant: a byte that is written lies in a mapped block.
  */
 
-import { RadosError } from '../../../base/errors.js';
+import { isRadosError, RadosError } from '../../../base/errors.js';
 import { ObjectData } from '../object-data.js';
 import { formatObject, type ObjectId } from '../object-id.js';
 import type { ObjectBytes } from '../object-store.js';
 import { type Extent, RangeSet } from '../range-set.js';
+import type { ObjectDump } from '../transaction.js';
 import { BlockMap } from './block-map.js';
 import { BLOCK_BYTES, type BlockRun } from './block-space.js';
 import { DamagedBlock, type DataFile } from './data-file.js';
@@ -133,13 +134,30 @@ export class BlockData implements ObjectBytes {
     );
   }
 
-  export(): ObjectData {
-    const copy = new ObjectData();
+  export(): { data: ObjectData; damaged: readonly Extent[] } {
+    const data = new ObjectData();
+    const damaged: Extent[] = [];
     for (const [offset, length] of this.extents(0, this.#size)) {
-      copy.write(offset, this.read(offset, length));
+      this.#exportRange(offset, length, data, damaged);
     }
-    copy.truncate(this.#size);
-    return copy;
+    data.truncate(this.#size);
+    return { data, damaged };
+  }
+
+  /** As one; where something is damaged, block by block. */
+  #exportRange(offset: number, length: number, data: ObjectData, damaged: Extent[]): void {
+    try {
+      data.write(offset, this.read(offset, length));
+    } catch (error) {
+      if (!isRadosError(error, 'EIO')) throw error;
+      const left = BLOCK_BYTES - (offset % BLOCK_BYTES);
+      if (length <= left) {
+        damaged.push([offset, length]);
+        return;
+      }
+      this.#exportRange(offset, left, data, damaged);
+      this.#exportRange(offset + left, length - left, data, damaged);
+    }
   }
 
   /**
@@ -303,11 +321,22 @@ export class BlockData implements ObjectBytes {
     return copy;
   }
 
-  importFrom(data: ObjectData): void {
+  importFrom({ data, damaged = [] }: ObjectDump): void {
     for (const [offset, length] of data.extents(0, data.size)) {
       this.write(offset, data.read(offset, length));
     }
+    for (const [offset, length] of damaged) {
+      this.#loseBlock(Math.floor(offset / BLOCK_BYTES));
+      this.#written.add(offset, offset + length);
+    }
     this.#size = data.size;
+  }
+
+  /** What is in the block is as good as lost: reading it says so, until it is written anew. */
+  #loseBlock(index: number): void {
+    const own = this.#host.file.allocate();
+    this.#host.file.spoil(own);
+    this.#place(index, { start: own, count: 1 });
   }
 
   release(): void {

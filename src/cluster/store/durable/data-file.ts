@@ -163,6 +163,16 @@ export class DataFile {
     this.#changes.writes.push(written);
   }
 
+  /** A new block whose content is to be found damaged. */
+  spoil(block: number): void {
+    const { crc32c, durableFile, write } = this.#options;
+    const zeros = Buffer.alloc(BLOCK_BYTES);
+    this.space.setChecksum(block, ~crc32c(CHECKSUM_SEED, zeros) >>> 0);
+    this.#noteWritten({ start: block, count: 1 });
+    this.#changes.arrived.push({ start: block, count: 1 });
+    this.#changes.writes.push(write(durableFile, zeros, block * BLOCK_BYTES));
+  }
+
   /** The transaction begins to use a copy that the file has (`copyBlocks`). */
   noteCopied(block: number): void {
     appendBlock(this.#changes.arrived, block);

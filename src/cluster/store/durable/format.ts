@@ -11,6 +11,7 @@
 
 import type { Disk } from '../../../base/environment.js';
 import { RadosError } from '../../../base/errors.js';
+import { readSmallFile, writeAtomically } from '../../../base/small-files.js';
 
 /** Of what this code writes. It reads this one and older ones; there are none yet. */
 export const FORMAT_VERSION = 1;
@@ -47,8 +48,9 @@ export async function identifyStore(
 ): Promise<StoreIdentity> {
   await disk.mkdir(dir);
   const names = await disk.list(dir);
-  if (names.includes(STORE_FILE))
-    return parseIdentity(dir, await readText(disk, `${dir}/${STORE_FILE}`));
+  if (names.includes(STORE_FILE)) {
+    return parseIdentity(dir, await readSmallFile(disk, `${dir}/${STORE_FILE}`));
+  }
   // It is written before everything else.
   const remains = names.find((name) => name === CHECKPOINT_FILE || name.startsWith('wal.'));
   if (remains) throw unusable(dir, `has a file '${remains}' but no ${STORE_FILE}`);
@@ -58,10 +60,10 @@ export async function identifyStore(
   return identity;
 }
 
-function parseIdentity(dir: string, text: string): StoreIdentity {
+function parseIdentity(dir: string, bytes: Uint8Array): StoreIdentity {
   let found: { format?: unknown; version?: unknown; id?: unknown } | null;
   try {
-    found = JSON.parse(text) as typeof found;
+    found = JSON.parse(Buffer.from(bytes).toString()) as typeof found;
   } catch {
     throw unusable(dir, `has a ${STORE_FILE} that is not JSON`);
   }
@@ -78,34 +80,4 @@ function parseIdentity(dir: string, text: string): StoreIdentity {
 
 function isId(id: unknown): id is string {
   return typeof id === 'string' && /^[0-9a-f-]{36}$/.test(id);
-}
-
-async function readText(disk: Disk, path: string): Promise<string> {
-  const file = await disk.open(path);
-  try {
-    const bytes = Buffer.alloc(await file.size());
-    return bytes.subarray(0, file.read(bytes, 0)).toString();
-  } finally {
-    await file.close();
-  }
-}
-
-/** A small file that is there whole, or as it was before. */
-export async function writeAtomically(
-  disk: Disk,
-  dir: string,
-  name: string,
-  bytes: Uint8Array,
-): Promise<void> {
-  const temporary = `${dir}/${name}.new`;
-  await disk.remove(temporary);
-  const file = await disk.open(temporary, { create: true });
-  try {
-    await file.write([bytes], 0);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-  await disk.rename(temporary, `${dir}/${name}`);
-  await disk.syncDir(dir);
 }

@@ -129,8 +129,8 @@ function createIndex(host: BlockHost): Index {
   return new ObjectIndex<BlockData>({
     newData: (id) => new BlockData(host, id),
     copyData: (from, to) => from.copyFor(to),
-    importData: (from, to) => {
-      const data = new BlockData(host, to);
+    importData: (from) => {
+      const data = new BlockData(host, from.id);
       data.importFrom(from);
       return data;
     },

@@ -199,11 +199,12 @@ export class RecordWriter {
     }
   }
 
-  #install(encoder: Encoder, { id, meta, data, xattrs, omap, omapHeader }: ObjectDump): void {
+  #install(encoder: Encoder, object: ObjectDump): void {
+    const { id, meta, data, damaged = [], xattrs, omap, omapHeader } = object;
     this.#id(encoder, id);
     objectMeta.encode(encoder, meta);
     encoder.u64n(data.size);
-    writeRanges(encoder, data.extents(0, data.size));
+    writeRanges(encoder, [...data.extents(0, data.size), ...damaged]);
     this.#placed(encoder);
     writePairs(encoder, [...xattrs]);
     writePairs(encoder, omap);
