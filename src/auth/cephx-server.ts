@@ -79,6 +79,10 @@ export interface CephxKeyServerOptions {
   firstGlobalId?: bigint;
   /** What `saveSecrets` returned before a restart: tickets issued then stay good. */
   secrets?: Uint8Array;
+  /** Called with what `saveSecrets` returns whenever that has changed. */
+  onSecrets?: (saved: Uint8Array) => void;
+  /** Called with the id that the next new client gets, before the one before it is given out. */
+  onGlobalId?: (next: bigint) => void;
   /** The kind of keys made for sessions and secrets. */
   keyType?: number;
 }
@@ -98,6 +102,8 @@ export class CephxKeyServer {
   readonly #monTicketTtlMs: number;
   readonly #serviceTicketTtlMs: number;
   readonly #keyType: number;
+  readonly #onSecrets: ((saved: Uint8Array) => void) | undefined;
+  readonly #onGlobalId: ((next: bigint) => void) | undefined;
   /** Stands in for the key of an unknown entity: being unknown must take as long as being wrong. */
   readonly #decoy: CryptoKey;
   #nextGlobalId: bigint;
@@ -107,6 +113,8 @@ export class CephxKeyServer {
     this.#monTicketTtlMs = options.monTicketTtlMs ?? DEFAULT_MON_TICKET_TTL_MS;
     this.#serviceTicketTtlMs = options.serviceTicketTtlMs ?? DEFAULT_SERVICE_TICKET_TTL_MS;
     this.#keyType = options.keyType ?? KEY_TYPE.AES;
+    this.#onSecrets = options.onSecrets;
+    this.#onGlobalId = options.onGlobalId;
     this.#nextGlobalId = options.firstGlobalId ?? DEFAULT_FIRST_GLOBAL_ID;
     this.#decoy = this.generateKey();
     const saved = options.secrets && decodeAll('rotating secrets', savedSecrets, options.secrets);
@@ -141,6 +149,7 @@ export class CephxKeyServer {
   }
 
   allocateGlobalId(): bigint {
+    this.#onGlobalId?.(this.#nextGlobalId + 1n);
     return this.#nextGlobalId++;
   }
 
@@ -158,6 +167,7 @@ export class CephxKeyServer {
       const options = { random: this.#env.random, keyType: this.#keyType };
       changed = secrets.rotate(now, ttl, options) || changed;
     }
+    if (changed) this.#onSecrets?.(this.saveSecrets());
     return changed;
   }
 

@@ -14,15 +14,15 @@ import { WindowPool } from '../msgr/window-pool.js';
 import type { CrushMappers } from '../osdmap/crush-mapper.js';
 import { wasmMappers } from '../osdmap/crush-wasm.js';
 import type { MessengerContext } from '../msgr/connection.js';
+import { ClusterStores } from './cluster-stores.js';
 import { FaultHost } from './faults/fault-host.js';
 import { FaultMachinery, MON_NAME, osdName } from './faults/fault-machinery.js';
 import { formatKeyring } from './mon/auth-database.js';
 import { checkHealth, healthStatus } from './mon/health.js';
+import { MonDatabase } from './mon/mon-database.js';
 import { ADMIN, Monitor } from './mon/monitor.js';
 import { OsdDaemon } from './osd-daemon.js';
 import type { ClusterSettings } from './settings.js';
-import { MemoryStore } from './store/memory-store.js';
-import type { ObjectStore } from './store/object-store.js';
 
 /** Receive windows, CRUSH images and checksums. */
 const KERNEL_MEMORY_BYTES = 64 * 1024 * 1024;
@@ -68,17 +68,46 @@ export interface ClusterStatus {
   clients: number;
 }
 
+/** What stands before any daemon runs. */
+interface Ground {
+  readonly messenger: MessengerContext;
+  readonly settings: ClusterSettings;
+  readonly crushMappers: CrushMappers;
+  readonly stores: ClusterStores;
+  readonly failures: DiskFailures;
+}
+
+type OnDiskFailure = (daemon: 'mon' | number, error: Error) => void;
+
+/** A disk may fail before there is anybody to do something about it. */
+class DiskFailures {
+  #early: Parameters<OnDiskFailure>[] = [];
+  #listener: OnDiskFailure | undefined;
+
+  report(...failure: Parameters<OnDiskFailure>): void {
+    if (this.#listener) this.#listener(...failure);
+    else this.#early.push(failure);
+  }
+
+  listen(listener: OnDiskFailure): void {
+    this.#listener = listener;
+    for (const failure of this.#early.splice(0)) listener(...failure);
+  }
+}
+
 export class ClusterHost {
   readonly #messenger: MessengerContext;
   readonly #settings: ClusterSettings;
   readonly #crushMappers: CrushMappers;
   readonly #monitor: Monitor;
-  readonly #stores: ObjectStore[];
+  readonly #stores: ClusterStores;
   readonly #running = new Map<number, OsdDaemon>();
   /** OSDs on their way up. */
   readonly #starting = new Set<number>();
   readonly #machinery: FaultMachinery;
   readonly faults: FaultHost;
+  /** Resolves when the monitor's disk failed, and the cluster with it. */
+  readonly failed: Promise<Error>;
   #stopped = false;
 
   /** Resolves when all OSDs are up and all pools are there. */
@@ -86,7 +115,28 @@ export class ClusterHost {
     const kernels = loadKernels({ memoryBytes: KERNEL_MEMORY_BYTES });
     const messenger = { env, crc32c: createCrc32c(kernels), windows: new WindowPool(kernels) };
     const crushMappers = wasmMappers(kernels);
-    const { host, port, fsid, osds, auth, size, downOutIntervalS } = settings;
+    const { osds, dataDir, storeLimits } = settings;
+    const failures = new DiskFailures();
+    const stores = await ClusterStores.open({
+      env,
+      crc32c: messenger.crc32c,
+      osds,
+      dataDir,
+      limits: storeLimits,
+      onFailure: (daemon, error) => failures.report(daemon, error),
+    });
+    try {
+      const parts = { messenger, settings, crushMappers, stores, failures };
+      return await ClusterHost.#startDaemons(env, parts);
+    } catch (error) {
+      await stores.close();
+      throw error;
+    }
+  }
+
+  static async #startDaemons(env: Environment, parts: Ground): Promise<ClusterHost> {
+    const { messenger, settings, crushMappers, stores } = parts;
+    const { host, port, preferredPort, fsid, osds, auth, size, downOutIntervalS } = settings;
     const machinery = new FaultMachinery(env, osds);
     const monitor = await Monitor.start({
       ...messenger,
@@ -95,14 +145,16 @@ export class ClusterHost {
       crushMappers,
       host,
       port,
+      preferredPort,
       fsid,
       osds,
       auth,
+      database: new MonDatabase(stores.mon),
       downOutIntervalS,
       // min_size 0: half of the copies, and one for an odd number.
       poolDefaults: { size, minSize: 0, pgNum: DEFAULT_PG_NUM },
     });
-    const cluster = new ClusterHost({ messenger, settings, crushMappers, monitor, machinery });
+    const cluster = new ClusterHost({ ...parts, monitor, machinery });
     try {
       await cluster.#bringUp();
       return cluster;
@@ -112,18 +164,18 @@ export class ClusterHost {
     }
   }
 
-  private constructor(parts: {
-    messenger: MessengerContext;
-    settings: ClusterSettings;
-    crushMappers: CrushMappers;
-    monitor: Monitor;
-    machinery: FaultMachinery;
-  }) {
+  private constructor(parts: Ground & { monitor: Monitor; machinery: FaultMachinery }) {
     this.#messenger = parts.messenger;
     this.#settings = parts.settings;
     this.#crushMappers = parts.crushMappers;
     this.#monitor = parts.monitor;
-    this.#stores = Array.from({ length: parts.settings.osds }, () => new MemoryStore());
+    this.#stores = parts.stores;
+    this.failed = new Promise((resolve) => {
+      parts.failures.listen((daemon, error) => {
+        if (daemon === 'mon') resolve(error);
+        else this.#onDiskFailure(daemon);
+      });
+    });
     this.#machinery = parts.machinery;
     this.faults = new FaultHost({
       machinery: parts.machinery,
@@ -157,7 +209,7 @@ export class ClusterHost {
       epoch: map.epoch,
       health: healthStatus(checks),
       healthChecks: checks.map(({ summary }) => summary),
-      osds: this.#stores.map((_, id) => ({
+      osds: this.#osdIds().map((id) => ({
         id,
         up: map.isUp(id),
         in: !map.isOut(id),
@@ -205,7 +257,8 @@ export class ClusterHost {
     if (this.#running.has(id) || this.#starting.has(id)) {
       throw new RadosError('EEXIST', `osd.${id} is running`, { op: 'startOsd' });
     }
-    if (options.lost) this.#stores[id] = new MemoryStore();
+    if (options.lost) await this.#stores.replace(id);
+    else await this.#stores.reopen(id);
     await this.#startOsd(id);
   }
 
@@ -217,16 +270,49 @@ export class ClusterHost {
     this.#running.clear();
     await Promise.all(running.map((osd) => osd.stop()));
     await this.#monitor.close();
+    await this.#stores.close();
   }
 
   async #bringUp(): Promise<void> {
-    await Promise.all(this.#stores.map((_, id) => this.#startOsd(id)));
+    await this.#startAll();
+    const { osdMaps } = this.#monitor.state;
     for (const { name, pgNum, size, application = 'rbd' } of this.#settings.pools) {
+      if (osdMaps.map.poolIdByName(name) !== undefined) continue;
       this.#monitor.createPool({ name, pgNum, size, applications: [application] });
     }
+    await this.#monitor.settled();
   }
 
-  async #startOsd(id: number): Promise<void> {
+  /** They boot when all of them listen: in one epoch, or PGs would begin with whoever was first. */
+  async #startAll(): Promise<void> {
+    const ids = this.#osdIds();
+    let listening = 0;
+    let release: () => void = () => {};
+    const together = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    const beforeBoot = () => {
+      if (++listening === ids.length) release();
+      return together;
+    };
+    const starting = ids.map((id) => this.#startOsd(id, beforeBoot));
+    // Who does not get so far keeps nobody waiting: the start fails as a whole.
+    for (const start of starting) start.catch(release);
+    // Flags that an administrator has set hold over a restart too, and nobody waits for who may not come up.
+    const { osds } = this.#monitor.state;
+    await Promise.all(starting.filter((_, id) => osds.mayComeUp(id)));
+  }
+
+  /** An OSD without a disk is as good as dead, and what it holds is what was on the disk. */
+  #onDiskFailure(id: number): void {
+    if (this.#running.has(id)) this.killOsd(id);
+  }
+
+  #osdIds(): number[] {
+    return Array.from({ length: this.#settings.osds }, (_, id) => id);
+  }
+
+  async #startOsd(id: number, beforeBoot?: () => Promise<void>): Promise<void> {
     this.#starting.add(id);
     const gate = this.#machinery.gate(id);
     try {
@@ -240,7 +326,8 @@ export class ClusterHost {
         passage: () => gate.passage(),
         onClient: (remote, client) => this.#machinery.network.identify(osdName(id), remote, client),
         peers: { osd: (peer) => this.#running.get(peer) },
-        objectStore: this.#stores[id] as ObjectStore,
+        objectStore: this.#stores.osd(id),
+        ...(beforeBoot ? { beforeBoot } : {}),
         watchTimeoutS: this.#settings.watchTimeoutS,
         crushMappers: this.#crushMappers,
         onReachable: (osd) => this.#running.set(id, osd),
@@ -262,8 +349,9 @@ export class ClusterHost {
   }
 
   #checkId(id: number): void {
-    if (!Number.isInteger(id) || id < 0 || id >= this.#stores.length) {
-      throw new RangeError(`there is no osd.${id}: the cluster has ${this.#stores.length} OSDs`);
+    const { osds } = this.#settings;
+    if (!Number.isInteger(id) || id < 0 || id >= osds) {
+      throw new RangeError(`there is no osd.${id}: the cluster has ${osds} OSDs`);
     }
   }
 }

@@ -57,7 +57,14 @@ export interface ClusterControl {
 /** The thread's side. `starting` may still fail: then every call does. */
 export function serveCluster(port: MessagePort, starting: Promise<ClusterHost>): void {
   // Answered by the calls; without any, the failure is the first call's to report.
-  starting.catch(() => {});
+  starting.then(
+    (host) =>
+      host.failed.then((error) => {
+        // Ends the thread, and tells whoever started it.
+        throw error;
+      }),
+    () => {},
+  );
   port.on('message', (request: Request) => {
     void perform(starting, request).then((answer) => {
       port.postMessage(answer);
@@ -199,10 +206,11 @@ export class ClusterThread implements ClusterControl {
 
 /** The same calls on a cluster in this thread. */
 export function controlOf(host: ClusterHost): ClusterControl {
-  let onEnd: () => void = () => {};
-  const ended = new Promise<undefined>((resolve) => {
-    onEnd = () => resolve(undefined);
+  let onEnd: (error?: Error) => void = () => {};
+  const ended = new Promise<Error | undefined>((resolve) => {
+    onEnd = resolve;
   });
+  void host.failed.then((error) => host.stop().finally(() => onEnd(error)));
   return {
     ended,
     faults: host.faults,
@@ -210,6 +218,6 @@ export function controlOf(host: ClusterHost): ClusterControl {
     status: async () => host.status(),
     killOsd: async (id) => host.killOsd(id),
     startOsd: (id, options) => host.startOsd(id, options),
-    stop: () => host.stop().finally(onEnd),
+    stop: () => host.stop().finally(() => onEnd()),
   };
 }

@@ -1,6 +1,6 @@
 /**
  * A Ceph cluster in this process: one monitor and several OSDs that speak Ceph's own protocol on TCP ports, hold their
- * data in memory, and serve any Ceph client, ours and others.
+ * data in memory or in a directory, and serve any Ceph client, ours and others.
  */
 
 import { resolve } from 'node:path';
@@ -16,16 +16,22 @@ import {
   type PoolStatus,
 } from './cluster-host.js';
 import { type ClusterControl, ClusterThread, controlOf } from './cluster-rpc.js';
+import { DataDirectory, type StoredCluster } from './data-directory.js';
 import { Faults } from './faults/faults.js';
 import { randomUuid } from './mon/initial-map.js';
-import { type ClusterSettingsInput, type PoolOptions, resolveSettings } from './settings.js';
+import {
+  type ClusterSettings,
+  type ClusterSettingsInput,
+  type PoolOptions,
+  resolveSettings,
+} from './settings.js';
 
 export type { ClusterStatus, OsdStatus, PoolOptions, PoolStatus };
 
 export interface EmbeddedClusterOptions extends ClusterSettingsInput {
   /**
-   * Where `ceph.conf` and `keyring` are written; made when missing, and kept. Default: a temporary directory that
-   * `stop` removes.
+   * Where `ceph.conf` and `keyring` are written; made when missing, and kept. Default: `dataDir`, or without that a
+   * temporary directory that `stop` removes.
    */
   dir?: string;
   /** Hosts the cluster in the caller's thread, whose work then delays it. Default false: a thread of its own. */
@@ -64,6 +70,11 @@ export class EmbeddedCluster implements AsyncDisposable {
   readonly monHost: string;
   /** The directory of `confPath` and `keyringPath`. */
   readonly dir: string;
+  /** How many OSDs there are. */
+  readonly osds: number;
+  /** Copies of new pools' objects. */
+  readonly size: number;
+  readonly auth: 'cephx' | 'none';
   /** A ceph.conf for any Ceph client. */
   readonly confPath: string;
   /** The key of client.admin, which may do everything. */
@@ -74,6 +85,7 @@ export class EmbeddedCluster implements AsyncDisposable {
   private constructor(parts: {
     control: ClusterControl;
     description: ClusterDescription;
+    settings: ClusterSettings;
     dir: string;
     cleanUp: () => Promise<void>;
   }) {
@@ -83,18 +95,46 @@ export class EmbeddedCluster implements AsyncDisposable {
     this.fsid = parts.description.fsid;
     this.monHost = parts.description.monHost;
     this.dir = parts.dir;
+    this.osds = parts.settings.osds;
+    this.size = parts.settings.size;
+    this.auth = parts.settings.auth;
     this.confPath = `${parts.dir}/ceph.conf`;
     this.keyringPath = `${parts.dir}/keyring`;
   }
 
   /**
-   * Starts a cluster; resolves when it serves clients. EADDRINUSE: something listens on `port`. RangeError and
+   * Starts a cluster; resolves when it serves clients. EADDRINUSE: something listens on `port`; EBUSY: another process
+   * uses `dataDir`; EIO: what is in it is damaged; EINVAL: it is not a cluster's, or a newer linger's. RangeError and
    * TypeError for options that make no sense.
    */
   static async start(options: EmbeddedClusterOptions = {}): Promise<EmbeddedCluster> {
     const env = options.environment ?? nodeEnvironment(options.log ? { log: options.log } : {});
-    const settings = resolveSettings(options, () => randomUuid(env));
-    checkDir(options.dir);
+    const dataDir = options.dataDir === undefined ? undefined : resolve(options.dataDir);
+    const given = options.dir === undefined ? dataDir : resolve(options.dir);
+    checkDir(options.dir ?? options.dataDir);
+    const data = dataDir === undefined ? undefined : await DataDirectory.open(env, dataDir);
+    try {
+      const input = dataDir === undefined ? options : { ...options, dataDir };
+      const settings = resolveSettings(input, () => randomUuid(env), data?.stored);
+      // Before anything is in it that would be somebody's.
+      await data?.store(describe(settings));
+      return await EmbeddedCluster.#start(env, { settings, data, dir: given, options });
+    } catch (error) {
+      await data?.release();
+      throw error;
+    }
+  }
+
+  static async #start(
+    env: Environment,
+    parts: {
+      settings: ClusterSettings;
+      data: DataDirectory | undefined;
+      dir: string | undefined;
+      options: EmbeddedClusterOptions;
+    },
+  ): Promise<EmbeddedCluster> {
+    const { settings, data, dir: given, options } = parts;
     const control = options.inThread
       ? controlOf(await ClusterHost.start(env, settings))
       : new ClusterThread(
@@ -105,18 +145,24 @@ export class EmbeddedCluster implements AsyncDisposable {
             execArgv: [],
           }),
         );
-    let cleanUp = async () => {};
+    let removeFiles = async () => {};
     try {
       const description = await control.describe();
-      const given = options.dir === undefined ? undefined : resolve(options.dir);
+      await data?.store({ ...describe(settings), monPort: portOf(description.monHost) });
       const dir = given ?? (await env.files.makeTempDir('linger-cluster-'));
-      if (given === undefined) cleanUp = () => env.files.remove(dir);
-      const cluster = new EmbeddedCluster({ control, description, dir, cleanUp });
-      await cluster.#writeFiles(env, { auth: settings.auth, keyring: description.adminKeyring });
+      if (given === undefined) removeFiles = () => env.files.remove(dir);
+      // However it ends: the directory is free then.
+      const released = control.ended.then(() => data?.release());
+      const cleanUp = async () => {
+        await removeFiles();
+        await released;
+      };
+      const cluster = new EmbeddedCluster({ control, description, settings, dir, cleanUp });
+      await cluster.#writeFiles(env, description.adminKeyring);
       return cluster;
     } catch (error) {
       await control.stop();
-      await cleanUp();
+      await removeFiles();
       throw error;
     }
   }
@@ -160,7 +206,10 @@ export class EmbeddedCluster implements AsyncDisposable {
     return this.#control.ended;
   }
 
-  /** Ends the cluster with all of its data, and removes what it wrote to a temporary directory. Safe to call twice. */
+  /**
+   * Ends the cluster, and removes what it wrote to a temporary directory. What it held in memory is gone; what it has in
+   * `dataDir` is there for the next start. Safe to call twice.
+   */
   stop(): Promise<void> {
     this.#stopping ??= this.#control.stop().finally(this.#cleanUp);
     return this.#stopping;
@@ -170,15 +219,21 @@ export class EmbeddedCluster implements AsyncDisposable {
     return this.stop();
   }
 
-  async #writeFiles(
-    env: Environment,
-    { auth, keyring }: { auth: 'cephx' | 'none'; keyring: string },
-  ): Promise<void> {
+  async #writeFiles(env: Environment, keyring: string): Promise<void> {
     await env.files.mkdir(this.dir);
     // For its owner only, and there before anything points to it.
     await env.files.writeFile(this.keyringPath, keyring, { mode: 0o600 });
-    await env.files.writeFile(this.confPath, formatConf(this, auth));
+    await env.files.writeFile(this.confPath, formatConf(this));
   }
+}
+
+function describe({ fsid, osds, size, auth, preferredPort }: ClusterSettings): StoredCluster {
+  return { fsid, osds, size, auth, monPort: preferredPort };
+}
+
+/** Of `[v2:127.0.0.1:40000/0]`. */
+function portOf(monHost: string): number {
+  return Number(/:(\d+)\/\d+\]$/.exec(monHost)?.[1] ?? 0);
 }
 
 /** Ceph takes `keyring` for a list of paths, and some characters for comments and variables: none can be escaped. */
@@ -189,10 +244,8 @@ function checkDir(dir: string | undefined): void {
 }
 
 /** Ceph's parser wants a newline at the end. */
-function formatConf(
-  cluster: { fsid: string; monHost: string; keyringPath: string },
-  auth: string,
-): string {
+function formatConf(cluster: EmbeddedCluster): string {
+  const { auth } = cluster;
   return `[global]
 fsid = ${cluster.fsid}
 mon host = ${cluster.monHost}

@@ -55,6 +55,8 @@ export interface OsdDaemonOptions extends MessengerContext {
   readonly heartbeatMs?: number;
   /** Called before the monitor hears of it: as soon as a map has it up, others look for it in their directory. */
   readonly onReachable?: (osd: OsdDaemon) => void;
+  /** Awaited before the monitor hears of it. */
+  readonly beforeBoot?: () => Promise<void>;
   /** A client has authenticated, on the connection from this address. */
   readonly onClient?: (remote: SocketAddress, client: ClientIdentity) => void;
   /** Faults that are injected into its work. */
@@ -196,6 +198,7 @@ export class OsdDaemon implements OsdPeer, PgHost, SessionOwner {
     for (const collection of this.store.collections()) this.#ensurePg(parsePgId(collection));
     this.#unsubscribe = this.#mon.subscribe(({ map }) => this.#onMap(map));
     this.#options.onReachable?.(this);
+    await this.#options.beforeBoot?.();
     await this.#mon.boot(id, this.addrs);
     this.#booted = true;
     this.#scheduleHeartbeat();
@@ -276,7 +279,9 @@ export class OsdDaemon implements OsdPeer, PgHost, SessionOwner {
     for (const [key, pg] of [...this.#pgs]) {
       if (pg.onMap()) continue;
       this.#pgs.delete(key);
-      void pg.destroy();
+      pg.destroy().catch((error: unknown) => {
+        this.log.warn({ pg: key, err: error }, 'a PG could not be removed');
+      });
     }
     const reached = this.#waiters.filter(({ epoch }) => epoch <= map.epoch);
     this.#waiters = this.#waiters.filter(({ epoch }) => epoch > map.epoch);

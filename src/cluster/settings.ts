@@ -1,6 +1,8 @@
 /** What an embedded cluster is made of, decided once: plain data that goes to its thread. */
 
 import type { LogOptions } from '../base/log.js';
+import type { StoredCluster } from './data-directory.js';
+import type { StoreLimits } from './store/durable/durable-store.js';
 
 export interface PoolOptions {
   name: string;
@@ -20,7 +22,12 @@ export interface ClusterSettings {
   auth: 'cephx' | 'none';
   host: string;
   port: number;
+  /** Where the monitor listened before: taken when it is free and `port` leaves the choice. */
+  preferredPort: number;
   fsid: string;
+  /** Where the daemons keep what they have; without it, in memory. */
+  dataDir: string | undefined;
+  storeLimits: Partial<StoreLimits>;
   watchTimeoutS: number;
   downOutIntervalS: number;
   log: LogOptions;
@@ -47,6 +54,13 @@ export interface ClusterSettingsInput {
   port?: number;
   /** Default: a new one. */
   fsid?: string;
+  /**
+   * Keeps everything in this directory, which is made when missing: the next cluster that starts with it is the same one,
+   * with its keys and its data, however this one ended. One cluster at a time. Default: everything in memory.
+   */
+  dataDir?: string;
+  /** When the OSDs' stores in `dataDir` flush and make checkpoints: for tests, which want more of it than is good. */
+  storeLimits?: Partial<StoreLimits>;
   /** `osd_client_watch_timeout`: how long a silent watcher is kept. Default 30. */
   watchTimeoutS?: number;
   /** `mon_osd_down_out_interval`: when an OSD that is down loses its data's places to others. Default 600. */
@@ -57,22 +71,33 @@ export interface ClusterSettingsInput {
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 
-/** Checks the options and fills in defaults. RangeError and TypeError name what is wrong. */
+/**
+ * Checks the options and fills in defaults, from the cluster that is there already if there is one. RangeError and
+ * TypeError name what is wrong.
+ */
 export function resolveSettings(
   input: ClusterSettingsInput,
   generateFsid: () => string,
+  stored?: StoredCluster,
 ): ClusterSettings {
-  const osds = integer('osds', input.osds ?? 3, 1, LIMITS.osds);
-  const size = integer('size', input.size ?? Math.min(osds, 2), 1, Math.min(osds, LIMITS.size));
+  const osds = integer('osds', input.osds ?? stored?.osds ?? 3, 1, LIMITS.osds);
+  if (stored && osds !== stored.osds) {
+    throw new RangeError(`the cluster that is there has ${stored.osds} OSDs, not ${osds}`);
+  }
+  const wantedSize = input.size ?? stored?.size ?? Math.min(osds, 2);
+  const size = integer('size', wantedSize, 1, Math.min(osds, LIMITS.size));
   const pools = (input.pools ?? []).map((pool) => resolvePool(pool, osds));
   if (pools.length > LIMITS.pools) throw new RangeError(`more than ${LIMITS.pools} pools`);
   if (new Set(pools.map(({ name }) => name)).size !== pools.length) {
     throw new RangeError('two pools have the same name');
   }
-  const auth = input.auth ?? 'cephx';
+  const auth = input.auth ?? stored?.auth ?? 'cephx';
   if (auth !== 'cephx' && auth !== 'none') throw new TypeError(`auth '${String(auth)}' is unknown`);
-  const fsid = input.fsid ?? generateFsid();
+  const fsid = input.fsid ?? stored?.fsid ?? generateFsid();
   if (!UUID.test(fsid)) throw new TypeError(`fsid '${fsid}' is not a uuid`);
+  if (stored && fsid !== stored.fsid) {
+    throw new TypeError(`the cluster that is there is ${stored.fsid}, not ${fsid}`);
+  }
   return Object.freeze({
     osds,
     size,
@@ -80,7 +105,10 @@ export function resolveSettings(
     auth,
     host: input.host ?? '127.0.0.1',
     port: integer('port', input.port ?? 0, 0, 65535),
+    preferredPort: stored?.monPort ?? 0,
     fsid,
+    dataDir: input.dataDir,
+    storeLimits: input.storeLimits ?? {},
     watchTimeoutS: seconds('watchTimeoutS', input.watchTimeoutS ?? 30),
     downOutIntervalS: seconds('downOutIntervalS', input.downOutIntervalS ?? 600),
     log: input.log ?? {},

@@ -1,9 +1,11 @@
 /** The entities of the cluster: names, keys and caps, as `ceph auth` shows and changes them. */
 
 import type { CephxKeyServer } from '../../auth/cephx-server.js';
-import type { CryptoKey } from '../../auth/crypto-key.js';
+import { type CryptoKey, cryptoKey } from '../../auth/crypto-key.js';
 import { formatAuthEntity } from '../../auth/method.js';
+import { decodeAll, encodeWith, map, record, string } from '../../encoding/codec.js';
 import { type AuthEntity, parseAuthEntity } from '../../encoding/entity.js';
+import { MonDatabase } from './mon-database.js';
 
 export interface AuthRecord {
   entity: AuthEntity;
@@ -15,12 +17,21 @@ export interface AuthRecord {
 /** Entities that a cluster may have: keeps a script in a loop from filling the memory. */
 const MAX_ENTITIES = 100_000;
 
+/** An entity as the monitor's database has it, under its name. */
+const keptRecord = record('auth record', { key: cryptoKey, caps: map(string, string) });
+
 export class AuthDatabase {
   readonly #keys: CephxKeyServer;
+  readonly #database: MonDatabase;
   readonly #records = new Map<string, AuthRecord>();
 
-  constructor(keys: CephxKeyServer) {
+  constructor(keys: CephxKeyServer, database = new MonDatabase()) {
     this.#keys = keys;
+    this.#database = database;
+    for (const [name, bytes] of database.entries('auth')) {
+      const { key, caps } = decodeAll(name, keptRecord, bytes);
+      this.#put(name, { entity: parseAuthEntity(name), key, caps });
+    }
   }
 
   get(name: string): AuthRecord | undefined {
@@ -45,8 +56,9 @@ export class AuthDatabase {
       key: key ?? known?.key ?? this.#keys.generateKey(),
       caps: new Map(Object.entries(caps).sort(([a], [b]) => (a < b ? -1 : 1))),
     };
-    this.#records.set(name, record);
-    this.#keys.setEntity(record.entity, { key: record.key, caps });
+    this.#put(name, record);
+    const kept = { key: record.key, caps: new Map(record.caps) };
+    this.#database.write('auth', { set: [[name, encodeWith(keptRecord, kept)]] });
     return record;
   }
 
@@ -55,7 +67,13 @@ export class AuthDatabase {
     if (!record) return false;
     this.#records.delete(name);
     this.#keys.removeEntity(record.entity);
+    this.#database.write('auth', { remove: [name] });
     return true;
+  }
+
+  #put(name: string, record: AuthRecord): void {
+    this.#records.set(name, record);
+    this.#keys.setEntity(record.entity, { key: record.key, caps: Object.fromEntries(record.caps) });
   }
 }
 

@@ -1,9 +1,10 @@
 /** The map of monitors: one of them, called `a`. */
 
-import { encodeWith } from '../../encoding/codec.js';
-import type { EntityAddr } from '../../encoding/entity.js';
+import { decodeAll, encodeWith } from '../../encoding/codec.js';
+import { type EntityAddr, formatAddrvec } from '../../encoding/entity.js';
 import { utimeFromMs } from '../../encoding/types.js';
 import { type MonMap, monMap } from '../../messages/mon-messages.js';
+import type { MonDatabase } from './mon-database.js';
 import { RELEASE } from './releases.js';
 
 export const MON_NAME = 'a';
@@ -24,11 +25,35 @@ export const PERSISTENT_FEATURE_NAMES = [
 
 export const ELECTION_STRATEGY_CLASSIC = 1;
 
-export function createMonMap(options: {
+export interface MonMapOptions {
   fsid: string;
   addrs: readonly EntityAddr[];
   nowMs: number;
-}): MonMap {
+}
+
+/** The map that the database has, in its next epoch when the monitor's address is another one now; else a first one. */
+export function currentMonMap(database: MonDatabase, options: MonMapOptions): MonMap {
+  const bytes = database.get('monmap', 'current');
+  const known = bytes && decodeAll('MonMap', monMap, bytes);
+  const current = known ? movedTo(known, options) : createMonMap(options);
+  if (current !== known) {
+    database.write('monmap', { set: [['current', encodeMonMap(current)]] });
+  }
+  return current;
+}
+
+function movedTo(known: MonMap, { addrs, nowMs }: MonMapOptions): MonMap {
+  const info = known.monInfo.get(MON_NAME);
+  if (!info || formatAddrvec(info.publicAddrs) === formatAddrvec(addrs)) return known;
+  return {
+    ...known,
+    epoch: known.epoch + 1,
+    lastChanged: utimeFromMs(nowMs),
+    monInfo: new Map([[MON_NAME, { ...info, publicAddrs: [...addrs] }]]),
+  };
+}
+
+function createMonMap(options: MonMapOptions): MonMap {
   const now = utimeFromMs(options.nowMs);
   return {
     fsid: options.fsid,

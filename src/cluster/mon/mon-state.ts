@@ -6,6 +6,7 @@ import type { CrushMappers } from '../../osdmap/crush-mapper.js';
 import { Placement } from '../../osdmap/placement.js';
 import type { OsdMap } from '../../osdmap/osdmap.js';
 import type { AuthDatabase } from './auth-database.js';
+import type { Commits } from './commits.js';
 import type { OsdMapService } from './osdmap-service.js';
 import type { OsdStates } from './osd-states.js';
 
@@ -24,6 +25,8 @@ export interface ClientSession {
 
 export interface MonState {
   readonly env: Environment;
+  /** Nothing is answered before what led to it is on disk. */
+  readonly commits: Commits;
   readonly monMap: MonMap;
   readonly osdMaps: OsdMapService;
   readonly osds: OsdStates;

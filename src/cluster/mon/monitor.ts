@@ -20,9 +20,11 @@ import type { CrushMappers } from '../../osdmap/crush-mapper.js';
 import type { ClientIdentity } from '../faults/client-match.js';
 import type { MonLink } from '../mon-link.js';
 import { AuthDatabase } from './auth-database.js';
+import { keepKeyServer } from './kept-keys.js';
+import { MonDatabase } from './mon-database.js';
 import { BlocklistExpiry } from './blocklist-expiry.js';
 import { createInitialMap } from './initial-map.js';
-import { createMonMap } from './mon-map.js';
+import { currentMonMap } from './mon-map.js';
 import type { MonState, PoolDefaults } from './mon-state.js';
 import { OsdMapService } from './osdmap-service.js';
 import { OsdStates } from './osd-states.js';
@@ -34,13 +36,16 @@ export interface MonitorOptions {
   crc32c: Crc32c;
   windows: WindowPool;
   crushMappers: CrushMappers;
-  /** Port 0 picks a free one. */
+  /** Port 0 picks a free one: `preferredPort`, if that is free. */
   host: string;
   port: number;
+  preferredPort?: number;
   fsid: string;
   osds: number;
   auth: 'cephx' | 'none';
   poolDefaults: PoolDefaults;
+  /** What was there before, and what is kept for the next start; by default nothing. */
+  database?: MonDatabase;
   /** Seconds after which an OSD that is down is out too. */
   downOutIntervalS?: number;
   /** Lifetimes of cephx tickets; for tests. */
@@ -73,7 +78,9 @@ export class Monitor {
   static async start(options: MonitorOptions): Promise<Monitor> {
     // The address is known only after listening, and connections may come before the monitor is complete.
     const self: { monitor?: Monitor; addrs: EntityAddr[] } = { addrs: [] };
+    const database = options.database ?? new MonDatabase();
     const keys = new CephxKeyServer(options.env, {
+      ...keepKeyServer(database),
       ...(options.ticketTtlMs?.mon === undefined
         ? {}
         : { monTicketTtlMs: options.ticketTtlMs.mon }),
@@ -81,51 +88,64 @@ export class Monitor {
         ? {}
         : { serviceTicketTtlMs: options.ticketTtlMs.service }),
     });
-    const server = await serve({
-      env: options.env,
-      crc32c: options.crc32c,
-      windows: options.windows,
-      at: { host: options.host, port: options.port },
-      entityType: ENTITY_TYPE.MON,
-      addrs: () => self.addrs,
-      gid: 0n,
-      methods: [options.auth === 'cephx' ? AUTH_METHOD.CEPHX : AUTH_METHOD.NONE],
-      modes: options.auth === 'cephx' ? [CON_MODE.SECURE, CON_MODE.CRC] : [CON_MODE.CRC],
-      authServer: () =>
-        options.auth === 'cephx'
-          ? keys.monAuthServer()
-          : NoneServer.mon(() => keys.allocateGlobalId()),
-      accept: (connection) =>
-        self.monitor ? self.monitor.#accept(connection) : refuse(connection),
-    }).catch((error: unknown) => {
-      const target = `${options.host}:${options.port}`;
-      throw toRadosError(error, { op: 'listen', target });
-    });
+    const listen = (port: number) =>
+      serve({
+        env: options.env,
+        crc32c: options.crc32c,
+        windows: options.windows,
+        at: { host: options.host, port },
+        entityType: ENTITY_TYPE.MON,
+        addrs: () => self.addrs,
+        gid: 0n,
+        methods: [options.auth === 'cephx' ? AUTH_METHOD.CEPHX : AUTH_METHOD.NONE],
+        modes: options.auth === 'cephx' ? [CON_MODE.SECURE, CON_MODE.CRC] : [CON_MODE.CRC],
+        authServer: () =>
+          options.auth === 'cephx'
+            ? keys.monAuthServer()
+            : NoneServer.mon(() => keys.allocateGlobalId()),
+        accept: (connection) =>
+          self.monitor ? self.monitor.#accept(connection) : refuse(connection),
+      });
+    const { host: address, port: wanted, preferredPort = 0 } = options;
+    const server = await listen(wanted || preferredPort)
+      .catch((error: unknown) => {
+        if (wanted !== 0 || preferredPort === 0) throw error;
+        return listen(0);
+      })
+      .catch((error: unknown) => {
+        throw toRadosError(error, { op: 'listen', target: `${address}:${wanted}` });
+      });
     const { host, port } = server.address;
     self.addrs = [{ type: ADDR_TYPE.MSGR2, nonce: 0, host, port }];
-    self.monitor = new Monitor(options, { keys, server, addrs: self.addrs });
+    self.monitor = new Monitor(options, { keys, server, addrs: self.addrs, database });
+    await self.monitor.settled();
     return self.monitor;
   }
 
   private constructor(
     options: MonitorOptions,
-    parts: { keys: CephxKeyServer; server: Server; addrs: EntityAddr[] },
+    parts: { keys: CephxKeyServer; server: Server; addrs: EntityAddr[]; database: MonDatabase },
   ) {
     const { env, fsid } = options;
+    const { database } = parts;
     this.#options = options;
     this.#keys = parts.keys;
     this.#server = parts.server;
     const osdMaps = new OsdMapService({
       env,
       crc32c: options.crc32c,
-      initial: createInitialMap(env, { fsid, osds: options.osds }),
+      database,
+      initial: () => createInitialMap(env, { fsid, osds: options.osds }),
     });
-    const auth = new AuthDatabase(parts.keys);
-    auth.set(ADMIN, ADMIN_CAPS);
-    for (let osd = 0; osd < options.osds; osd++) auth.set(`osd.${osd}`, OSD_CAPS);
+    const auth = new AuthDatabase(parts.keys, database);
+    if (!auth.get(ADMIN)) auth.set(ADMIN, ADMIN_CAPS);
+    for (let osd = 0; osd < options.osds; osd++) {
+      if (!auth.get(`osd.${osd}`)) auth.set(`osd.${osd}`, OSD_CAPS);
+    }
     this.#state = {
       env,
-      monMap: createMonMap({ fsid, addrs: parts.addrs, nowMs: env.clock.now() }),
+      commits: database.commits,
+      monMap: currentMonMap(database, { fsid, addrs: parts.addrs, nowMs: env.clock.now() }),
       osdMaps,
       osds: new OsdStates({
         env,
@@ -140,6 +160,8 @@ export class Monitor {
       startedMs: env.clock.now(),
       clients: () => [...this.#sessions].map(({ client }) => client),
     };
+    // Of OSDs that were up before: they ended with the monitor.
+    this.#state.osds.markDown(Array.from({ length: osdMaps.map.maxOsd }, (_, osd) => osd));
     this.#expiry = new BlocklistExpiry(env, osdMaps);
     osdMaps.subscribe(() => {
       for (const session of [...this.#sessions]) session.deliver('osdmap');
@@ -165,12 +187,17 @@ export class Monitor {
     addPool(this.#state, pool);
   }
 
+  /** Resolves when everything that was decided so far will be so after a crash too. */
+  settled(): Promise<void> {
+    return this.#state.commits.settled();
+  }
+
   /** What an OSD of this process sees of the monitor. */
   link(): MonLink {
     const { osdMaps, osds } = this.#state;
     return {
       subscribe: (listener) => {
-        listener({ map: osdMaps.map, epoch: osdMaps.epoch });
+        listener({ map: osdMaps.published, epoch: osdMaps.published.epoch });
         return osdMaps.subscribe((map) => listener({ map, epoch: map.epoch }));
       },
       mapAt: (epoch) => osdMaps.mapAt(epoch),

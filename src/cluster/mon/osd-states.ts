@@ -39,6 +39,8 @@ export class OsdStates {
   readonly #outTimers = new Map<number, Timer>();
   /** Boots that the `noup` flag holds back. */
   readonly #waiting: PendingBoot[] = [];
+  /** Boots of this turn: what starts together comes up in one epoch, and PGs see one change instead of many. */
+  #booting: PendingBoot[] = [];
   #closed = false;
 
   constructor(options: OsdStatesOptions) {
@@ -65,6 +67,11 @@ export class OsdStates {
     });
   }
 
+  /** Whether an OSD that boots would be held back. */
+  mayComeUp(osd: number): boolean {
+    return !mayNotComeUp(this.#osdMaps.map, osd);
+  }
+
   /** An OSD's own peers or its host saw it die. One witness is enough: all are on this machine. */
   reportFailure(osd: number, reporter: number): void {
     if (this.#closed) return;
@@ -89,23 +96,29 @@ export class OsdStates {
     this.#closed = true;
     for (const timer of this.#outTimers.values()) timer.cancel();
     this.#outTimers.clear();
-    for (const { osd, reject } of this.#waiting.splice(0)) {
+    for (const { osd, reject } of [...this.#waiting.splice(0), ...this.#booting.splice(0)]) {
       reject(new RadosError(ERRNO.ESTALE, 'the monitor has stopped', { op: `boot osd.${osd}` }));
     }
   }
 
-  #boot({ osd, addrs, resolve }: PendingBoot): void {
+  #boot(boot: PendingBoot): void {
+    this.#booting.push(boot);
+    if (this.#booting.length === 1) this.#env.timers.nextTurn(() => this.#bootAll());
+  }
+
+  #bootAll(): void {
+    const boots = this.#booting.splice(0);
     const { map } = this.#osdMaps;
-    const current = map.osdAddrs(osd);
-    const isThere =
-      map.isUp(osd) &&
-      current.length === addrs.length &&
-      current.every((addr, i) => sameAddr(addr, addrs[i] as EntityAddr));
-    if (!isThere) {
-      this.#osdMaps.commit((incremental) => bringUp(incremental, map, osd, addrs));
+    const news = boots.filter(({ osd, addrs }) => !isUpAt(map, osd, addrs));
+    if (news.length > 0) {
+      this.#osdMaps.commit((incremental) => {
+        for (const { osd, addrs } of news) bringUp(incremental, map, osd, addrs);
+      });
+    }
+    for (const { osd, addrs } of news) {
       this.#env.log.mon.info({ osd, addrs: formatAddrvec(addrs) }, 'osd booted');
     }
-    resolve();
+    for (const { resolve } of boots) this.#osdMaps.whenPublished(resolve);
   }
 
   #onMap(map: OsdMap): void {
@@ -113,8 +126,7 @@ export class OsdStates {
     const ready = this.#waiting.filter(({ osd }) => !mayNotComeUp(map, osd));
     for (const boot of ready) {
       this.#waiting.splice(this.#waiting.indexOf(boot), 1);
-      // Not from within the commit that lifted the flag.
-      this.#env.timers.nextTurn(() => (this.#closed ? boot.resolve() : this.#boot(boot)));
+      this.#boot(boot);
     }
   }
 
@@ -149,6 +161,15 @@ export class OsdStates {
       incremental.newLastInChange = incremental.modified;
     });
   }
+}
+
+function isUpAt(map: OsdMap, osd: number, addrs: readonly EntityAddr[]): boolean {
+  const current = map.osdAddrs(osd);
+  return (
+    map.isUp(osd) &&
+    current.length === addrs.length &&
+    current.every((addr, i) => sameAddr(addr, addrs[i] as EntityAddr))
+  );
 }
 
 function bringUp(

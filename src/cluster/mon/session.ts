@@ -143,9 +143,12 @@ export class MonSession {
   }
 
   #reply(type: number, message: IncomingMessage, front: Uint8Array, options: ReplyOptions = {}) {
-    this.#connection.send(
-      outgoing(type, front, { tid: message.tid, priority: PRIORITY.MON_REPLY, ...options }),
-    );
+    const reply = outgoing(type, front, {
+      tid: message.tid,
+      priority: PRIORITY.MON_REPLY,
+      ...options,
+    });
+    this.#state.commits.after(() => this.#connection.send(reply));
   }
 
   #push(type: number, front: Uint8Array, options: ReplyOptions = {}): void {

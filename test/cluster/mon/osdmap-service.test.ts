@@ -14,7 +14,7 @@ function createService(keptEpochs?: number): OsdMapService {
   return new OsdMapService({
     env,
     crc32c,
-    initial: createInitialMap(env, { fsid: FSID, osds: 3 }),
+    initial: () => createInitialMap(env, { fsid: FSID, osds: 3 }),
     ...(keptEpochs === undefined ? {} : { keptEpochs }),
   });
 }
