@@ -22,12 +22,14 @@ import { alreadyRunning, type ClusterDirectory, type ClusterRecord } from './clu
 import type { CommandContext } from './context.js';
 import { CommandError, commandError, Interrupt } from './errors.js';
 
+/** What is not given is as it was, or as clusters are by default. */
 export interface ClusterStart {
-  osds: number;
-  size: number;
+  data: string | undefined;
+  osds: number | undefined;
+  size: number | undefined;
   host: string;
   port: number;
-  auth: 'cephx' | 'none';
+  auth: 'cephx' | 'none' | undefined;
   pools: readonly string[];
   logLevel: LogLevel;
 }
@@ -43,22 +45,20 @@ export async function serveCluster(
   start: ClusterStart,
   onReady: (record: ClusterRecord) => void,
 ): Promise<void> {
-  const { osds, size, auth, host, port, pools, logLevel } = start;
+  const { data, osds, size, auth, host, port, pools, logLevel } = start;
   await directory.create();
   const claimed = await directory.claim({
     conf: directory.confPath,
     keyring: directory.keyringPath,
-    osds,
-    size,
-    auth,
   });
   try {
     const log = { level: logLevel };
     const starting = EmbeddedCluster.start({
       dir: directory.path,
-      osds,
-      size,
-      auth,
+      ...(data === undefined ? {} : { dataDir: data }),
+      ...(osds === undefined ? {} : { osds }),
+      ...(size === undefined ? {} : { size }),
+      ...(auth === undefined ? {} : { auth }),
       host,
       port,
       pools,
@@ -73,7 +73,8 @@ export async function serveCluster(
     });
     context.signal.throwIfAborted();
     const { fsid, monHost } = cluster;
-    const record: ClusterRecord = { ...claimed, state: 'ready', fsid, monHost };
+    const made = { osds: cluster.osds, size: cluster.size, auth: cluster.auth };
+    const record: ClusterRecord = { ...claimed, state: 'ready', fsid, monHost, ...made };
     await directory.publish(record);
     onReady(record);
     // Until the interrupt, with which this rejects.

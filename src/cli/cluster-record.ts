@@ -23,9 +23,9 @@ export interface ClusterRecord extends ProcessIdentity {
   monHost?: string;
   conf: string;
   keyring: string;
-  osds: number;
-  size: number;
-  auth: string;
+  osds?: number;
+  size?: number;
+  auth?: string;
 }
 
 export class ClusterDirectory {

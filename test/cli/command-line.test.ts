@@ -94,7 +94,6 @@ describe('a command line that makes no sense', () => {
     ['bench vm --io-pattern toString', "the argument for option '--io-pattern' is invalid"],
     ['ls --ms-mode legacy', "the argument for option '--ms-mode' is invalid"],
     ['ls --timeout soon', "the argument for option '--timeout' is invalid"],
-    ['cluster start', "required option '--dir <dir>' not specified"],
     ['cluster start --dir d --osds 0', "the argument for option '--osds' is invalid"],
     ['cluster start --dir d --port 70000', "the argument for option '--port' is invalid"],
     ['completion tcsh', "unknown shell 'tcsh'"],
@@ -136,6 +135,8 @@ describe('a command line that makes no sense', () => {
     ['bench vm', '--io-type must be specified.'],
     ['bench vm --io-type read --io-threads 0', '--io-threads should be greater than zero.'],
     ['bench vm --io-type rw --rw-mix-read 101', '--rw-mix-read should not be larger than 100.'],
+    ['cluster start', 'either --dir or --data is needed'],
+    ['cluster start --data d --memory', 'either --memory or --data: not both'],
     ['cluster start --dir d --osds 1 --size 2', '--size 2 needs as many OSDs, not 1'],
     ['cluster start --dir d --host 0.0.0.0', 'no address that a client could reach'],
   ])('%s', async (line, message) => {
@@ -250,7 +251,7 @@ Pools:
   pool            Pools: init.
 
 Embedded cluster:
-  cluster         A Ceph cluster in one process, in memory: start, status, stop.
+  cluster         A Ceph cluster in one process: start, status, stop.
 
 Shell:
   completion      Print completion code for bash, zsh or fish.

@@ -1,5 +1,6 @@
 /** cluster: the embedded cluster as a process of its own. */
 
+import { resolve } from 'node:path';
 import { type Command, Option } from 'commander';
 import { sleep } from '../../base/environment.js';
 import type { LogLevel } from '../../base/log.js';
@@ -26,16 +27,18 @@ Examples:
   linger -c ./ceph/ceph.conf info vm1
   linger cluster stop --dir ./ceph
 
-The data live in memory, and are gone when the cluster stops.
+The data live in memory, and are gone when the cluster stops. In a directory they stay:
+  linger cluster start --data ./ceph
 `;
 
 interface StartOptions extends FormatOptions {
-  dir: string;
-  osds: number;
+  dir?: string;
+  data?: string;
+  osds?: number;
   size?: number;
   host: string;
   port?: number;
-  auth: 'cephx' | 'none';
+  auth?: 'cephx' | 'none';
   pools: string;
   memory?: boolean;
   foreground?: boolean;
@@ -51,14 +54,18 @@ export const registerClusterCommands: Register = (program, run) => {
   program.commandsGroup(HELP_GROUPS.cluster);
   const group = program
     .command('cluster')
-    .summary('A Ceph cluster in one process, in memory: start, status, stop.')
+    .summary('A Ceph cluster in one process: start, status, stop.')
     .description(
-      'A Ceph cluster in one process: a monitor and several OSDs that speak the real protocol and keep their data in memory.',
+      'A Ceph cluster in one process: a monitor and several OSDs that speak the real protocol and keep their data in memory, or in a directory.',
     )
     .addHelpText('after', EXAMPLES);
-  addFormatOptions(addDirOption(group.command('start')))
+  addFormatOptions(group.command('start').option('--dir <dir>', `${DIR_HELP} (default: --data's)`))
     .summary('Start a cluster; returns when it is ready.')
-    .option('--osds <count>', 'OSDs', (text) => wholeNumber(text, 1, LIMITS.osds), 3)
+    .option('--data <dir>', 'keep everything in this directory, and go on with what is there')
+    .option('--memory', 'keep everything in memory, which is the default')
+    .option('--osds <count>', 'OSDs (default: 3, or as many as there are)', (text) =>
+      wholeNumber(text, 1, LIMITS.osds),
+    )
     .option('--size <copies>', 'copies of every object (default: 2, or 1 of 1 OSD)', (text) =>
       wholeNumber(text, 1, LIMITS.size),
     )
@@ -67,12 +74,12 @@ export const registerClusterCommands: Register = (program, run) => {
       wholeNumber(text, 0, 65535),
     )
     .addOption(
-      new Option('--auth <method>', 'how clients prove who they are')
-        .choices(['cephx', 'none'])
-        .default('cephx'),
+      new Option('--auth <method>', 'how clients prove who they are (default: cephx)').choices([
+        'cephx',
+        'none',
+      ]),
     )
     .option('--pools <names>', 'pools to begin with, comma separated', 'rbd')
-    .option('--memory', 'keep the data in memory, the only store there is so far')
     .option('--foreground', 'stay, and stop with Ctrl-C')
     .addOption(new Option('--child').hideHelp())
     .addHelpText('after', EXAMPLES)
@@ -81,16 +88,20 @@ export const registerClusterCommands: Register = (program, run) => {
     .summary('Show whether a cluster runs, and how it is.')
     .action(run(status));
   addDirOption(group.command('stop'))
-    .summary('Stop a cluster; returns when it is gone, with its data.')
+    .summary('Stop a cluster; returns when it is gone, with what it had in memory.')
     .action(run(stop));
 };
 
+const DIR_HELP = 'where its ceph.conf and keyring are';
+
 function addDirOption(command: Command): Command {
-  return command.requiredOption('--dir <dir>', 'where its ceph.conf and keyring are');
+  return command.requiredOption('--dir <dir>', DIR_HELP);
 }
 
 const start: Action<StartOptions> = async (context, _, options) => {
-  const directory = new ClusterDirectory(options.dir);
+  const dir = options.dir ?? options.data;
+  if (dir === undefined) throw new CommandError(22, 'either --dir or --data is needed');
+  const directory = new ClusterDirectory(dir);
   const settings = startOf(options);
   if (options.child) {
     await serveAsChild(context, directory, settings);
@@ -98,7 +109,8 @@ const start: Action<StartOptions> = async (context, _, options) => {
   }
   const announce = (record: ClusterRecord) => {
     const json = options.format === 'json';
-    context.print(json ? formatJson(publicRecord(record), options) : announcement(record, options));
+    const text = () => announcement(record, { ...options, dir });
+    context.print(json ? formatJson(publicRecord(record), options) : text());
   };
   if (options.foreground) await serveCluster(context, directory, settings, announce);
   else announce(await startInBackground(context, directory, commandLine(directory, settings)));
@@ -106,20 +118,26 @@ const start: Action<StartOptions> = async (context, _, options) => {
 
 /** Everything decided, and what could not work refused before a process is started. */
 function startOf(options: StartOptions): ClusterStart {
-  const { osds, host, port = 0, auth } = options;
-  const size = options.size ?? Math.min(osds, 2);
-  if (size > osds) throw new CommandError(22, `--size ${size} needs as many OSDs, not ${osds}`);
+  const { osds, size, host, port = 0, auth } = options;
+  if (options.memory && options.data !== undefined) {
+    throw new CommandError(22, 'either --memory or --data: not both');
+  }
+  const data = options.data === undefined ? undefined : resolve(options.data);
+  if (size !== undefined && osds !== undefined && size > osds) {
+    throw new CommandError(22, `--size ${size} needs as many OSDs, not ${osds}`);
+  }
   if (['0.0.0.0', '::', ''].includes(host)) {
     throw new CommandError(22, `--host '${host}' is no address that a client could reach`);
   }
   const pools = options.pools.split(',').filter((name) => name !== '');
-  return { osds, size, host, port, auth, pools, logLevel: options.logLevel ?? 'silent' };
+  return { data, osds, size, host, port, auth, pools, logLevel: options.logLevel ?? 'silent' };
 }
 
 function commandLine(directory: ClusterDirectory, settings: ClusterStart): string[] {
-  const { osds, size, host, port, auth, pools, logLevel } = settings;
+  const { data, osds, size, host, port, auth, pools, logLevel } = settings;
   const options = {
     dir: directory.path,
+    data,
     osds,
     size,
     host,
@@ -128,13 +146,20 @@ function commandLine(directory: ClusterDirectory, settings: ClusterStart): strin
     pools: pools.join(','),
     'log-level': logLevel,
   };
-  return Object.entries(options).map(([name, value]) => `--${name}=${value}`);
+  return Object.entries(options)
+    .filter(([, value]) => value !== undefined)
+    .map(([name, value]) => `--${name}=${value}`);
 }
 
-function announcement(record: ClusterRecord, options: StartOptions): string {
-  const { osds, size, conf, keyring, monHost } = record;
+function announcement(record: ClusterRecord, options: StartOptions & { dir: string }): string {
+  const { osds = 0, size, conf, keyring, monHost } = record;
   const count = (n: number, what: string) => `${n} ${what}${n === 1 ? '' : 's'}`;
-  const notice = options.memory ? '' : '\nThe data live in memory: they are gone when it stops.\n';
+  const notice =
+    options.data !== undefined
+      ? `\nThe data are in ${options.data}, for the next start with --data.\n`
+      : options.memory
+        ? ''
+        : '\nThe data live in memory: they are gone when it stops.\n';
   const end = options.foreground
     ? 'Ctrl-C stops it.'
     : `linger cluster stop --dir ${shellWord(options.dir)}`;
@@ -236,7 +261,7 @@ function statusText(found: {
 }
 
 const STOP_POLL_MS = 20;
-/** Then it is ended the hard way: its data are gone in any case. */
+/** Then it is ended the hard way: what it has in memory is gone in any case, and what is on disk stays. */
 const STOP_GRACE_MS = 10_000;
 
 const stop: Action<DirOptions> = async (context, _, options) => {
