@@ -16,6 +16,7 @@ import type { MaintenanceOptions, Operation } from './maintenance/operation.js';
 import { rebuildObjectMap, rebuildSnapshotMap } from './maintenance/rebuild-object-map.js';
 import { resize } from './maintenance/resize.js';
 import { setShared } from './maintenance/share.js';
+import { sparsify } from './maintenance/sparsify.js';
 import { updateFeatures } from './maintenance/update-features.js';
 import type { WriteContext } from './object-request.js';
 import { loadMap } from './object-map/loaded-map.js';
@@ -42,6 +43,13 @@ export interface ResizeOptions extends MaintenanceOptions {
   /** Without it, a smaller size is refused with EINVAL. */
   readonly allowShrink?: boolean;
 }
+
+export interface SparsifyOptions extends MaintenanceOptions {
+  /** Bytes. */
+  readonly sparseSize?: number;
+}
+
+const SPARSE_SIZE = 4096;
 
 /**
  * An image, opened at its head or at a snapshot.
@@ -317,6 +325,15 @@ export class Image extends OpenImage implements AsyncDisposable {
   ): Promise<void> {
     const { snapId = NOSNAP, ...maintenance } = options;
     await this.#maintain(checkObjectMap, { snapId, onError }, maintenance);
+  }
+
+  /**
+   * Gives up the space of pieces of `sparseSize` bytes (4096 unless told) that are all zeros. Progress counts objects.
+   * EINVAL: that is no power of two from 4096 to the object size.
+   */
+  async sparsify(options: SparsifyOptions = {}): Promise<void> {
+    const { sparseSize = SPARSE_SIZE, ...maintenance } = options;
+    await this.#maintain(sparsify, { op: 'sparsify', sparseSize }, maintenance);
   }
 
   /** Whether the image has an exclusive lock that this client takes before it writes. */

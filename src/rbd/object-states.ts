@@ -48,6 +48,12 @@ export interface MaintainedObjectMap extends ObjectStates {
   countExisting(from: number, end: number): number;
   /** The image comes to have, or has by now, another number of objects: those that are new do not exist. */
   resize(objectCount: number): Promise<void>;
+  /** Runs `step`, which may delete the whole object, and resolves with whether it is there: as `removeObject`. */
+  mayRemoveObject(
+    objectNo: number,
+    step: () => Promise<boolean>,
+    signal?: AbortSignal,
+  ): Promise<void>;
   /** Runs `remove`, which deletes the objects from `first` on and before `end` that may exist. */
   removeRange(first: number, end: number, remove: () => Promise<void>): Promise<void>;
   /** The header has the snapshot now. */

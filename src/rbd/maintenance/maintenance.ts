@@ -13,6 +13,7 @@
 
 import { sleep } from '../../base/environment.js';
 import { abortError, ERRNO, isRadosError, RadosError } from '../../base/errors.js';
+import { sharedAborter } from '../../base/shared-aborter.js';
 import { imageError } from '../errors.js';
 import type { ExclusiveLock } from '../exclusive-lock.js';
 import type { ImageWatcher } from '../image-watcher.js';
@@ -179,7 +180,7 @@ export class Maintenance {
   }
 
   async #inside<R extends object>(operation: Operation<R>, request: R, call: Call): Promise<void> {
-    const control = new AbortController();
+    const control = sharedAborter();
     const done = this.#runUntil(control, operation, request, call);
     this.#running.set(control, done);
     try {

@@ -11,6 +11,7 @@ import { snapCreate } from './snap-create.js';
 import { snapProtect, snapUnprotect } from './snap-protect.js';
 import { snapRemove } from './snap-remove.js';
 import { snapRename } from './snap-rename.js';
+import { sparsify } from './sparsify.js';
 import { updateFeatures } from './update-features.js';
 
 /** By what the notification calls it. Whoever asks for another is told EOPNOTSUPP, takes the lock and does it there. */
@@ -24,6 +25,7 @@ const OPERATIONS: { [Op in MaintenancePayload['op']]?: Operation<RequestFor<Op>>
   snapUnprotect,
   rebuildObjectMap,
   rename,
+  sparsify,
   updateFeatures,
   metadataUpdate: updateMetadata,
 };

@@ -66,18 +66,22 @@ export class ObjectMap implements MaintainedObjectMap {
     this.#sequencer.leave(objectNo);
   }
 
-  async removeObject(
+  removeObject(objectNo: number, remove: () => Promise<void>, signal?: AbortSignal): Promise<void> {
+    return this.mayRemoveObject(objectNo, () => remove().then(() => false), signal);
+  }
+
+  async mayRemoveObject(
     objectNo: number,
-    remove: () => Promise<void>,
+    step: () => Promise<boolean>,
     signal?: AbortSignal,
   ): Promise<void> {
     const release = await this.#sequencer.exclude(objectNo, signal);
     try {
       if (!this.mayExist(objectNo)) return;
       if (this.head.stateOf(objectNo) !== PENDING) await this.head.change(objectNo, PENDING);
-      await remove();
-      // It is gone, whether that is known or not.
-      await this.head.change(objectNo, NONEXISTENT, PENDING).catch(() => undefined);
+      const state = (await step()) ? EXISTS : NONEXISTENT;
+      // So it is, whether that is known or not.
+      await this.head.change(objectNo, state, PENDING).catch(() => undefined);
     } finally {
       release();
     }

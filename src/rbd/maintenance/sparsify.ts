@@ -1,0 +1,115 @@
+/**
+ * Giving up the space of an image's zeros (`librbd/operation/SparsifyRequest.cc`).
+ *
+ *     each object that may exist: PENDING in the object map -> rbd.sparsify -> EXISTS, or NONEXISTENT when it is gone
+ *
+ * The image reads as before, whatever ends it half-way. An object that the parent would show through is not removed.
+ */
+
+import { isRadosError, RadosError } from '../../base/errors.js';
+import { isZero } from '../../base/zeroes.js';
+import { cmpExtOp, deleteOp, statOp, truncateOp } from '../../messages/osd-op.js';
+import { mutate } from '../../rados/class-call.js';
+import { sparsifyObject } from '../../rados/cls-rbd.js';
+import { unless } from '../errors.js';
+import { dataObject } from '../layout.js';
+import type { OpenImage } from '../open-image.js';
+import { eachObject, type Operation, type OperationContext, type RequestOf } from './operation.js';
+
+type Sparsify = RequestOf<'sparsify'>;
+
+/** librbd's limits: the largest is the object's size. */
+const SPARSE_SIZE_MIN = 4096;
+/** OSDs answer a mismatch of what is compared at byte `n` with `-(4095 + n)`. */
+const CMPEXT_MISMATCH = 4095;
+/** An object that changes faster than it can be looked at needs no sparsifying. */
+const TRIMS_MAX = 10;
+
+export const sparsify: Operation<Sparsify> = {
+  name: 'sparsify',
+  route: 'owner',
+  exclusive: true,
+  precheck: assertSparseSize,
+
+  async run(image, request, context) {
+    assertSparseSize(image, request);
+    const { layout } = image.header;
+    const total = layout.objectCount(image.size);
+    const step = (objectNo: number) => sparsifyOne(image, objectNo, request.sparseSize, context);
+    await eachObject(image, context, numbers(total), total, async (objectNo) => {
+      const map = image.objectMap;
+      if (map && !map.mayExist(objectNo)) return;
+      if (map) await map.mayRemoveObject(objectNo, () => step(objectNo), context.signal);
+      else await step(objectNo);
+    });
+    await image.headerUpdated();
+  },
+};
+
+function assertSparseSize(image: OpenImage, { sparseSize }: Sparsify): void {
+  const isPowerOfTwo = Number.isInteger(Math.log2(sparseSize));
+  if (isPowerOfTwo && sparseSize >= SPARSE_SIZE_MIN && sparseSize <= image.objectSize) return;
+  throw new RadosError(
+    'EINVAL',
+    `the sparse size ${sparseSize} is no power of two from ${SPARSE_SIZE_MIN} to ${image.objectSize}`,
+    { outcome: 'not-applied' },
+  );
+}
+
+/** Resolves with whether the object is still there. */
+async function sparsifyOne(
+  image: OpenImage,
+  objectNo: number,
+  sparseSize: number,
+  { signal }: OperationContext,
+): Promise<boolean> {
+  const { dataIoctx: ioctx, header } = image;
+  const oid = dataObject(image.objectPrefix, objectNo);
+  const overlap = header.parent?.ofHead ? header.parent.overlap : 0;
+  const removeEmpty = objectNo >= header.layout.objectCount(overlap);
+  const options = { snapContext: header.snapContext, signal };
+  try {
+    await mutate(ioctx, oid, [sparsifyObject(sparseSize, removeEmpty)], options);
+  } catch (error) {
+    if (isRadosError(error, 'ENOENT')) return false;
+    // Of an erasure-coded pool, whose OSDs have not all of an object.
+    if (!isRadosError(error, 'EOPNOTSUPP')) throw error;
+    await trimZeroes(image, oid, { sparseSize, removeEmpty, signal });
+  }
+  if (!removeEmpty || !image.objectMap) return true;
+  return (await unless('ENOENT', ioctx.operate(oid, [statOp()], { signal }))) !== undefined;
+}
+
+/** Cuts off the zeros at an object's end, unless they are written over meanwhile. */
+async function trimZeroes(
+  { dataIoctx: ioctx, header }: OpenImage,
+  oid: string,
+  how: { sparseSize: number; removeEmpty: boolean; signal: AbortSignal },
+): Promise<void> {
+  const { sparseSize, removeEmpty, signal } = how;
+  const { layout, snapContext } = header;
+  for (let attempt = 1; attempt <= TRIMS_MAX; attempt++) {
+    const bytes = await unless('ENOENT', ioctx.read(oid, 0, layout.objectSize, { signal }));
+    if (!bytes) return;
+    let end = bytes.length;
+    while (end > 0) {
+      const start = Math.floor((end - 1) / sparseSize) * sparseSize;
+      if (!isZero(bytes.subarray(start, end))) break;
+      end = start;
+    }
+    if (end === bytes.length && end > 0) return;
+    const cut = end === 0 && removeEmpty ? deleteOp() : truncateOp(end);
+    const zeroes = new Uint8Array(layout.objectSize - end);
+    try {
+      await ioctx.operate(oid, [cmpExtOp(end, zeroes), cut], { snapContext, signal });
+      return;
+    } catch (error) {
+      if (isRadosError(error, 'ENOENT')) return;
+      if (!isRadosError(error) || error.errno > -CMPEXT_MISMATCH) throw error;
+    }
+  }
+}
+
+function* numbers(count: number): Generator<number> {
+  for (let objectNo = 0; objectNo < count; objectNo++) yield objectNo;
+}
