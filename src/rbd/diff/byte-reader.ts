@@ -49,9 +49,13 @@ export class ByteReader {
     return view(await this.exactly(4)).getUint32(0, true);
   }
 
+  async u64(): Promise<bigint> {
+    return view(await this.exactly(8)).getBigUint64(0, true);
+  }
+
   /** EBADMSG for what is over 2^53. */
   async u64n(): Promise<number> {
-    const value = Number(view(await this.exactly(8)).getBigUint64(0, true));
+    const value = Number(await this.u64());
     if (Number.isSafeInteger(value)) return value;
     throw new RadosError('EBADMSG', 'the stream has a number over 2^53');
   }

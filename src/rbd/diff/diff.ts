@@ -4,12 +4,12 @@ import { RadosError } from '../../base/errors.js';
 import { NOSNAP } from '../../encoding/types.js';
 import type { DiffChain } from '../../kernels/bitmap.js';
 import { imageError } from '../errors.js';
-import { findSnapshot, type ImageHeader } from '../header.js';
+import { findSnapshot, type ImageSnapshot } from '../header.js';
 import type { ImageExtent, Layout } from '../layout.js';
 import type { ImageHandle } from '../open.js';
 import type { DiffExtent } from './extents.js';
 import { type DiffLevel, openLevel } from './levels.js';
-import { listedDiff } from './listed-diff.js';
+import { type Coverage, listedDiff } from './listed-diff.js';
 import { changedObjects, occupiedObjects } from './map-chain.js';
 import { wholeBytes, wholeDiff } from './whole-diff.js';
 
@@ -18,6 +18,8 @@ export type { DiffExtent } from './extents.js';
 export interface DiffOptions {
   /** The snapshot to start from, by name or id. Absent: the beginning, when the image was empty. */
   readonly from?: string | bigint | undefined;
+  /** The snapshot to end at, by name or id. Absent: the one that the image is opened at, or the head. */
+  readonly to?: string | bigint | undefined;
   /** A change anywhere in an object counts for all of it: fast where the image has feature fast-diff. Default false. */
   readonly wholeObject?: boolean | undefined;
   /** From the beginning, also tells of what the image gets from its parent. Default true. */
@@ -38,12 +40,14 @@ export async function* diffBatches(
 ): AsyncGenerator<DiffExtent[], void, undefined> {
   const { wholeObject = false, includeParent = true, signal } = options;
   try {
-    const from = startOf(image.header, options.from);
-    const to = image.snapshot?.id ?? NOSNAP;
+    const from = options.from === undefined ? 0n : findVersion(image, options.from).id;
+    const end =
+      options.to === undefined ? image : atSnapshot(image, findVersion(image, options.to));
+    const to = end.snapshot?.id ?? NOSNAP;
     if (from === to) return;
     if (from > to) throw new RadosError('EINVAL', 'the start is newer than the end');
-    const level = await openLevel(image, { includeParent: includeParent && from === 0n, signal });
-    yield* changes(level, { from, to, length: sizeOf(image), wholeObject, signal });
+    const level = await openLevel(end, { includeParent: includeParent && from === 0n, signal });
+    yield* changes(level, { from, to, length: sizeOf(end), wholeObject, signal });
   } catch (error) {
     throw imageError(error, 'diff', image.target);
   }
@@ -52,7 +56,7 @@ export async function* diffBatches(
 /** How many bytes of the image's own objects the diff has that exist at its end. */
 export async function diffedBytes(
   image: ImageHandle,
-  options: Omit<DiffOptions, 'includeParent'>,
+  options: Omit<DiffOptions, 'to' | 'includeParent'>,
 ): Promise<number> {
   const { from = 0n, wholeObject, signal } = options;
   if (wholeObject && typeof from === 'bigint') {
@@ -71,6 +75,19 @@ export async function diffedBytes(
   return bytes;
 }
 
+/**
+ * What changed in the image's own objects, as a clone of the same parent has to be given it: also where the parent came
+ * to be hidden, or to show through. Up to the image's snapshot, or its head.
+ */
+export async function* ownChanges(
+  image: ImageHandle,
+  options: { from: bigint; coverage: Coverage; signal?: AbortSignal | undefined },
+): AsyncGenerator<DiffExtent[], void, undefined> {
+  const to = image.snapshot?.id ?? NOSNAP;
+  const level = await openLevel(image, { includeParent: false, signal: options.signal });
+  yield* changes(level, { ...options, to, length: sizeOf(image), wholeObject: false });
+}
+
 interface Span {
   /** 0: the beginning. */
   readonly from: bigint;
@@ -79,7 +96,8 @@ interface Span {
   /** Bytes of the image that are looked at. */
   readonly length: number;
   readonly wholeObject: boolean;
-  readonly signal: AbortSignal | undefined;
+  readonly coverage?: Coverage | undefined;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** By the object maps where they tell enough; else by asking for the objects, for those that may have changed. */
@@ -89,7 +107,7 @@ async function* changes(
 ): AsyncGenerator<DiffExtent[], void, undefined> {
   const { image } = level;
   const { layout } = image.header;
-  const { length, wholeObject } = span;
+  const { length, wholeObject, coverage } = span;
   if (wholeObject) {
     const changed = await changedObjects(image, span);
     try {
@@ -101,7 +119,9 @@ async function* changes(
       changed?.free();
     }
   }
-  const overlap = Math.min(length, level.parent?.overlap ?? 0);
+  // Where there is no object either, but what shows in its place is to be told.
+  const uncovered = coverage && coverage.atStart !== coverage.atEnd ? coverage.atStart : 0;
+  const overlap = Math.min(length, level.parent?.overlap ?? uncovered);
   const occupied = await occupiedObjects(image, span);
   try {
     const places = occupied
@@ -121,12 +141,17 @@ function behind({ parent }: DiffLevel, span: Span) {
   return changes(parent, { ...span, from: 0n, to, length });
 }
 
-function startOf(header: ImageHeader, from: string | bigint | undefined): bigint {
-  if (from === undefined) return 0n;
-  const wanted = typeof from === 'bigint' ? { snapId: from } : { snap: from };
+function findVersion({ header }: ImageHandle, ref: string | bigint): ImageSnapshot {
+  const wanted = typeof ref === 'bigint' ? { snapId: ref } : { snap: ref };
   const snapshot = findSnapshot(header, wanted);
-  if (!snapshot) throw new RadosError('ENOENT', `the image has no snapshot '${from}'`);
-  return snapshot.id;
+  if (!snapshot) throw new RadosError('ENOENT', `the image has no snapshot '${ref}'`);
+  return snapshot;
+}
+
+/** The same image, looked at as it was then; absent: as it is. */
+export function atSnapshot(image: ImageHandle, snapshot: ImageSnapshot | undefined): ImageHandle {
+  const { context, ioctx, id, name, target, header } = image;
+  return { context, ioctx, id, name, target, readOnly: true, header, snapshot };
 }
 
 /** Bytes of what the diff ends at. */

@@ -1,16 +1,15 @@
 /** Applying a diff that was exported: what `rbd import-diff` does. */
 
 import { abortError, RadosError } from '../../base/errors.js';
-import { sparseRuns } from '../../base/zeroes.js';
 import type { ByteReader } from './byte-reader.js';
 import { DIFF_BANNER, type DiffFormat, readBanner, readDiffRecord } from './diff-format.js';
+import { PIECE_BYTES } from './read-ahead.js';
+import { SPARSE_SIZE, WriteBehind, type WriteTarget } from './write-behind.js';
 
 /** The image that a diff is applied to: its head is as it was at the diff's start. */
-export interface DiffTarget {
+export interface DiffTarget extends WriteTarget {
   readonly size: number;
   resize(size: number): Promise<void>;
-  write(offset: number, data: Uint8Array): Promise<unknown>;
-  writeZeroes(offset: number, length: number): Promise<unknown>;
   hasSnapshot(name: string): boolean | Promise<boolean>;
   createSnapshot(name: string): Promise<void>;
   protectSnapshot(name: string): Promise<void>;
@@ -25,11 +24,6 @@ export interface ImportDiffOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-const SPARSE_SIZE = 4096;
-/** What is written at a time, and how many such writes are under way: what an import holds in memory. */
-const PIECE_BYTES = 4 * 1024 * 1024;
-const WRITES_MAX = 10;
-
 /**
  * Reads one diff to its end, and makes the snapshot that it leads to.
  *
@@ -43,7 +37,7 @@ export async function importDiff(
 ): Promise<void> {
   const { format = 1, sparseSize = SPARSE_SIZE, onProgress, signal } = options;
   await readBanner(reader, DIFF_BANNER[format]);
-  const writes = new WriteWindow();
+  const writes = new WriteBehind(target, sparseSize);
   let to: string | undefined;
   let isProtected = false;
   try {
@@ -59,10 +53,10 @@ export async function importDiff(
         if (record.size !== target.size) await target.resize(record.size);
       } else if (record.kind === 'zero') {
         const { offset, length } = record;
-        await writes.add(offset, length, () => target.writeZeroes(offset, length));
+        await writes.writeZeroes(offset, length);
       } else {
-        for await (const piece of pieces(reader, record)) {
-          await writePiece(target, writes, piece, sparseSize);
+        for await (const { offset, data, start } of pieces(reader, record)) {
+          await writes.write(offset, data, start);
         }
       }
       onProgress?.(reader.position);
@@ -90,7 +84,7 @@ async function assertNoEnd(target: DiffTarget, name: string): Promise<void> {
 interface Piece {
   readonly offset: number;
   readonly data: Uint8Array;
-  /** Of the extent: blocks are counted from there. */
+  /** In the extent. */
   readonly start: number;
 }
 
@@ -103,60 +97,5 @@ async function* pieces(
     const bytes = Math.min(length - start, PIECE_BYTES - (at % PIECE_BYTES));
     yield { offset: at, data: await reader.exactly(bytes), start };
     start += bytes;
-  }
-}
-
-async function writePiece(
-  target: DiffTarget,
-  writes: WriteWindow,
-  { offset, data, start }: Piece,
-  sparseSize: number,
-): Promise<void> {
-  if (sparseSize === 0) {
-    await writes.add(offset, data.length, () => target.write(offset, data));
-    return;
-  }
-  for (const run of sparseRuns(data, sparseSize, start)) {
-    const at = offset + run.start;
-    const length = run.end - run.start;
-    const write = run.zero
-      ? () => target.writeZeroes(at, length)
-      : () => target.write(at, data.subarray(run.start, run.end));
-    await writes.add(at, length, write);
-  }
-}
-
-/** Writes side by side, as long as they go up through the image: one that goes back waits for those before it. */
-class WriteWindow {
-  readonly #inFlight = new Set<Promise<unknown>>();
-  #failure: { error: unknown } | undefined;
-  #end = 0;
-
-  /** Resolves when the write has begun. Rejects with the first failure there was. */
-  async add(offset: number, length: number, write: () => Promise<unknown>): Promise<void> {
-    if (offset < this.#end) await this.settled();
-    while (this.#inFlight.size >= WRITES_MAX) await Promise.race(this.#inFlight);
-    this.#rethrow();
-    this.#end = offset + length;
-    const writing = write()
-      .catch((error: unknown) => {
-        this.#failure ??= { error };
-      })
-      .finally(() => this.#inFlight.delete(writing));
-    this.#inFlight.add(writing);
-  }
-
-  /** Resolves when none is under way, however they ended. */
-  async settled(): Promise<void> {
-    while (this.#inFlight.size > 0) await Promise.race(this.#inFlight);
-  }
-
-  async drain(): Promise<void> {
-    await this.settled();
-    this.#rethrow();
-  }
-
-  #rethrow(): void {
-    if (this.#failure) throw this.#failure.error;
   }
 }

@@ -15,7 +15,7 @@ import { unless } from '../errors.js';
 import { dataObject, type ImageExtent } from '../layout.js';
 import { type DiffExtent, joinExtents } from './extents.js';
 import type { DiffLevel } from './levels.js';
-import { objectDelta } from './object-delta.js';
+import { existsAt, objectDelta } from './object-delta.js';
 
 export interface ListedDiffOptions {
   /** 0: the beginning. */
@@ -23,7 +23,15 @@ export interface ListedDiffOptions {
   /** NOSNAP: the head. */
   readonly to: bigint;
   readonly wholeObject: boolean;
+  /** Tells of the image's own objects what a clone of the same parent has to be given: see `ownDelta`. */
+  readonly coverage?: Coverage | undefined;
   readonly signal?: AbortSignal | undefined;
+}
+
+/** Bytes from the image's start that its parent backs where it has no objects. */
+export interface Coverage {
+  readonly atStart: number;
+  readonly atEnd: number;
 }
 
 interface ListQuery extends ListedDiffOptions {
@@ -100,24 +108,51 @@ async function listObject(
 ): Promise<DiffExtent[]> {
   const { layout } = level.image.header;
   const snaps = await listSnaps(level, objectNo, query.signal);
+  const places = (start: number, end: number) => layout.imageExtents(objectNo, start, end - start);
+  const asked = ranges.flatMap(([start, end]) => places(start, end));
+  const own = query.coverage && ownDelta(snaps, asked, { ...query, coverage: query.coverage });
+  if (own) return own;
   const delta = snaps
     ? objectDelta(snaps, ranges, { ...query, objectSize: layout.objectSize })
     : [];
   if (delta.length > 0) {
     return delta.flatMap(({ start, end, exists }) =>
-      layout.imageExtents(objectNo, start, end - start).map((extent) => ({ ...extent, exists })),
+      places(start, end).map((extent) => ({ ...extent, exists })),
     );
   }
   const { parent } = level;
   if (!parent || query.from !== 0n) return [];
-  const backed = ranges
-    .flatMap(([start, end]) => layout.imageExtents(objectNo, start, end - start))
+  const backed = asked
     .filter(({ offset }) => offset < parent.overlap)
     .map(({ offset, length }) => ({ offset, length: Math.min(length, parent.overlap - offset) }));
   if (backed.length === 0) return [];
   // A hole of the parent is one of the child, which has nothing to tell of it.
   const to = parent.image.snapshot?.id ?? NOSNAP;
   return listExtents(parent, backed, { ...query, from: 0n, to, ignoreZeroes: true });
+}
+
+/**
+ * What a clone of the same parent lacks, where one of the objects is there only at the start or the end of the diff: an
+ * object hides what the parent has in its place, a missing one shows it. Undefined: the delta tells it all.
+ */
+function ownDelta(
+  snaps: ListSnapsReply | undefined,
+  places: readonly ImageExtent[],
+  { from, to, coverage }: { from: bigint; to: bigint; coverage: Coverage },
+): DiffExtent[] | undefined {
+  const { atStart, atEnd } = coverage;
+  if (places.every(({ offset }) => offset >= Math.max(atStart, atEnd))) return undefined;
+  const before = snaps !== undefined && existsAt(snaps, from);
+  const after = snaps !== undefined && existsAt(snaps, to);
+  if (before && after) return undefined;
+  if (before || after) return places.map((place) => ({ ...place, exists: true }));
+  return places
+    .map(({ offset, length }) => {
+      const start = Math.max(offset, atEnd);
+      const end = Math.min(offset + length, atStart);
+      return { offset: start, length: end - start, exists: false };
+    })
+    .filter(({ length }) => length > 0);
 }
 
 /** Undefined: there is no such object, and was none at any snapshot. */

@@ -66,6 +66,12 @@ export function objectDelta(
   return [...stretches(data, true), ...stretches(zeroes, false)].sort((a, b) => a.start - b.start);
 }
 
+/** Whether the object is there at a snapshot, or at the head. */
+export function existsAt(snaps: ListSnapsReply, at: bigint): boolean {
+  // When it cannot be told, it is safe to take it for one that is.
+  return at !== 0n && (snapSetDiff(snaps, 0n, at)?.endExists ?? true);
+}
+
 const stretches = (ranges: Ranges, exists: boolean) =>
   ranges.map(([start, end]): ObjectDelta => ({ start, end, exists }));
 

@@ -1,12 +1,12 @@
 /** How much of an image's space is used, snapshot by snapshot (`rbd du`). */
 
 import { RadosError } from '../../base/errors.js';
-import { MAP_FLAG, SNAP_NAMESPACE } from '../../rados/cls-rbd.js';
+import { MAP_FLAG } from '../../rados/cls-rbd.js';
 import { imageError } from '../errors.js';
 import { FEATURE } from '../features.js';
 import type { ImageSnapshot } from '../header.js';
 import type { ImageHandle } from '../open.js';
-import { diffedBytes } from './diff.js';
+import { atSnapshot, diffedBytes } from './diff.js';
 
 export interface UsageOptions {
   /** Up to this snapshot. Absent: up to the head. */
@@ -47,7 +47,7 @@ export async function imageUsage(
   const { header, name, id, target } = image;
   try {
     const versions: (ImageSnapshot | undefined)[] = header.snapshots.filter(
-      ({ namespace }) => namespace.type === SNAP_NAMESPACE.USER,
+      ({ namespace }) => namespace.type === 'user',
     );
     versions.push(undefined);
     const entries: UsageEntry[] = [];
@@ -88,9 +88,8 @@ async function usageOf(
   before: Version,
   { exact = false, signal }: UsageOptions,
 ): Promise<UsageEntry> {
-  const { context, ioctx, id, name, target, header } = image;
-  const version = { context, ioctx, id, name, target, readOnly: true, header, snapshot: at };
-  const usedSize = await diffedBytes(version, {
+  const { header } = image;
+  const usedSize = await diffedBytes(atSnapshot(image, at), {
     from: before?.id,
     wholeObject: !exact,
     signal,
