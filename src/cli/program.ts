@@ -11,6 +11,7 @@ import { registerBenchCommand } from './commands/bench.js';
 import { registerClusterCommands } from './commands/cluster.js';
 import { registerCompletionCommand } from './commands/completion.js';
 import { registerCloneCommands } from './commands/clones.js';
+import { registerCopyCommands } from './commands/copies.js';
 import { registerDiffCommands } from './commands/diff.js';
 import { registerFeatureCommands } from './commands/features.js';
 import { registerImageCommands } from './commands/images.js';
@@ -28,6 +29,7 @@ import { CommandError, commandError, EXIT_USAGE, type Interrupt } from './errors
 const REGISTER: readonly Register[] = [
   registerImageCommands,
   registerCloneCommands,
+  registerCopyCommands,
   registerUsageCommand,
   registerFeatureCommands,
   registerMetadataCommands,

@@ -30,7 +30,11 @@ describe('help', () => {
     ['du', '--merge-snapshots'],
     ['diff', '--whole-object'],
     ['export-diff', 'linger export-diff --from-snap monday'],
+    ['import-diff', 'linger import-diff tuesday.diff backup/vm1'],
     ['merge-diff', 'linger merge-diff tuesday.diff'],
+    ['cp', '--sparse-size'],
+    ['deep cp', '--flatten'],
+    ['sparsify', '--sparse-size'],
     ['bench', 'linger bench --io-type rw'],
     ['image-meta', 'Set a key to a value.'],
     ['image-meta set', '[image-spec] [key] [value]'],
@@ -88,7 +92,7 @@ describe('a command line that makes no sense', () => {
     ],
     ['create vm --size 1 --order 30', "the argument for option '--order' is invalid"],
     ['info vm --format xml', "the argument for option '--format' is invalid"],
-    ['export vm --export-format 2 f', "the argument for option '--export-format' is invalid"],
+    ['export vm --export-format 3 f', "the argument for option '--export-format' is invalid"],
     ['bench vm --io-type up', "the argument for option '--io-type' is invalid"],
     ['bench vm --io-type constructor', "the argument for option '--io-type' is invalid"],
     ['bench vm --io-pattern toString', "the argument for option '--io-pattern' is invalid"],
@@ -180,7 +184,7 @@ printf '%s\\n' "\${COMPREPLY[@]}"`;
       expect([status, stderr.toString()]).toEqual([0, '']);
       return text.toString().split('\n').filter(Boolean);
     };
-    expect(offered('im')).toEqual(['image-meta', 'import']);
+    expect(offered('im')).toEqual(['image-meta', 'import', 'import-diff']);
     expect(offered('image-meta', '')).toEqual(
       expect.arrayContaining(['list', 'get', 'set', 'remove']),
     );
@@ -224,6 +228,9 @@ Images:
   clone           Clone a snapshot into a copy-on-write child image.
   children        Display children of an image or its snapshot.
   flatten         Fill clone with parent data (make it independent).
+  cp, copy        Copy an image or a snapshot.
+  deep            Copies of images with their snapshots: cp.
+  sparsify        Reclaim space for zeroed image extents.
   du, disk-usage  Show what images and snapshots use of their size.
   feature         Give an image features, or take them away.
   object-map      The map of the objects that exist: check, rebuild.
@@ -237,6 +244,7 @@ Data:
   import          Import an image from a file or a pipe.
   diff            Print what differs since a snapshot, or creation.
   export-diff     Export what differs since a snapshot, or creation.
+  import-diff     Import an exported diff.
   merge-diff      Merge two exported diffs into one.
   bench           Measure reads or writes of an image; writes overwrite it.
 

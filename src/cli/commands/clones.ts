@@ -3,7 +3,6 @@
 import type { Command } from 'commander';
 import { type ChildImage, listChildren } from '../../rbd/children.js';
 import { cloneImage, type CloneOptions } from '../../rbd/clone.js';
-import { parseFeatures } from '../../rbd/features.js';
 import { Image } from '../../rbd/image.js';
 import {
   addImageArgument,
@@ -17,8 +16,14 @@ import { type Action, HELP_GROUPS, type Register } from '../command.js';
 import { addProgressOptions } from '../context.js';
 import { invalid, CommandError, step } from '../errors.js';
 import { addFormatOptions, type FormatOptions, formatJson } from '../output.js';
-import { orderOf, wholeNumber } from '../sizes.js';
-import { addLayoutOptions, explainOpenFailure, type LayoutOptions, openPool } from './images.js';
+import { wholeNumber } from '../sizes.js';
+import {
+  addLayoutOptions,
+  explainOpenFailure,
+  givenLayout,
+  type LayoutOptions,
+  openPool,
+} from './images.js';
 
 export const registerCloneCommands: Register = (program, run) => {
   program.commandsGroup(HELP_GROUPS.images);
@@ -90,16 +95,7 @@ const clone: Action<CloneCommandOptions> = async (context, args, options) => {
 };
 
 function cloneOptions(options: CloneCommandOptions): CloneOptions {
-  const { objectSize, imageFeature, stripeUnit, stripeCount, dataPool } = options;
-  const order = options.order ?? (objectSize === undefined ? undefined : orderOf(objectSize));
-  return {
-    ...(order === undefined ? {} : { order }),
-    ...(imageFeature === undefined ? {} : { features: parseFeatures(imageFeature) }),
-    ...(stripeUnit === undefined ? {} : { stripeUnit }),
-    ...(stripeCount === undefined ? {} : { stripeCount }),
-    ...(dataPool === undefined ? {} : { dataPool }),
-    format: options.rbdDefaultCloneFormat ?? 'auto',
-  };
+  return { ...givenLayout(options), format: options.rbdDefaultCloneFormat ?? 'auto' };
 }
 
 interface ChildrenCommandOptions extends ImageOptions, FormatOptions {

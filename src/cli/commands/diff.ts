@@ -1,11 +1,11 @@
-/** diff, export-diff, merge-diff: what changed in an image, as a list or with its data. */
+/** diff, export-diff, import-diff, merge-diff: what changed in an image, as a list or with its data. */
 
-import { createReadStream } from 'node:fs';
-import { type FileHandle, open } from 'node:fs/promises';
+import type { Command } from 'commander';
 import { isRadosError, toRadosError } from '../../base/errors.js';
-import { ByteReader } from '../../rbd/diff/byte-reader.js';
 import { diffBatches, type DiffExtent } from '../../rbd/diff/diff.js';
 import { exportImageDiff } from '../../rbd/diff/export-diff.js';
+import { diffTarget } from '../../rbd/diff/image-target.js';
+import { importDiff } from '../../rbd/diff/import-diff.js';
 import { mergeDiffs } from '../../rbd/diff/merge-diff.js';
 import { Image } from '../../rbd/image.js';
 import { openHeader } from '../../rbd/open.js';
@@ -20,12 +20,17 @@ import { type Action, HELP_GROUPS, type Register } from '../command.js';
 import { addProgressOptions, type CommandContext, type GlobalOptions } from '../context.js';
 import { CommandError, step } from '../errors.js';
 import { addFormatOptions, type FormatOptions, formatJson, formatTable } from '../output.js';
-import { writeChunks, writeNewFile, writeToStdout } from '../sinks.js';
-import { explainOpenFailure, openPool } from './images.js';
+import { withInput, writeOutput, writeToStdout } from '../files.js';
+import { addSparseSizeOption, explainOpenFailure, openPool } from './images.js';
 
 const EXPORT_EXAMPLES = `
 Examples:
   linger export-diff --from-snap monday vm1@tuesday tuesday.diff
+`;
+
+const IMPORT_EXAMPLES = `
+Examples:
+  linger import-diff tuesday.diff backup/vm1
 `;
 
 const MERGE_EXAMPLES = `
@@ -45,6 +50,14 @@ export const registerDiffCommands: Register = (program, run) => {
     .option('--path <path>', 'file, in place of the argument')
     .addHelpText('after', EXPORT_EXAMPLES)
     .action(run(exportDiff));
+  addSparseSizeOption(addProgressOptions(program.command('import-diff')))
+    .summary('Import an exported diff.')
+    .argument('[path]', 'file, or "-" for stdin')
+    .argument('[image-spec]', '[pool/[namespace/]]image')
+    .option('--path <path>', 'file, in place of the argument')
+    .option('--image <image>', 'image, in place of the argument')
+    .addHelpText('after', IMPORT_EXAMPLES)
+    .action(run(importDiffCommand));
   addProgressOptions(program.command('merge-diff'))
     .summary('Merge two exported diffs into one.')
     .argument('[first]', 'diff, or "-" for stdin')
@@ -60,7 +73,7 @@ interface DiffOptions extends ImageOptions {
   wholeObject?: boolean;
 }
 
-function addDiffOptions(command: ReturnType<typeof addSnapshotArgument>) {
+function addDiffOptions(command: Command): Command {
   return command
     .option('--from-snap <snap>', 'snapshot to start from')
     .option('--whole-object', 'compare objects as a whole: fast, with feature fast-diff');
@@ -145,21 +158,42 @@ const exportDiff: Action<DiffOptions & { path?: string }> = async (context, args
     );
     const exporting = context.progress('Exporting image', options).over((onProgress) => {
       const chunks = exportImageDiff(image, { from, wholeObject, onProgress, signal });
-      return writeOut(context, path, chunks);
+      return writeOutput(context, path, chunks);
     });
     await step('export-diff error', exporting);
   });
 };
 
-function writeOut(
-  context: CommandContext,
-  path: string,
-  chunks: AsyncIterable<Uint8Array>,
-): Promise<void> {
-  return path === '-'
-    ? writeToStdout(context, chunks)
-    : writeNewFile(path, (file) => writeChunks(file, chunks));
-}
+const importDiffCommand: Action<ImageOptions & { path?: string; sparseSize?: number }> = async (
+  context,
+  args,
+  options,
+) => {
+  const [path, afterPath] = takeArgument(args, options.path);
+  if (path === undefined) throw new CommandError(22, 'path was not specified');
+  const [text, rest] = takeArgument(afterPath, options.image);
+  takeNoMore(rest);
+  const spec = imageSpec(text, options);
+  const { sparseSize } = options;
+  const { signal } = context;
+  await context.withClient(options, async ({ client }) => {
+    await openPool(client, spec);
+    await using image = await Image.open(client, spec, { signal }).catch((error: unknown) =>
+      explainOpenFailure(client, spec, error),
+    );
+    await step(
+      'import-diff failed',
+      withInput(context, path, (stream, bytes) =>
+        context.progress('Importing image diff', options).over((update) => {
+          const onProgress = (position: number) => bytes && update(position, bytes);
+          return importDiff(diffTarget(image, { signal }), stream, {
+            ...{ sparseSize, onProgress, signal },
+          });
+        }),
+      ),
+    );
+  });
+};
 
 /** What a stream that ends too early is to `rbd merge-diff`. */
 const EXIT_CUT_OFF = 33;
@@ -174,27 +208,20 @@ const mergeDiff: Action<GlobalOptions & { path?: string }> = async (
   const [path, rest] = takeArgument([third], options.path);
   takeNoMore(rest);
   if (path === undefined) throw new CommandError(22, 'path was not specified');
-  const inputs: FileHandle[] = [];
-  const reader = async (name: string) => {
-    if (name === '-') return new ByteReader(context.streams.stdin as AsyncIterable<Uint8Array>);
-    const file = await open(name, 'r').catch((error: unknown) => {
-      context.note(`linger: error opening ${name}\n`);
-      throw error;
-    });
-    inputs.push(file);
-    return new ByteReader(createReadStream('', { fd: file, autoClose: false, start: 0 }));
-  };
   try {
-    await context.progress('Merging image diff', options).over(async (onProgress) => {
-      const merged = mergeDiffs(await reader(first), await reader(second), onProgress);
-      await writeOut(context, path, merged);
-    });
+    await context
+      .progress('Merging image diff', options)
+      .over((onProgress) =>
+        withInput(context, first, (older) =>
+          withInput(context, second, (newer) =>
+            writeOutput(context, path, mergeDiffs(older, newer, onProgress)),
+          ),
+        ),
+      );
   } catch (error) {
     const { errno, message } = toRadosError(error);
     context.note(`linger: ${message}\n`);
     const exitCode = isRadosError(error, 'EBADMSG') ? EXIT_CUT_OFF : -errno;
     throw new CommandError(exitCode, 'merge-diff error', { cause: error });
-  } finally {
-    await Promise.allSettled(inputs.map((file) => file.close()));
   }
 };

@@ -69,6 +69,14 @@ export function addLayoutOptions(command: Command): Command {
     .option('--data-pool <pool>', 'pool for the data objects');
 }
 
+export function addSparseSizeOption(command: Command): Command {
+  return command.option(
+    '--sparse-size <size>',
+    'leave out runs of zeroes of this size (default: 4K; 0 writes all)',
+    (text) => parseSize(text, 'B'),
+  );
+}
+
 function collectFeatures(text: string, before: string[] = []): string[] {
   const names = text.split(',');
   try {
@@ -85,7 +93,7 @@ export async function layoutOf(
   { client, config }: ConnectedClient,
   options: LayoutOptions,
 ): Promise<Omit<CreateOptions, 'size'>> {
-  const { objectSize, imageFeature, stripeUnit, stripeCount, dataPool, imageShared } = options;
+  const { imageFeature, stripeUnit, stripeCount } = options;
   const configured = createDefaults(config, await client.centralConfig());
   const { leftOut, stripeUnit: unit, stripeCount: count, ...defaults } = configured;
   // Both or none come from one place.
@@ -93,18 +101,28 @@ export async function layoutOf(
     stripeUnit === undefined && stripeCount === undefined
       ? { stripeUnit: unit, stripeCount: count }
       : { stripeUnit, stripeCount };
-  const order = options.order ?? (objectSize === undefined ? undefined : orderOf(objectSize));
   if (imageFeature === undefined && leftOut !== 0n) {
     const names = featureNames(leftOut).join(', ');
     context.note(`linger: rbd_default_features: this version leaves out ${names}\n`);
   }
   return {
     ...defaults,
+    ...givenLayout(options),
+    ...(striping.stripeUnit === undefined ? {} : { stripeUnit: striping.stripeUnit }),
+    ...(striping.stripeCount === undefined ? {} : { stripeCount: striping.stripeCount }),
+  };
+}
+
+/** What the layout options say, for images that take the rest from another one. */
+export function givenLayout(options: LayoutOptions): Partial<Omit<CreateOptions, 'size'>> {
+  const { objectSize, imageFeature, stripeUnit, stripeCount, dataPool, imageShared } = options;
+  const order = options.order ?? (objectSize === undefined ? undefined : orderOf(objectSize));
+  return {
     ...(order === undefined ? {} : { order }),
     ...(imageFeature === undefined ? {} : { features: parseFeatures(imageFeature) }),
     ...(imageShared ? { shared: true } : {}),
-    ...(striping.stripeUnit === undefined ? {} : { stripeUnit: striping.stripeUnit }),
-    ...(striping.stripeCount === undefined ? {} : { stripeCount: striping.stripeCount }),
+    ...(stripeUnit === undefined ? {} : { stripeUnit }),
+    ...(stripeCount === undefined ? {} : { stripeCount }),
     ...(dataPool === undefined ? {} : { dataPool }),
   };
 }

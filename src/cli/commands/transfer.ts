@@ -8,6 +8,10 @@ import type { Cluster } from '../../block/cluster.js';
 import type { BlockDevice } from '../../block/device.js';
 import { createWriteStream, readExtents } from '../../block/streams.js';
 import type { CreateOptions } from '../../rbd/create.js';
+import { ByteReader } from '../../rbd/diff/byte-reader.js';
+import { exportImage } from '../../rbd/diff/export-image.js';
+import { importImage } from '../../rbd/diff/import-image.js';
+import { openHeader } from '../../rbd/open.js';
 import { formatImageSpec, type NamedImageSpec } from '../../rbd/spec.js';
 import {
   addSnapshotArgument,
@@ -21,9 +25,16 @@ import { mapImage, reachPool } from '../devices.js';
 import { CommandError, commandError, invalid, step } from '../errors.js';
 import { type Action, HELP_GROUPS, type Register } from '../command.js';
 import type { ProgressLine } from '../progress.js';
-import { writeFully, writeNewFile, writeToStdout } from '../sinks.js';
-import { parseSize } from '../sizes.js';
-import { addLayoutOptions, type LayoutOptions, layoutOf } from './images.js';
+import { writeFully, writeNewFile, writeOutput, writeToStdout } from '../files.js';
+import {
+  addLayoutOptions,
+  addSparseSizeOption,
+  explainOpenFailure,
+  givenLayout,
+  type LayoutOptions,
+  layoutOf,
+  openPool,
+} from './images.js';
 
 const MIB = 1024 * 1024;
 /** Zeroes are left out of files in blocks of this size, as file systems have them. */
@@ -35,6 +46,7 @@ const EXPORT_EXAMPLES = `
 Examples:
   linger export rbd/vm1 vm1.img
   linger export rbd/vm1@monday - | zstd > vm1.img.zst
+  linger export --export-format 2 rbd/vm1 vm1-with-snapshots
 `;
 
 const IMPORT_EXAMPLES = `
@@ -50,10 +62,10 @@ export const registerTransferCommands: Register = (program, run) => {
     .summary('Export an image to a file or a pipe.')
     .argument('[path]', 'new file, or "-" for stdout')
     .option('--path <path>', 'file, in place of the argument')
-    .option('--export-format <format>', '1, the plain bytes, is all there is', formatOne)
+    .option('--export-format <format>', FORMATS, formatOf)
     .addHelpText('after', EXPORT_EXAMPLES)
-    .action(run(exportImage));
-  addProgressOptions(addLayoutOptions(program.command('import')))
+    .action(run(exportCommand));
+  addSparseSizeOption(addProgressOptions(addLayoutOptions(program.command('import'))))
     .summary('Import an image from a file or a pipe.')
     .argument('[path]', 'file, or "-" for stdin')
     .argument('[dest-image-spec]', '[pool/[namespace/]]image (default: the name of the file)')
@@ -62,19 +74,18 @@ export const registerTransferCommands: Register = (program, run) => {
     .option('--dest-pool <pool>', 'pool of the image')
     .option('--dest-namespace <namespace>', 'namespace of the image')
     .option('--image <image>', 'the same as --dest')
-    .option(
-      '--sparse-size <size>',
-      'leave out runs of zeroes of this size (default: 4K; 0 writes all)',
-      (text) => parseSize(text, 'B'),
-    )
-    .option('--export-format <format>', '1, the plain bytes, is all there is', formatOne)
+    .option('--export-format <format>', FORMATS, formatOf)
     .addHelpText('after', IMPORT_EXAMPLES)
-    .action(run(importImage));
+    .action(run(importCommand));
 };
 
-function formatOne(text: string): 1 {
-  if (text === '1') return 1;
-  throw invalid(text === '2' ? 'format 2 is not supported yet' : `'${text}' is no format`);
+const FORMATS = '1: the plain bytes (default); 2: with snapshots, layout and metadata';
+
+type Format = 1 | 2;
+
+function formatOf(text: string): Format {
+  if (text === '1' || text === '2') return Number(text) as Format;
+  throw invalid(`'${text}' is no format`);
 }
 
 function requirePath(path: string | undefined): string {
@@ -84,12 +95,18 @@ function requirePath(path: string | undefined): string {
 
 // ---- export ----
 
-const exportImage: Action<ImageOptions & { path?: string }> = async (context, args, options) => {
+interface ExportOptions extends ImageOptions {
+  path?: string;
+  exportFormat?: Format;
+}
+
+const exportCommand: Action<ExportOptions> = async (context, args, options) => {
   const [text, afterImage] = takeArgument(args, options.image);
   const spec = imageSpec(text, options, { snapshot: true });
   const [path, rest] = takeArgument(afterImage, options.path);
   takeNoMore(rest);
   const target = requirePath(path);
+  if (options.exportFormat === 2) return exportAll(context, spec, target, options);
   await context.withCluster(options, async (cluster) => {
     const device = await mapImage(cluster, spec, { readOnly: true, signal: context.signal });
     const progress = context.progress('Exporting image', options);
@@ -97,6 +114,29 @@ const exportImage: Action<ImageOptions & { path?: string }> = async (context, ar
     await step('export error', exporting(context, device, progress, target));
   });
 };
+
+/** The image with all of its snapshots; one that is named needs only be there. */
+async function exportAll(
+  context: CommandContext,
+  spec: NamedImageSpec,
+  path: string,
+  options: ExportOptions,
+): Promise<void> {
+  const { signal } = context;
+  await context.withClient(options, async ({ client }) => {
+    await openPool(client, spec);
+    await openHeader(client, spec, { readOnly: true, signal }).catch((error: unknown) =>
+      explainOpenFailure(client, spec, error),
+    );
+    const { snap: _, ...image } = spec;
+    const exporting = context
+      .progress('Exporting image', options)
+      .over((onProgress) =>
+        writeOutput(context, path, exportImage(client, image, { onProgress, signal })),
+      );
+    await step('export error', exporting);
+  });
+}
 
 async function toStdout(
   context: CommandContext,
@@ -148,6 +188,7 @@ interface ImportOptions extends ImageOptions, LayoutOptions {
   destPool?: string;
   destNamespace?: string;
   sparseSize?: number;
+  exportFormat?: Format;
 }
 
 /** Where the bytes come from. Without a size they are read to their end. */
@@ -157,7 +198,7 @@ interface Source {
   close(): Promise<void>;
 }
 
-const importImage: Action<ImportOptions> = async (context, args, options) => {
+const importCommand: Action<ImportOptions> = async (context, args, options) => {
   const [path, afterPath] = takeArgument(args, options.path);
   const from = requirePath(path);
   const [dest, rest] = takeArgument(afterPath, options.dest ?? options.image);
@@ -165,6 +206,7 @@ const importImage: Action<ImportOptions> = async (context, args, options) => {
   const spec = imageSpec(dest ?? nameOf(from), destinationOf(options), { which: 'destination ' });
   const source = await openSource(context, from);
   try {
+    if (options.exportFormat === 2) return await importAll(context, source, spec, options);
     const layout = await context.withClient(options, (connected) =>
       layoutOf(context, connected, options),
     );
@@ -177,6 +219,27 @@ const importImage: Action<ImportOptions> = async (context, args, options) => {
     await source.close();
   }
 };
+
+/** What an export of format 2 has. */
+async function importAll(
+  context: CommandContext,
+  source: Source,
+  spec: NamedImageSpec,
+  options: ImportOptions,
+): Promise<void> {
+  const { signal } = context;
+  const { sparseSize } = options;
+  await context.withClient(options, async ({ client }) => {
+    await openPool(client, spec);
+    const stream = new ByteReader(source.bytes as AsyncIterable<Uint8Array>);
+    const importing = context.progress('Importing image', options).over((onProgress) =>
+      importImage(client, spec, stream, {
+        ...{ layout: givenLayout(options), sparseSize, onProgress, signal },
+      }),
+    );
+    await step('import failed', importing);
+  });
+}
 
 function nameOf(path: string): string | undefined {
   return path === '-' ? undefined : path.slice(path.lastIndexOf('/') + 1);

@@ -1,8 +1,32 @@
-/** Where a command's bytes go: stdout, or a file of their own. */
+/** Where a command's bytes come from and go to: stdin and stdout, or files. */
 
 import { once } from 'node:events';
+import { createReadStream } from 'node:fs';
 import { type FileHandle, open, rm } from 'node:fs/promises';
+import { ByteReader } from '../rbd/diff/byte-reader.js';
 import type { CommandContext } from './context.js';
+
+/** Reads a file, or stdin for `-`; `bytes` is the size of a file. It is closed whatever happens. */
+export async function withInput<T>(
+  context: CommandContext,
+  path: string,
+  action: (stream: ByteReader, bytes: number | undefined) => Promise<T>,
+): Promise<T> {
+  if (path === '-') {
+    return action(new ByteReader(context.streams.stdin as AsyncIterable<Uint8Array>), undefined);
+  }
+  const file = await open(path, 'r').catch((error: unknown) => {
+    context.note(`linger: error opening ${path}\n`);
+    throw error;
+  });
+  const bytes = createReadStream('', { fd: file, autoClose: false, start: 0 });
+  try {
+    return await action(new ByteReader(bytes), (await file.stat()).size);
+  } finally {
+    bytes.destroy();
+    await file.close();
+  }
+}
 
 /** In order, as fast as the reader takes them. EPIPE: it left. */
 export async function writeToStdout(
@@ -37,11 +61,19 @@ export async function writeNewFile(
   }
 }
 
-/** One after the other, from the start of the file. */
-export async function writeChunks(
-  file: FileHandle,
+/** To a new file, or to stdout for `-`. */
+export function writeOutput(
+  context: CommandContext,
+  path: string,
   chunks: AsyncIterable<Uint8Array>,
 ): Promise<void> {
+  return path === '-'
+    ? writeToStdout(context, chunks)
+    : writeNewFile(path, (file) => writeChunks(file, chunks));
+}
+
+/** One after the other, from the start of the file. */
+async function writeChunks(file: FileHandle, chunks: AsyncIterable<Uint8Array>): Promise<void> {
   let offset = 0;
   for await (const chunk of chunks) {
     await writeFully(file, chunk, offset);
