@@ -8,9 +8,13 @@
 import type { Environment } from '../base/environment.js';
 import type { RadosError } from '../base/errors.js';
 import type { Kernels } from '../kernels/load.js';
+import type { DiffExtent, DiffOptions } from '../rbd/diff/diff.js';
 import type { LockLossReason } from '../rbd/lock-host.js';
 import type { DeviceAttributes } from './attributes.js';
 import type {
+  IterationArguments,
+  IterationBatch,
+  IterationName,
   ManageOptions,
   OperationArguments,
   OperationName,
@@ -41,6 +45,8 @@ export interface BlockBackend {
   flush(): Promise<void>;
   /** Optional: an image that cannot be resized from here leaves it out. */
   resize?(size: number): Promise<void>;
+  /** What changed in it, in the order of offsets. Optional: an image without snapshots leaves it out. */
+  diff?(options: DiffOptions): AsyncIterable<DiffExtent[]>;
   close(): Promise<void>;
 }
 
@@ -82,6 +88,12 @@ export interface BlockRuntime {
     args: OperationArguments<K>,
     options: ManageOptions,
   ): Promise<OperationResult<K>>;
+  /** As `manage`, for what comes in batches. */
+  iterate?<K extends IterationName>(
+    iteration: K,
+    args: IterationArguments<K>,
+    signal: AbortSignal | undefined,
+  ): AsyncIterable<IterationBatch<K>>;
   /** Plain data for `status()`: sessions, epochs, counters. */
   status?(): unknown;
   /** Every backend is closed by then. */

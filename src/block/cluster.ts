@@ -10,6 +10,9 @@ import type { ImageLocks } from '../rbd/advisory-locks.js';
 import type { ChildImage, ChildrenOptions } from '../rbd/children.js';
 import type { CloneOptions } from '../rbd/clone.js';
 import type { CreateOptions } from '../rbd/create.js';
+import type { CopyImageOptions, DeepCopyOptions } from '../rbd/copy.js';
+import type { DiffExtent, DiffOptions } from '../rbd/diff/diff.js';
+import type { ImageUsage, UsageOptions } from '../rbd/diff/usage.js';
 import type { ImageInfo } from '../rbd/info.js';
 import { type NamedImageSpec, parseImageSpec } from '../rbd/spec.js';
 import type { ImageWatcherInfo } from '../rbd/watchers.js';
@@ -334,11 +337,8 @@ export class Images {
    */
   clone(parent: string, name: string, options: CloneOptions & ManageOptions = {}): Promise<string> {
     const { signal, onProgress, ...clone } = options;
-    const source = parseImageSpec(parent, { pool: this.#pool, namespace: this.#namespace });
-    return this.#host.manage('cloneImage', [source, this.#spec(name), clone], {
-      signal,
-      onProgress,
-    });
+    const specs = [this.#parse(parent), this.#spec(name)] as const;
+    return this.#host.manage('cloneImage', [...specs, clone], { signal, onProgress });
   }
 
   /** The clones of an image, or of one of its snapshots (`rbd children`). */
@@ -355,6 +355,53 @@ export class Images {
   /** Makes a clone independent of its parent. Progress counts objects. EINVAL: it is no clone. */
   flatten(name: string, options?: ManageOptions): Promise<void> {
     return this.#host.manage('flattenImage', [this.#spec(name)], options);
+  }
+
+  /**
+   * What changed in the image since a snapshot, or since it was created, up to a snapshot, or to what it is now: in the
+   * order of offsets (`rbd diff`). ENOENT: no such snapshot; EINVAL: the start is newer than the end.
+   */
+  async *diff(
+    name: string,
+    options: DiffOptions = {},
+  ): AsyncGenerator<DiffExtent, void, undefined> {
+    const { signal, ...diff } = options;
+    const batches = this.#host.iterate('diffImage', [this.#spec(name), diff], signal);
+    for await (const extents of batches) yield* extents;
+  }
+
+  /** How much of the image is used, snapshot by snapshot (`rbd du`): by whole objects unless `exact`. */
+  usage(name: string, options: UsageOptions = {}): Promise<ImageUsage> {
+    const { signal, ...usage } = options;
+    return this.#host.manage('imageUsage', [this.#spec(name), usage], { signal });
+  }
+
+  /**
+   * Gives up the space of what is all zeros, in pieces of `sparseSize` bytes (4096 unless told: a power of two up to the
+   * object size, else EINVAL). Progress counts objects.
+   */
+  sparsify(name: string, options: ManageOptions & { sparseSize?: number } = {}): Promise<void> {
+    const { sparseSize, ...manage } = options;
+    const how: [NamedImageSpec, number?] = [this.#spec(name)];
+    if (sparseSize !== undefined) how.push(sparseSize);
+    return this.#host.manage('sparsifyImage', how, manage);
+  }
+
+  /**
+   * Copies what an image, or a snapshot of it, holds to a new image of this pool (`rbd cp`). `from` is
+   * `[[pool/[namespace/]]image[@snap]`, in this pool unless it says otherwise. EEXIST: the name is taken. Progress counts bytes.
+   */
+  copy(from: string, name: string, options: CopyImageOptions = {}): Promise<void> {
+    const { signal, onProgress, ...copy } = options;
+    const specs = [this.#parse(from), this.#spec(name)] as const;
+    return this.#host.manage('copyImage', [...specs, copy], { signal, onProgress });
+  }
+
+  /** As `copy`, with the snapshots and, unless `flatten`, the parent of the image (`rbd deep cp`). */
+  deepCopy(from: string, name: string, options: DeepCopyOptions = {}): Promise<void> {
+    const { signal, onProgress, ...copy } = options;
+    const specs = [this.#parse(from), this.#spec(name)] as const;
+    return this.#host.manage('deepCopyImage', [...specs, copy], { signal, onProgress });
   }
 
   /** Who has the image open for writing (`rbd status`). */
@@ -402,6 +449,10 @@ export class Images {
 
   #spec(name: string): NamedImageSpec {
     return { pool: this.#pool, namespace: this.#namespace, name };
+  }
+
+  #parse(spec: string): NamedImageSpec {
+    return parseImageSpec(spec, { pool: this.#pool, namespace: this.#namespace });
   }
 }
 

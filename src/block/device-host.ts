@@ -6,11 +6,15 @@ import type { Environment } from '../base/environment.js';
 import { RadosError } from '../base/errors.js';
 import { packageFile } from '../base/paths.js';
 import { type Kernels, loadKernels } from '../kernels/load.js';
+import type { DiffOptions } from '../rbd/diff/diff.js';
 import { Arena, ARENA_PAGE_BYTES } from './arena.js';
 import type { BackendEvent, BlockRuntime, ImageSpec, RuntimeFactory } from './backend.js';
 import { DirectChannel } from './channel.js';
 import { BlockDevice, type BlockDeviceOptions } from './device.js';
 import type {
+  IterationArguments,
+  IterationBatch,
+  IterationName,
   ManageOptions,
   OperationArguments,
   OperationName,
@@ -33,6 +37,12 @@ export interface DeviceHost {
     args: OperationArguments<K>,
     options?: ManageOptions,
   ): Promise<OperationResult<K>>;
+  /** The same for an iteration: its batches as they come. */
+  iterate<K extends IterationName>(
+    iteration: K,
+    args: IterationArguments<K>,
+    signal?: AbortSignal,
+  ): AsyncIterable<IterationBatch<K>>;
   /** The runtime's own plain data. */
   status(): Promise<unknown>;
   /** Closes every device that is still open, by force, and ends the runtime. Safe to call twice. */
@@ -127,6 +137,7 @@ export class DirectHost implements DeviceHost {
           return backend.size;
         },
       }),
+      ...(backend.diff && { diff: (options: DiffOptions) => backend.diff!(options) }),
       release: async (force) => {
         this.#devices.delete(device);
         // After a forced close the backend may still hold payloads: that memory is given up.
@@ -145,6 +156,15 @@ export class DirectHost implements DeviceHost {
   ): Promise<OperationResult<K>> {
     if (!this.#runtime.manage) throw new RadosError('EOPNOTSUPP', `${operation}: not supported`);
     return this.#runtime.manage(operation, args, options);
+  }
+
+  iterate<K extends IterationName>(
+    iteration: K,
+    args: IterationArguments<K>,
+    signal?: AbortSignal,
+  ): AsyncIterable<IterationBatch<K>> {
+    if (!this.#runtime.iterate) throw new RadosError('EOPNOTSUPP', `${iteration}: not supported`);
+    return this.#runtime.iterate(iteration, args, signal);
   }
 
   status(): Promise<unknown> {

@@ -1,6 +1,7 @@
 /** The types of a block device's interface, towards its users and towards its host. */
 
 import type { RadosError } from '../base/errors.js';
+import type { DiffExtent, DiffOptions } from '../rbd/diff/diff.js';
 import type { LockLossReason } from '../rbd/lock-host.js';
 import type { DeviceAttributes } from './attributes.js';
 import type { Channel } from './channel.js';
@@ -86,6 +87,8 @@ export interface BlockDeviceOptions {
   notrim?: boolean;
   /** Sets the image's size. */
   resize?: (size: number) => Promise<number>;
+  /** Tells what changed in the image. */
+  diff?: (options: DiffOptions) => AsyncIterable<DiffExtent[]>;
   /**
    * The channel failed: opens the image again, or rejects with what the device fails with. `mayApply`: the other side
    * may still have changes under way; they must not take effect after this resolved.

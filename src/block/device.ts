@@ -10,6 +10,7 @@
 import { EventEmitter } from 'node:events';
 
 import { RadosError, toRadosError } from '../base/errors.js';
+import type { DiffExtent, DiffOptions } from '../rbd/diff/diff.js';
 import { AbortWatch } from './abort-watch.js';
 import type { DeviceAttributes } from './attributes.js';
 import type { BackendEvent } from './backend.js';
@@ -264,6 +265,19 @@ export class BlockDevice extends EventEmitter<BlockDeviceEvents> {
   flushSync(): void {
     this.#checkOpen(OP.FLUSH);
     this.#runSync({ op: OP.FLUSH, offset: 0, length: 0 });
+  }
+
+  /**
+   * What changed in the image since a snapshot, or since it was created, up to a snapshot, or to what is mapped here: in
+   * the order of offsets, and with every write that was called before. ENOENT: no such snapshot; EINVAL: the start is newer
+   * than the end.
+   */
+  async *diff(options: DiffOptions = {}): AsyncGenerator<DiffExtent, void, undefined> {
+    const { target } = this.#errors;
+    const { diff } = this.#options;
+    if (!diff) throw new RadosError('EOPNOTSUPP', `diff ${target}: not supported`, { target });
+    await this.flush(options.signal ? { signal: options.signal } : {});
+    for await (const extents of diff(options)) yield* extents;
   }
 
   /** Sets the image's size, for everybody. */

@@ -3,7 +3,9 @@
 import { RadosError } from '../base/errors.js';
 import { NOSNAP } from '../encoding/types.js';
 import type { RadosClient } from '../rados/rados-client.js';
+import { diffBatches, type DiffExtent, type DiffOptions } from '../rbd/diff/diff.js';
 import type { Image } from '../rbd/image.js';
+import { openHeader } from '../rbd/open.js';
 import type { DeviceAttributes } from './attributes.js';
 import type { BlockBackend, ImageSpec } from './backend.js';
 import type { ImageEvents } from './image-events.js';
@@ -116,6 +118,15 @@ export class ImageBackend implements BlockBackend {
   async resize(size: number): Promise<void> {
     await this.#image.resize(size, { allowShrink: true });
     this.#events.onRefreshed();
+  }
+
+  /** By a header of its own: one that is open for reading only may be of before the snapshots that are asked for. */
+  async *diff(options: DiffOptions): AsyncGenerator<DiffExtent[], void, undefined> {
+    const { context, ioctx, id, snapshot } = this.#image;
+    await this.#image.flush();
+    const at = snapshot ? { snapId: snapshot.id } : {};
+    const spec = { pool: ioctx.pool.name, namespace: ioctx.nspace, id, ...at };
+    yield* diffBatches(await openHeader(context, spec, { readOnly: true }), options);
   }
 
   async close(): Promise<void> {

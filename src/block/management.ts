@@ -9,7 +9,15 @@ import { addImageLock, listImageLocks, removeImageLock } from '../rbd/advisory-l
 import { type ChildImage, type ChildrenOptions, listChildren } from '../rbd/children.js';
 import { type CloneOptions, cloneImage } from '../rbd/clone.js';
 import type { Progress } from '../rbd/concurrency.js';
+import {
+  copyImage,
+  type CopyImageOptions,
+  deepCopyImage,
+  type DeepCopyOptions,
+} from '../rbd/copy.js';
 import { type CreateOptions, createImage } from '../rbd/create.js';
+import { diffBatches, type DiffExtent, type DiffOptions } from '../rbd/diff/diff.js';
+import { type ImageUsage, imageUsage, type UsageOptions } from '../rbd/diff/usage.js';
 import { listImages, renameImage } from '../rbd/directory.js';
 import { unless } from '../rbd/errors.js';
 import { parseFeatures } from '../rbd/features.js';
@@ -19,6 +27,7 @@ import { type ImageInfo, imageInfo } from '../rbd/info.js';
 import type { ObjectMapError } from '../rbd/maintenance/check-object-map.js';
 import { getImageMetadata, listImageMetadata } from '../rbd/metadata.js';
 import { createNamespace, listNamespaces, removeNamespace } from '../rbd/namespaces.js';
+import { openHeader } from '../rbd/open.js';
 import { validatePool } from '../rbd/pool.js';
 import { removeImage } from '../rbd/remove.js';
 import type { ImageSpec, NamedImageSpec } from '../rbd/spec.js';
@@ -139,6 +148,32 @@ export const operations = {
     await image.flatten(progress(context));
   },
 
+  sparsifyImage: (context: OperationContext, spec: NamedImageSpec, sparseSize?: number) =>
+    withImage(context, spec, (image, options) =>
+      image.sparsify({ ...options, ...(sparseSize === undefined ? {} : { sparseSize }) }),
+    ),
+
+  copyImage: (
+    context: OperationContext,
+    from: ImageSpec,
+    to: NamedImageSpec,
+    options: Omit<CopyImageOptions, keyof ManageOptions>,
+  ): Promise<void> => copyImage(context.client, from, to, { ...options, ...progress(context) }),
+
+  deepCopyImage: (
+    context: OperationContext,
+    from: ImageSpec,
+    to: NamedImageSpec,
+    options: Omit<DeepCopyOptions, keyof ManageOptions>,
+  ): Promise<void> => deepCopyImage(context.client, from, to, { ...options, ...progress(context) }),
+
+  imageUsage: async (
+    context: OperationContext,
+    spec: ImageSpec,
+    options: Omit<UsageOptions, 'signal'>,
+  ): Promise<ImageUsage> =>
+    imageUsage(await header(context, spec, true), { ...options, signal: context.signal }),
+
   listMetadata: async (
     context: OperationContext,
     spec: ImageSpec,
@@ -237,6 +272,37 @@ export type OperationName = keyof Operations;
 type Arguments<F> = F extends (context: OperationContext, ...args: infer A) => unknown ? A : never;
 export type OperationArguments<K extends OperationName> = Arguments<Operations[K]>;
 export type OperationResult<K extends OperationName> = Awaited<ReturnType<Operations[K]>>;
+
+/** Operations that have more to tell than fits in one answer. */
+export const iterations = {
+  diffImage: async function* (
+    { client, signal }: OperationContext,
+    spec: ImageSpec,
+    options: Omit<DiffOptions, 'signal'>,
+  ): AsyncGenerator<DiffExtent[], void, undefined> {
+    const image = await openHeader(client, spec, { readOnly: true, ...(signal ? { signal } : {}) });
+    yield* diffBatches(image, { ...options, signal });
+  },
+};
+
+export type Iterations = typeof iterations;
+export type IterationName = keyof Iterations;
+export type IterationArguments<K extends IterationName> = Arguments<Iterations[K]>;
+export type IterationBatch<K extends IterationName> =
+  ReturnType<Iterations[K]> extends AsyncIterable<infer Batch> ? Batch : never;
+
+/** Runs an iteration by name. */
+export function runIteration<K extends IterationName>(
+  context: OperationContext,
+  name: K,
+  args: IterationArguments<K>,
+): AsyncIterable<IterationBatch<K>> {
+  const iteration = iterations[name] as unknown as (
+    context: OperationContext,
+    ...args: IterationArguments<K>
+  ) => AsyncIterable<IterationBatch<K>>;
+  return iteration(context, ...args);
+}
 
 export interface ManageOptions {
   signal?: AbortSignal | undefined;

@@ -19,10 +19,14 @@ import type {
 import { ImageBackend } from './image-backend.js';
 import { ImageEvents } from './image-events.js';
 import {
+  type IterationArguments,
+  type IterationBatch,
+  type IterationName,
   type ManageOptions,
   type OperationArguments,
   type OperationName,
   type OperationResult,
+  runIteration,
   runOperation,
 } from './management.js';
 import type { MapOptions } from './map-options.js';
@@ -105,6 +109,15 @@ class CephRuntime implements BlockRuntime {
   ): Promise<OperationResult<K>> {
     const { client } = await this.#manager();
     return runOperation({ client, ...options }, operation, args);
+  }
+
+  async *iterate<K extends IterationName>(
+    iteration: K,
+    args: IterationArguments<K>,
+    signal: AbortSignal | undefined,
+  ): AsyncGenerator<IterationBatch<K>, void, undefined> {
+    const { client } = await this.#manager();
+    yield* runIteration({ client, signal }, iteration, args);
   }
 
   /** The client of operations that no device asked for: made by the first, kept until the end. */

@@ -10,9 +10,11 @@ import { MessageChannel, receiveMessageOnPort } from 'node:worker_threads';
 import type { Environment } from '../base/environment.js';
 import { isRadosError, RadosError } from '../base/errors.js';
 import type { LogOptions } from '../base/log.js';
+import type { DiffExtent, DiffOptions } from '../rbd/diff/diff.js';
 import { FEATURE } from '../rbd/features.js';
 import type { DeviceAttributes } from './attributes.js';
 import { describeImage, type ImageSpec } from './backend.js';
+import { receiveBatches } from './batches.js';
 import { withPorts } from './control.js';
 import { BlockDevice, type Reopened } from './device.js';
 import {
@@ -24,6 +26,9 @@ import {
   type OpenOptions,
 } from './device-host.js';
 import type {
+  IterationArguments,
+  IterationBatch,
+  IterationName,
   ManageOptions,
   OperationArguments,
   OperationName,
@@ -31,7 +36,7 @@ import type {
 } from './management.js';
 import type { MapOptions } from './map-options.js';
 import { RingChannel } from './ring-channel.js';
-import type { OpenedDevice } from './worker-main.js';
+import type { IterateRequest, OpenedDevice } from './worker-main.js';
 import { OsdClientThread } from './worker-thread.js';
 
 export interface WorkerHostOptions {
@@ -48,6 +53,8 @@ export interface WorkerHostOptions {
   /** Workers that are replaced within a minute, at most. Default 3. */
   maxReplacements?: number;
 }
+
+type DistributiveOmit<T, K extends keyof T> = T extends unknown ? Omit<T, K> : never;
 
 /** Start-up connects to the cluster, within the runtime's own limits; this is for a worker that hangs. */
 const START_DEADLINE_MS = 120_000;
@@ -121,6 +128,10 @@ export class WorkerHost implements DeviceHost {
           return control.call('resize', [id, size], { deadlineMs: 0 });
         },
       }),
+      ...(opened.canDiff && {
+        diff: ({ signal, ...diff }: DiffOptions) =>
+          this.#iterateIn<DiffExtent[]>(mapped.thread, { device: id, diff }, signal),
+      }),
       reopen: (mayApply) => this.#reopen(mapped, mayApply),
       release: (force) => {
         this.#devices.delete(device);
@@ -139,6 +150,15 @@ export class WorkerHost implements DeviceHost {
     options: ManageOptions = {},
   ): Promise<OperationResult<K>> {
     return this.#manageIn(await this.#ready(operation), operation, args, options);
+  }
+
+  async *iterate<K extends IterationName>(
+    iteration: K,
+    args: IterationArguments<K>,
+    signal?: AbortSignal,
+  ): AsyncGenerator<IterationBatch<K>, void, undefined> {
+    const thread = await this.#ready(iteration);
+    yield* this.#iterateIn<IterationBatch<K>>(thread, { iteration, args }, signal);
   }
 
   async status(): Promise<unknown> {
@@ -367,6 +387,16 @@ export class WorkerHost implements DeviceHost {
       for (let last; onProgress && (last = receiveMessageOnPort(port1)); ) report(last.message);
       port1.close();
     }
+  }
+
+  #iterateIn<Batch>(
+    { control }: OsdClientThread,
+    what: DistributiveOmit<IterateRequest, 'port'>,
+    signal: AbortSignal | undefined,
+  ): AsyncGenerator<Batch, void, undefined> {
+    const { port1, port2 } = new MessageChannel();
+    const request = withPorts({ ...what, port: port2 }, [port2]);
+    return receiveBatches(port1, control.call('iterate', [request], { deadlineMs: 0, signal }));
   }
 }
 

@@ -8,12 +8,20 @@ import type { Environment } from '../base/environment.js';
 import { RadosError } from '../base/errors.js';
 import type { LogOptions } from '../base/log.js';
 import { nodeEnvironment } from '../base/node-environment.js';
+import { sharedAborter } from '../base/shared-aborter.js';
 import { type Kernels, loadKernels } from '../kernels/load.js';
+import type { DiffOptions } from '../rbd/diff/diff.js';
 import { ARENA_PAGE_BYTES } from './arena.js';
 import type { DeviceAttributes } from './attributes.js';
 import type { BlockBackend, BlockRuntime, ImageSpec, RuntimeFactory } from './backend.js';
+import { sendBatches } from './batches.js';
 import { exposeControl } from './control.js';
-import type { OperationArguments, OperationName } from './management.js';
+import type {
+  IterationArguments,
+  IterationName,
+  OperationArguments,
+  OperationName,
+} from './management.js';
 import type { MapOptions } from './map-options.js';
 import { channelBytes, ringCapacity } from './ring.js';
 import type { ChannelRegion } from './ring-channel.js';
@@ -45,10 +53,17 @@ export interface ManageRequest {
   port: MessagePort;
 }
 
+/** An iteration of management.ts, or of an open device. */
+export type IterateRequest = { port: MessagePort } & (
+  | { iteration: IterationName; args: IterationArguments<IterationName> }
+  | { device: number; diff: Omit<DiffOptions, 'signal'> }
+);
+
 export interface OpenedDevice {
   region: ChannelRegion;
   attributes: DeviceAttributes;
   canResize: boolean;
+  canDiff: boolean;
 }
 
 /** The methods that main calls. */
@@ -79,7 +94,8 @@ export class WorkerControl {
     try {
       const { region, backend } = await opening;
       const attributes = backend.attributes();
-      return { region, attributes, canResize: backend.resize !== undefined };
+      const canResize = backend.resize !== undefined;
+      return { region, attributes, canResize, canDiff: backend.diff !== undefined };
     } catch (error) {
       this.#devices.delete(request.device);
       throw error;
@@ -117,7 +133,7 @@ export class WorkerControl {
 
   /** `port` carries the progress to main and, once, main's loss of interest back. */
   async manage({ operation, args, port }: ManageRequest): Promise<unknown> {
-    const aborter = new AbortController();
+    const aborter = sharedAborter();
     port.on('message', () => aborter.abort());
     try {
       if (!this.#runtime.manage) throw new RadosError('EOPNOTSUPP', `${operation}: not supported`);
@@ -128,6 +144,19 @@ export class WorkerControl {
     } finally {
       port.close();
     }
+  }
+
+  /** Sends over `port` what an iteration, or the diff of an open device, has to tell. Resolves at its end. */
+  async iterate({ port, ...request }: IterateRequest): Promise<void> {
+    const { backend } = 'device' in request ? await this.#device(request.device) : {};
+    await sendBatches(port, (signal) => {
+      const batches =
+        'device' in request
+          ? backend?.diff?.({ ...request.diff, signal })
+          : this.#runtime.iterate?.(request.iteration, request.args, signal);
+      if (batches) return batches;
+      throw new RadosError('EOPNOTSUPP', 'diff: not supported', { op: 'diff' });
+    });
   }
 
   status(): Promise<unknown> {

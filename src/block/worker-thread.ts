@@ -10,7 +10,7 @@ import type { WorkerControl, WorkerSetup } from './worker-main.js';
 
 export type Control = Pick<
   WorkerControl,
-  'open' | 'close' | 'resize' | 'attributes' | 'manage' | 'status' | 'shutdown'
+  'open' | 'close' | 'resize' | 'attributes' | 'manage' | 'iterate' | 'status' | 'shutdown'
 >;
 
 export interface OsdClientThreadOptions {

@@ -2,7 +2,8 @@
 
 import { describe, expect, it } from 'vitest';
 
-import { CephFloat, connect, EmbeddedCluster } from '../../src/index.js';
+import { CephFloat, connect, type DiffExtent, EmbeddedCluster } from '../../src/index.js';
+import { rejection } from '../support/rejection.js';
 
 describe.each([0, 1])('a monitor command (threads: %i)', (threads) => {
   it('takes floats, which are whole numbers as well', async () => {
@@ -34,5 +35,55 @@ describe.each([0, 1])('a cluster that is closed (threads: %i)', (threads) => {
     await first.close();
     expect(await images.watchers('disk')).toEqual([]);
     await images.remove('disk');
+  });
+});
+
+describe.each([0, 1])('what changed in an image (threads: %i)', (threads) => {
+  const collect = async (extents: AsyncIterable<DiffExtent>) => {
+    const all: DiffExtent[] = [];
+    for await (const extent of extents) all.push(extent);
+    return all;
+  };
+
+  it('is told extent by extent, of a name and of a device, and can be copied', async () => {
+    await using embedded = await EmbeddedCluster.start({ osds: 1, size: 1, pools: ['rbd'] });
+    await using cluster = await connect(embedded, { threads });
+    const { images } = cluster.pool('rbd');
+    await images.create('disk', { size: 2 ** 20, order: 12 });
+    const disk = await cluster.map('rbd/disk');
+    await disk.write(0, Buffer.alloc(8192, 1));
+    await images.snapshots('disk').create('monday');
+    await disk.write(4096, Buffer.alloc(4096, 2));
+    // Not joined with its neighbours, and more than is asked for at a time.
+    for (let i = 0; i < 2 ** 8; i += 2) void disk.write(4096 * i, Buffer.alloc(512, 3));
+    const changed = await collect(disk.diff({ from: 'monday' }));
+    expect(changed).toHaveLength(1 + 2 ** 7);
+    expect(changed.slice(0, 3)).toEqual([
+      { offset: 0, length: 512, exists: true },
+      { offset: 4096, length: 4096, exists: true },
+      { offset: 8192, length: 512, exists: true },
+    ]);
+    expect(await collect(images.diff('disk', { from: 'monday' }))).toEqual(changed);
+    expect(await collect(images.diff('disk', { to: 'monday', wholeObject: true }))).toEqual([
+      { offset: 0, length: 4096, exists: true },
+      { offset: 4096, length: 4096, exists: true },
+    ]);
+    for await (const extent of images.diff('disk', { from: 'monday' })) {
+      if (extent.offset > 0) break;
+    }
+    const missing = await rejection(collect(images.diff('disk', { from: 'tuesday' })));
+    expect(missing).toMatchObject({ code: 'ENOENT' });
+    const { entries } = await images.usage('disk');
+    expect(entries.map(({ usedSize }) => usedSize)).toEqual([8192, 4096 * (1 + 2 ** 7)]);
+
+    await disk.writeZeroes(0, 4096);
+    await images.sparsify('disk');
+    await images.copy('disk@monday', 'copy');
+    await images.deepCopy('disk', 'deep');
+    const copy = await cluster.map('rbd/copy', { readOnly: true });
+    expect(Buffer.alloc(8192, 1).equals(await copy.read(0, 8192))).toBe(true);
+    const deep = await collect(images.diff('deep', { from: 'monday' }));
+    expect(deep).toEqual(await collect(images.diff('disk', { from: 'monday' })));
+    expect(await rejection(images.copy('disk', 'deep'))).toMatchObject({ code: 'EEXIST' });
   });
 });
