@@ -47,7 +47,7 @@ const NOT_INHERITED =
 /**
  * Clones the snapshot that `parent` names, and returns the clone's id. Where the options are silent, it is laid out as its
  * parent. ENOENT: no such image or snapshot; EEXIST: the clone's name is taken; EINVAL: format 1 of a snapshot that is not
- * protected, or no snapshot of a user's; ENOSYS: without layering on both.
+ * protected, or no snapshot of a user's; EXDEV: format 1 to another namespace; ENOSYS: without layering on both.
  */
 export async function cloneImage(
   context: RbdContext,
@@ -58,6 +58,9 @@ export async function cloneImage(
   try {
     const handle = await openHeader(context, parent, { readOnly: true });
     const format = formatOf(context, options);
+    if (format === 1 && handle.ioctx.nspace !== (child.namespace ?? '')) {
+      throw new RadosError('EXDEV', 'format 1 knows no clones in another namespace');
+    }
     const snapshot = assertClonable(handle, format);
     const plan = { ...inherited(handle, options), size: snapshot.imageSize };
     if ((plan.features & FEATURE.LAYERING) === 0n) {

@@ -1,8 +1,9 @@
 /** clone, children, flatten: images that show the bytes of another one's snapshot. */
 
 import type { Command } from 'commander';
+import { isRadosError } from '../../base/errors.js';
 import { type ChildImage, listChildren } from '../../rbd/children.js';
-import { cloneImage, type CloneOptions } from '../../rbd/clone.js';
+import { cloneImage } from '../../rbd/clone.js';
 import { Image } from '../../rbd/image.js';
 import {
   addImageArgument,
@@ -14,7 +15,7 @@ import {
 } from '../arguments.js';
 import { type Action, HELP_GROUPS, type Register } from '../command.js';
 import { addProgressOptions } from '../context.js';
-import { invalid, CommandError, step } from '../errors.js';
+import { CommandError, invalid, step } from '../errors.js';
 import { addFormatOptions, type FormatOptions, formatJson } from '../output.js';
 import { wholeNumber } from '../sizes.js';
 import {
@@ -90,13 +91,17 @@ const clone: Action<CloneCommandOptions> = async (context, args, options) => {
   await context.withClient(options, async ({ client }) => {
     await openPool(client, parent);
     await openPool(client, child);
-    await step('clone error', cloneImage(client, parent, child, cloneOptions(options)));
+    const format = options.rbdDefaultCloneFormat ?? 'auto';
+    const cloned = cloneImage(client, parent, child, { ...givenLayout(options), format });
+    await step(
+      'clone error',
+      cloned.catch((error: unknown) => {
+        if (!isRadosError(error, 'EXDEV')) throw error;
+        throw new CommandError(18, 'clone v2 required for cross-namespace clones.');
+      }),
+    );
   });
 };
-
-function cloneOptions(options: CloneCommandOptions): CloneOptions {
-  return { ...givenLayout(options), format: options.rbdDefaultCloneFormat ?? 'auto' };
-}
 
 interface ChildrenCommandOptions extends ImageOptions, FormatOptions {
   snapId?: number;
@@ -112,6 +117,9 @@ const children: Action<ChildrenCommandOptions> = async (context, args, options) 
     ...imageSpec(text, options, { snapshot: true }),
     ...(snapId === undefined ? {} : { snapId: BigInt(snapId) }),
   };
+  if (spec.snap !== undefined && snapId !== undefined) {
+    throw new CommandError(22, 'trying to access snapshot using both name and id.');
+  }
   await context.withClient(options, async ({ client }) => {
     await openPool(client, spec);
     const found = await listChildren(client, spec, { descendants }).catch((error: unknown) =>

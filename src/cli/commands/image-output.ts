@@ -108,7 +108,7 @@ export function infoText(image: ImageInfo): string {
     ...(parent === undefined
       ? []
       : [
-          `parent: ${[parent.pool, parent.poolNamespace, parent.image].filter((part) => part !== '').join('/')}@${parent.snapshot}`,
+          `parent: ${[parent.pool, parent.poolNamespace, parent.image].filter((part) => part !== '').join('/')}@${parent.snapshot}${parent.trash ? ` (trash ${parent.id})` : ''}`,
           `overlap: ${formatSize(parent.overlap)}`,
         ]),
     ...(image.stripeUnit === undefined

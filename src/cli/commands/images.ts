@@ -22,15 +22,15 @@ import {
   addSnapshotArgument,
   type ImageOptions,
   imageSpec,
-  poolSpec,
   type PoolSpec,
+  poolSpec,
   takeArgument,
   takeNoMore,
 } from '../arguments.js';
+import { type Action, HELP_GROUPS, type Register } from '../command.js';
 import { addProgressOptions, type CommandContext, type GlobalOptions } from '../context.js';
 import { CommandError, commandError, invalid, step } from '../errors.js';
 import { addFormatOptions, type FormatOptions, formatJson } from '../output.js';
-import { type Action, HELP_GROUPS, type Register } from '../command.js';
 import { orderOf, parseSize, wholeNumber } from '../sizes.js';
 import { infoJson, infoText, type ListedImage, longTable } from './image-output.js';
 
@@ -93,27 +93,23 @@ export async function layoutOf(
   { client, config }: ConnectedClient,
   options: LayoutOptions,
 ): Promise<Omit<CreateOptions, 'size'>> {
-  const { imageFeature, stripeUnit, stripeCount } = options;
   const configured = createDefaults(config, await client.centralConfig());
-  const { leftOut, stripeUnit: unit, stripeCount: count, ...defaults } = configured;
-  // Both or none come from one place.
-  const striping =
-    stripeUnit === undefined && stripeCount === undefined
-      ? { stripeUnit: unit, stripeCount: count }
-      : { stripeUnit, stripeCount };
-  if (imageFeature === undefined && leftOut !== 0n) {
+  const { leftOut, stripeUnit, stripeCount, ...defaults } = configured;
+  if (options.imageFeature === undefined && leftOut !== 0n) {
     const names = featureNames(leftOut).join(', ');
     context.note(`linger: rbd_default_features: this version leaves out ${names}\n`);
   }
-  return {
-    ...defaults,
-    ...givenLayout(options),
-    ...(striping.stripeUnit === undefined ? {} : { stripeUnit: striping.stripeUnit }),
-    ...(striping.stripeCount === undefined ? {} : { stripeCount: striping.stripeCount }),
+  const striping = {
+    ...(stripeUnit === undefined ? {} : { stripeUnit }),
+    ...(stripeCount === undefined ? {} : { stripeCount }),
   };
+  const chosen = givenLayout(options);
+  // Both or none come from one place.
+  const isStriped = chosen.stripeUnit !== undefined || chosen.stripeCount !== undefined;
+  return { ...defaults, ...(isStriped ? {} : striping), ...chosen };
 }
 
-/** What the layout options say, for images that take the rest from another one. */
+/** What the layout options say, for images that take the rest from elsewhere. */
 export function givenLayout(options: LayoutOptions): Partial<Omit<CreateOptions, 'size'>> {
   const { objectSize, imageFeature, stripeUnit, stripeCount, dataPool, imageShared } = options;
   const order = options.order ?? (objectSize === undefined ? undefined : orderOf(objectSize));
@@ -312,8 +308,8 @@ export async function explainOpenFailure(
   missingSnapshot = 'error setting snapshot context: (2) No such file or directory',
 ): Promise<never> {
   const label = spec.name ?? `with id ${spec.id}`;
-  if (spec.snap !== undefined && isRadosError(error, 'ENOENT')) {
-    const { snap: _, ...head } = spec;
+  const { snap, snapId, ...head } = spec;
+  if ((snap ?? snapId) !== undefined && isRadosError(error, 'ENOENT')) {
     await step(`error opening image ${label}`, openHeader(client, head, { readOnly: true }));
     throw new CommandError(2, missingSnapshot);
   }

@@ -16,7 +16,13 @@ import { FEATURE } from '../features.js';
 import { headerObject } from '../names.js';
 import type { WriteContext } from '../object-request.js';
 import type { OpenImage } from '../open-image.js';
-import { eachObject, type Operation, type OperationContext, type RequestOf } from './operation.js';
+import {
+  eachObject,
+  objectNumbers,
+  type Operation,
+  type OperationContext,
+  type RequestOf,
+} from './operation.js';
 
 type Flatten = RequestOf<'flatten'>;
 
@@ -64,11 +70,7 @@ async function copyUpAll(
     },
     admit: () => image.lock?.passObject(context.signal),
   };
-  await eachObject(image, context, numbers(count), count, (objectNo) =>
+  await eachObject(image, context, objectNumbers(0, count), count, (objectNo) =>
     data.objects.copyUp(objectNo, writing),
   );
-}
-
-function* numbers(count: number): Generator<number> {
-  for (let objectNo = 0; objectNo < count; objectNo++) yield objectNo;
 }

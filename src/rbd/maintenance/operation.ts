@@ -77,3 +77,8 @@ export async function eachObject<T>(
     admit: () => image.lock?.passObject(signal),
   });
 }
+
+/** That many object numbers from the first on. */
+export function* objectNumbers(first: number, count: number): Generator<number> {
+  for (let objectNo = first; objectNo < first + count; objectNo++) yield objectNo;
+}

@@ -2,7 +2,8 @@
  * Changing an image's size (`librbd/operation/ResizeRequest.cc`).
  *
  *     grow    object map -> header
- *     shrink  no writes beyond -> data beyond removed -> header -> object map
+ *     shrink  no writes beyond -> snapshots given what they see of the parent there -> data beyond removed -> header
+ *             -> object map
  *
  * A shrink that ends half-way leaves the old size, and zeros where the data was removed already.
  */
@@ -13,9 +14,16 @@ import { setSize } from '../../rados/cls-rbd.js';
 import { FEATURE } from '../features.js';
 import { headerObject } from '../names.js';
 import { assertMappable } from '../object-map/limits.js';
+import type { WriteContext } from '../object-request.js';
 import type { OpenImage } from '../open-image.js';
 import { trimObjects } from '../trim.js';
-import { eachObject, type Operation, type OperationContext, type RequestOf } from './operation.js';
+import {
+  eachObject,
+  objectNumbers,
+  type Operation,
+  type OperationContext,
+  type RequestOf,
+} from './operation.js';
 
 type Resize = RequestOf<'resize'>;
 
@@ -53,6 +61,7 @@ async function shrink(image: OpenImage, size: number, context: OperationContext)
     fullTry: true,
   };
   try {
+    const kept = await keepForSnapshots(image, size, trimming, context);
     await trimObjects({
       ioctx: image.dataIoctx,
       layout: image.header.layout,
@@ -63,13 +72,48 @@ async function shrink(image: OpenImage, size: number, context: OperationContext)
       objectMap: image.objectMap,
       // Below the boundary a clone keeps what its parent has.
       cut: (objectNo, left) => image.data.objects.cut(objectNo, left, trimming),
-      each: (steps, total, step) => eachObject(image, context, steps, total, step),
+      each: (steps, total, step) => eachObject(image, behind(context, kept), steps, total, step),
     });
     await storeSize(image, size);
     await image.objectMap?.resize(image.objectCount);
   } finally {
     liftLimit();
   }
+}
+
+/**
+ * Beyond the new size the head sees nothing of a parent any more, and a flatten will not come by: what the snapshots see there
+ * is copied up now, so that they do not need the parent for it. Resolves with how many objects that are.
+ */
+async function keepForSnapshots(
+  image: OpenImage,
+  size: number,
+  writing: WriteContext,
+  context: OperationContext,
+): Promise<number> {
+  const { parent, header, data } = image;
+  if (!parent || header.snapshots.length === 0) return 0;
+  const { layout } = header;
+  const first = layout.objectCount(size);
+  const count = Math.max(0, layout.objectCount(parent.overlap) - first);
+  // As many again are removed, at least: progress never seems to go back.
+  const counted = ahead(context, image.objectCount - first);
+  const copyUp = (objectNo: number) => data.objects.copyUp(objectNo, writing);
+  await eachObject(image, counted, objectNumbers(first, count), count, copyUp);
+  return count;
+}
+
+/** Of an operation with so many steps more. */
+function ahead(context: OperationContext, more: number): OperationContext {
+  return { ...context, onProgress: (done, total) => context.onProgress(done, total + more) };
+}
+
+/** Of an operation with so many steps done. */
+function behind(context: OperationContext, before: number): OperationContext {
+  return {
+    ...context,
+    onProgress: (done, total) => context.onProgress(done + before, total + before),
+  };
 }
 
 async function storeSize(image: OpenImage, size: number): Promise<void> {

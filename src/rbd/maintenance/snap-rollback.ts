@@ -1,7 +1,9 @@
 /**
  * Making the head what a snapshot is (`librbd/operation/SnapshotRollbackRequest.cc`).
  *
- *     no writes -> size -> parent -> object map: what is in either -> objects -> object map: what is in the snapshot
+ *     no writes -> size -> object map: what is in either -> objects -> object map: what is in the snapshot
+ *
+ * The parent stays as it is: what the head sees no more of it, since it was cut or flattened, was copied up for the snapshot.
  *
  * One that ends half-way leaves a head that is neither; the next one begins anew. Who begins one goes on until it is done: if
  * another client gets the lock in between, it is taken back.
@@ -9,11 +11,8 @@
 
 import { RadosError } from '../../base/errors.js';
 import { rollbackOp } from '../../messages/osd-op.js';
-import { mutate } from '../../rados/class-call.js';
-import { attachParent } from '../../rados/cls-rbd.js';
 import { findSnapshot, type ImageSnapshot } from '../header.js';
 import { dataObject } from '../layout.js';
-import { headerObject } from '../names.js';
 import type { OpenImage } from '../open-image.js';
 import { eachObject, type Operation, type OperationContext } from './operation.js';
 import { resize } from './resize.js';
@@ -36,7 +35,6 @@ export const snapRollback: Operation<SnapRollback> = {
     const resume = await image.quiesceWrites();
     try {
       await matchSize(image, snapshot, context);
-      await seeAsMuchOfParent(image, snapshot);
       await rollBackObjects(image, snapshot, context);
     } finally {
       resume();
@@ -59,17 +57,6 @@ async function matchSize(
   if (image.size === size) return;
   const request = { op: 'resize', size, allowShrink: true } as const;
   await resize.run(image, request, { ...context, onProgress: () => undefined });
-}
-
-/** A head that was cut, or flattened, since then sees less of the parent, which objects that go were covering. */
-async function seeAsMuchOfParent(image: OpenImage, snapshot: ImageSnapshot): Promise<void> {
-  const { parent } = image.header;
-  if (!parent || snapshot.parentOverlap <= parent.overlap) return;
-  const { poolId, namespace: poolNamespace, imageId, snapId } = parent;
-  const spec = { poolId, poolNamespace, imageId, snapId };
-  const call = attachParent(spec, snapshot.parentOverlap, true);
-  await mutate(image.ioctx, headerObject(image.id), [call]);
-  await image.reread();
 }
 
 async function rollBackObjects(

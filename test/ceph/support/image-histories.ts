@@ -51,6 +51,11 @@ export class LibrbdPeer {
     await this.#ask({ do: 'apply', image, ops });
   }
 
+  /** sha256 of all that is in an image, at its snapshots and its head (null). */
+  async digests(image: string, snaps: readonly (string | null)[]): Promise<string[]> {
+    return (await this.#ask({ do: 'digests', image, snaps })) as string[];
+  }
+
   async diffs(image: string, pairs: readonly DiffPair[]): Promise<DiffTuple[][]> {
     return (await this.#ask({ do: 'diffs', image, pairs })) as DiffTuple[][];
   }

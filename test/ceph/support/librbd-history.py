@@ -1,15 +1,18 @@
-"""The peer of the tests of diffs: makes images with a history by librbd, and says what librbd finds changed in them.
+"""The peer of tests: makes images with a history by librbd, and says what librbd finds in them, and what changed.
 
 Takes one JSON request a line on stdin, and answers each with one on stdout:
 
     {"do": "create", "image": NAME, "size": N, "order": N, "features": N, "stripe": [unit, count], "dataPool": P, "ops": [...]}
     {"do": "clone", "parent": NAME, "snap": S, "image": NAME, "order": N, "features": N, "stripe": [unit, count], "ops": [...]}
     {"do": "apply", "image": NAME, "ops": [...]}
+    {"do": "digests", "image": NAME, "snaps": [S, null]} -> [sha256 of all bytes...]
     {"do": "diffs", "image": NAME, "pairs": [[from, to, whole, parent]...]} -> [[[offset, length, exists]...]...]
 
-An op is a list: ["write", offset, length, seed], ["zeroes", offset, length] (bytes, written), ["discard", offset, length],
-["resize", size], ["snap", name], ["unsnap", name], ["protect", name], ["rollback", name], ["flatten"].
+An op is a list: ["write", offset, length, seed], ["put", offset, base64], ["zeroes", offset, length] (bytes, written),
+["erase", offset, length] (by write-zeroes), ["discard", offset, length], ["resize", size], ["snap", name], ["unsnap", name], ["protect", name], ["rollback", name], ["flatten"].
 """
+import base64
+import hashlib
 import json
 import random
 import sys
@@ -40,8 +43,12 @@ def apply(name, ops):
             if op == "write":
                 offset, length, seed = args
                 image.write(random.Random(seed).randbytes(length), offset)
+            elif op == "put":
+                image.write(base64.b64decode(args[1]), args[0])
             elif op == "zeroes":
                 image.write(bytes(args[1]), args[0])
+            elif op == "erase":
+                image.write_zeroes(*args)
             elif op == "discard":
                 image.discard(*args)
             elif op == "resize":
@@ -73,6 +80,14 @@ def clone(request):
     apply(request["image"], request.get("ops", []))
 
 
+def digests(request):
+    found = []
+    for snap in request["snaps"]:
+        with rbd.Image(ioctx, request["image"], snapshot=snap, read_only=True) as image:
+            found.append(hashlib.sha256(image.read(0, image.size())).hexdigest())
+    return found
+
+
 def diffs(request):
     found = []
     for start, end, whole, parent in request["pairs"]:
@@ -98,6 +113,8 @@ def answer(request):
         return clone(request)
     if do == "apply":
         return apply(request["image"], request["ops"])
+    if do == "digests":
+        return digests(request)
     if do == "diffs":
         return diffs(request)
     raise ValueError(do)
