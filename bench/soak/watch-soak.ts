@@ -53,6 +53,8 @@ export interface SoakReport {
   snapshots: number;
   headerUpdates: number;
   refreshes: number;
+  /** Operations that left by a header that may have been out of date, by the gate's own count. */
+  staleSends: number;
   locksAcquired: number;
   locksLost: number;
   /** The longest time in which no write was acknowledged. */
@@ -96,7 +98,7 @@ class WatchSoak {
     this.#report = {
       ...{ exclusive: options.exclusive, seconds: 0, writes: 0, reads: 0 },
       ...{ provoked: 0, watchErrors: 0, watchesRestored: 0, reregistrations: 0, reconnects: 0 },
-      ...{ resizes: 0, snapshots: 0, headerUpdates: 0, refreshes: 0 },
+      ...{ resizes: 0, snapshots: 0, headerUpdates: 0, refreshes: 0, staleSends: 0 },
       ...{ locksAcquired: 0, locksLost: 0, longestPauseMs: 0, problems: [] },
     };
   }
@@ -268,10 +270,12 @@ class WatchSoak {
 
   async #account(): Promise<void> {
     const report = this.#report;
-    const { watch, refreshes, lock, notifications } = await this.#status();
+    const { watch, refreshes, staleSends, lock, notifications } = await this.#status();
     report.reregistrations = watch.reregistrations;
     report.reconnects = watch.reconnects;
     report.refreshes = refreshes;
+    report.staleSends = staleSends;
+    if (staleSends > 0) this.#fail(`${staleSends} operations went by a stale header`);
     if (report.provoked === 0) this.#fail('no watch error was provoked');
     if (report.watchErrors < report.provoked) this.#fail('watch errors went unnoticed');
     if (report.reregistrations < report.provoked) this.#fail('watches were not registered again');

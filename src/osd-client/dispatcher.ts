@@ -13,7 +13,7 @@ import type { MapFollower, MapUpdate } from './map-follower.js';
 import { inTidOrder, type OpRequest, type ParkReason, type Placement } from './op-request.js';
 import { PoolChecks } from './pool-checks.js';
 import type { ReplicaReads } from './replica-reads.js';
-import { PoolGoneError } from './request.js';
+import { HeldBackError, PoolGoneError } from './request.js';
 import { requestMessage } from './request-message.js';
 import type { OsdSession } from './session.js';
 import type { Sessions } from './sessions.js';
@@ -107,6 +107,10 @@ export class Dispatcher {
       return;
     }
     if (request.linger !== undefined && !this.#mayGo(request, request.linger)) return;
+    if (request.attempts === 0 && request.gate?.admits(request.madeAt) === false) {
+      this.fail(request, new HeldBackError(this.context(request)));
+      return;
+    }
     try {
       session.send(requestMessage(request, placement, map.epoch, this.#options.env.clock));
     } catch (error) {
@@ -114,7 +118,7 @@ export class Dispatcher {
       this.fail(request, error as Error);
       return;
     }
-    request.attempts++;
+    if (request.attempts++ === 0) request.gate?.onSent(request.madeAt);
     request.parked = undefined;
     request.sentEpoch = map.epoch;
     request.linger?.onSent(session);

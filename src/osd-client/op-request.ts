@@ -6,7 +6,7 @@ import { NOSNAP, type PgId, type SnapContext, type SpgId } from '../encoding/typ
 import { isWriteOp, OP, type OsdOp } from '../messages/osd-op.js';
 import { OSD_FLAG, type OsdReply } from '../messages/osd-messages.js';
 import type { LingerHooks } from './linger-op.js';
-import type { ObjectTarget, OperateOptions, OperateResult } from './request.js';
+import type { ObjectTarget, OperateOptions, OperateResult, SendGate } from './request.js';
 
 /** Where an object lies by the current map. */
 export interface Placement {
@@ -45,6 +45,8 @@ export class OpRequest {
   /** `clock.monotonic()` deadline, or Infinity. */
   readonly deadlineAt: number;
   readonly startedAt: number;
+  readonly gate: SendGate | undefined;
+  readonly madeAt: number;
   placement: Placement | undefined;
   parked: ParkReason | undefined;
   /** How often it was sent. */
@@ -84,6 +86,8 @@ export class OpRequest {
       (this.isRead ? OSD_FLAG.READ : 0) |
       (options.flags ?? 0);
     this.into = ops.length === 1 && ops[0]?.code === OP.READ ? options.into : undefined;
+    this.gate = options.gate;
+    this.madeAt = options.madeAt ?? 0;
     this.startedAt = times.startedAt;
     this.deadlineAt = times.deadlineAt;
     this.#resolve = promise.resolve;

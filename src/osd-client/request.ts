@@ -34,6 +34,26 @@ export interface OperateOptions {
   signal?: AbortSignal;
   /** Gives up after so many milliseconds; 0 waits for ever. Default: the client's `osdOpTimeoutMs`. */
   timeoutMs?: number;
+  /** Whether what the operation was made by still holds when it is sent: it may wait for its OSD, or its turn, for long. */
+  gate?: SendGate;
+  /** The gate's `seq` when the operation was made. */
+  madeAt?: number;
+}
+
+/** Asked from within what sends an operation, the first time only: what was sent once is sent again as it was. */
+export interface SendGate {
+  /** Another whenever what operations are made by is out of date. */
+  readonly seq: number;
+  /** False: it is not sent, and rejects with a `HeldBackError`. */
+  admits(madeAt: number): boolean;
+  onSent(madeAt: number): void;
+}
+
+/** Nothing was sent, because the operation's gate was shut by then: to be decided anew by whoever asked for it. */
+export class HeldBackError extends RadosError {
+  constructor({ op, target }: RadosErrorOptions) {
+    super('EAGAIN', `${op} ${target}: held back`, { op, target, outcome: 'not-applied' });
+  }
 }
 
 export interface OpOutput {

@@ -9,6 +9,7 @@
 
 import { isRadosError, RadosError } from '../base/errors.js';
 import type { SnapContext } from '../encoding/types.js';
+import { HeldBackError } from '../osd-client/request.js';
 import { WriteTracker } from './concurrency.js';
 import { imageError } from './errors.js';
 import type { ExclusiveLock } from './exclusive-lock.js';
@@ -106,18 +107,22 @@ export class Admission {
     signal: Signal,
     read: (clipped: number, context: ReadContext) => Promise<T>,
   ): Promise<T> {
-    const wait = this.#gate.pass(signal);
-    if (wait) await this.#waitFor(wait, 'read');
-    const clipped = this.#clip('read', offset, length, this.#image.size);
-    try {
-      return await read(clipped, {
-        snapId: this.#image.snapId,
-        signal,
-        admit: () => this.#admitObject('read', offset + clipped, lock, signal),
-      });
-    } catch (error) {
-      // A buffer that is too small is the caller's own mistake.
-      throw error instanceof RangeError ? error : imageError(error, 'read', this.#image.target);
+    for (;;) {
+      const wait = this.#gate.pass(signal);
+      if (wait) await this.#waitFor(wait, 'read');
+      const clipped = this.#clip('read', offset, length, this.#image.size);
+      try {
+        return await read(clipped, {
+          snapId: this.#image.snapId,
+          signal,
+          admit: () => this.#admitObject('read', offset + clipped, lock, signal),
+          gate: this.#gate,
+        });
+      } catch (error) {
+        if (error instanceof HeldBackError) continue;
+        // A buffer that is too small is the caller's own mistake.
+        throw error instanceof RangeError ? error : imageError(error, 'read', this.#image.target);
+      }
     }
   }
 
@@ -147,7 +152,7 @@ export class Admission {
         );
         return clipped;
       } catch (error) {
-        if (error === LOCK_REPLACED) continue;
+        if (error === LOCK_REPLACED || error instanceof HeldBackError) continue;
         if (isRadosError(error) && error.target === image.target) throw error;
         throw imageError(error, op, image.target);
       } finally {
@@ -195,6 +200,7 @@ export class Admission {
     return {
       signal,
       admit: () => this.#admitObject(op, end, lock, signal),
+      gate: this.#gate,
       get snapContext() {
         return image.snapContext;
       },

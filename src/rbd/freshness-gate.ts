@@ -5,6 +5,7 @@
  *   a refresh    appliedSeq = what refreshSeq was when it began
  *   pass()       lets I/O through while both are equal and the watch is known to be good (`validThru` young enough);
  *                else it waits: for a refresh, for an answer to a ping, for a new registration
+ *   admits()       asks once more when an object operation is sent: since it was made it may have waited for its OSD
  *
  * The order that makes this exact: a notification raises refreshSeq before it is acknowledged, and the watch raises it
  * before it counts as connected again. So whoever learns that this client has acknowledged a change knows that no I/O goes
@@ -17,11 +18,18 @@
 import type { Clock } from '../base/environment.js';
 import type { RadosError } from '../base/errors.js';
 import { WATCH_STOP_MS } from '../osd-client/watch-times.js';
+import type { SendGate } from '../osd-client/request.js';
 import type { Watch, WatchState } from '../osd-client/watch-types.js';
 import { unlessAborted } from './waiting.js';
 
 /** Words of the shared memory, by index. */
-export const GATE_WORD = { REFRESH_SEQ: 0, APPLIED_SEQ: 1, CLOSED: 2, PARKED: 3 } as const;
+export const GATE_WORD = {
+  REFRESH_SEQ: 0,
+  APPLIED_SEQ: 1,
+  CLOSED: 2,
+  PARKED: 3,
+  STALE_SENDS: 4,
+} as const;
 export const GATE_WORDS = 16;
 
 export interface FreshnessGateOptions {
@@ -39,7 +47,7 @@ export interface FreshnessGateOptions {
 /** States in which the OSD is believed to have the watch, and to tell us of changes. */
 const GOOD_STATES: ReadonlySet<WatchState> = new Set(['connected', 'pinging', 'suspect']);
 
-export class FreshnessGate {
+export class FreshnessGate implements SendGate {
   readonly #options: FreshnessGateOptions;
   readonly #words: Int32Array;
   #watch: Watch | undefined;
@@ -74,6 +82,26 @@ export class FreshnessGate {
   /** How often the header was read because it was stale. */
   get refreshes(): number {
     return this.#refreshes;
+  }
+
+  /** Operations that were sent by a header that may have been out of date. */
+  get staleSends(): number {
+    return Atomics.load(this.#words, GATE_WORD.STALE_SENDS);
+  }
+
+  /** What object operations are made by: the header as of now. */
+  get seq(): number {
+    return this.refreshSeq;
+  }
+
+  /** Whether an operation that was made then may still be sent: by the header of now, and the watch is good. */
+  admits(madeAt: number): boolean {
+    return madeAt === this.refreshSeq && this.#open;
+  }
+
+  /** An operation is sent: for the count, which tells whether the gate holds. */
+  onSent(madeAt: number): void {
+    if (!this.admits(madeAt)) Atomics.add(this.#words, GATE_WORD.STALE_SENDS, 1);
   }
 
   /** What was read of the header up to now may be out of date. */

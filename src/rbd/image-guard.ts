@@ -62,6 +62,8 @@ export interface ImageGuardStatus {
   appliedSeq: number;
   refreshes: number;
   parked: number;
+  /** Operations that went by a header that may have been out of date: 0. */
+  staleSends: number;
 }
 
 /** What the guard wakes up in the image. */
@@ -157,13 +159,13 @@ export class ImageGuard implements ImageWatchHandler {
   }
 
   status(): ImageGuardStatus {
-    const { refreshSeq, appliedSeq, refreshes, parked } = this.gate;
+    const { refreshSeq, appliedSeq, refreshes, parked, staleSends } = this.gate;
     const { watch, counters } = this.watcher;
     return {
       watch: watch.status(),
       lock: this.#lock?.status(),
       notifications: { ...counters },
-      ...{ refreshSeq, appliedSeq, refreshes, parked },
+      ...{ refreshSeq, appliedSeq, refreshes, parked, staleSends },
     };
   }
 

@@ -18,6 +18,7 @@
 import { copyBytes } from '../base/copy-bytes.js';
 import { isRadosError, RadosError } from '../base/errors.js';
 import { cmpExtOp, type OsdOp, writeFullOp, writeOp, writeSameOp } from '../messages/osd-op.js';
+import { HeldBackError } from '../osd-client/request.js';
 import { eachLimited } from './concurrency.js';
 import { CompareMismatchError } from './errors.js';
 import type { Layout, ObjectExtent, Piece } from './layout.js';
@@ -204,6 +205,8 @@ export class ImageData {
     } catch (error) {
       // One object was certainly not written, but others may have been: of the whole nothing is certain.
       if (!isRadosError(error) || error.outcome !== 'not-applied') throw error;
+      // To be done again as a whole.
+      if (error instanceof HeldBackError) throw error;
       const { op, target, retryable } = error;
       throw new RadosError(error.errno, error.message, {
         ...{ op, target, retryable },

@@ -29,6 +29,7 @@ import {
   truncateOp,
   zeroOp,
 } from '../messages/osd-op.js';
+import type { SendGate } from '../osd-client/request.js';
 import type { IoContext, OperateOptions, OperateResult } from '../rados/io-context.js';
 import { type ByteRange, type CopiedUp, copiedUp } from './copy-up.js';
 import { isMissingObject, unless } from './errors.js';
@@ -44,6 +45,8 @@ export interface RequestContext {
    * over many objects takes its time, and what it began with may have changed.
    */
   admit?(): Promise<void> | undefined;
+  /** Whether that still holds when an operation is sent, which waits for its OSD: else all rejects with a `HeldBackError`. */
+  readonly gate?: SendGate;
 }
 
 /** What goes with a write. */
@@ -150,6 +153,7 @@ export class ObjectRequests {
     if (into) options.into = into;
     if (context.snapId !== undefined) options.snapid = context.snapId;
     if (context.signal) options.signal = context.signal;
+    if (context.gate) madeNow(options, context.gate);
     const oid = dataObject(objectPrefix, extent.objectNo);
     return ioctx.operate(oid, [readOp(extent.offset, extent.length)], options).then(
       ({ ops }) => {
@@ -455,6 +459,7 @@ export class ObjectRequests {
     const { ioctx, objectPrefix } = this.#options;
     const options: OperateOptions = { snapContext: context.snapContext };
     if (context.signal) options.signal = context.signal;
+    if (context.gate) madeNow(options, context.gate);
     const orderSnap = context.onOldSnapContext ? OSD_FLAG.ORDERSNAP : 0;
     const fullTry = context.fullTry ? OSD_FLAG.FULL_TRY : 0;
     if (orderSnap | fullTry) options.flags = orderSnap | fullTry;
@@ -468,6 +473,11 @@ export class ObjectRequests {
 }
 
 const noop = () => undefined;
+
+function madeNow(options: OperateOptions, gate: SendGate): void {
+  options.gate = gate;
+  options.madeAt = gate.seq;
+}
 
 /** What makes part of an object read as zeros and frees most. Of a missing object both say nothing. */
 export function zeroPartOp(

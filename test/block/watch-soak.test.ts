@@ -23,7 +23,9 @@ describe('a device that loses its watch again and again', () => {
     expect(report.problems).toEqual([]);
     // One is found out at once, the other by the next ping.
     expect(report.watchErrors).toBeGreaterThanOrEqual(2);
-    expect(report.writes).toBeGreaterThan(500);
+    expect(report.staleSends).toBe(0);
+    // Each of the writers beside it had its turn.
+    expect(report.writes).toBeGreaterThan(128);
     expect(report.headerUpdates).toBeGreaterThan(0);
   });
 

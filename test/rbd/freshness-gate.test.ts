@@ -170,6 +170,27 @@ describe('a gate whose header is stale', () => {
     expect(other.outcome).toBe('through');
   });
 
+  it('admits what was made by the header of now, and counts what is sent all the same', async () => {
+    const { gate, watch, refreshes } = new Scene().watched();
+    const madeAt = gate.seq;
+    const sends = () => {
+      gate.onSent(madeAt);
+      return [gate.admits(madeAt), gate.staleSends];
+    };
+    expect(sends()).toEqual([true, 0]);
+    watch.validThru -= MAX_AGE_MS + 1;
+    expect(sends()).toEqual([false, 1]);
+    watch.validThru += MAX_AGE_MS + 1;
+    gate.stale();
+    expect(sends()).toEqual([false, 2]);
+    const refreshed = gate.refreshIfStale();
+    refreshes[0]?.resolve();
+    await refreshed;
+    // The header is fresh again, but another than it was made by.
+    expect(sends()).toEqual([false, 3]);
+    expect(gate.admits(gate.seq)).toBe(true);
+  });
+
   it('shows its numbers in shared memory', async () => {
     const scene = new Scene().watched();
     scene.gate.stale();

@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { RadosError } from '../../src/base/errors.js';
+import { HeldBackError } from '../../src/osd-client/request.js';
 import { FEATURE } from '../../src/rbd/features.js';
 import { Image, type OpenOptions } from '../../src/rbd/image.js';
 import { imageInfo } from '../../src/rbd/info.js';
@@ -483,5 +484,33 @@ describe('a write whose snapshot context an OSD finds too old', () => {
       message: expect.stringContaining('shrank to 4096'),
     });
     expect(image.size).toBe(4096);
+  });
+});
+
+describe('a request of which an operation is held back as it is sent', () => {
+  it('begins anew, by the header of then', async () => {
+    await using image = await open();
+    await image.write(0, Buffer.alloc(3 * 65_536, 1));
+    let held = 0;
+    objects.onRequest = ({ oid }) => {
+      if (oid.endsWith('0001') && held++ < 2) throw new HeldBackError({ op: 'x', target: oid });
+    };
+    objects.requests.length = 0;
+    expect(await image.write(0, Buffer.alloc(3 * 65_536, 2))).toBe(3 * 65_536);
+    expect(held).toBe(3);
+    held = 0;
+    expect(Buffer.from(await image.read(65_536, 4))).toEqual(Buffer.alloc(4, 2));
+    expect(held).toBe(3);
+    // As long as the header that it goes by allows it.
+    objects.onRequest = async ({ oid }) => {
+      if (!oid.endsWith('0002')) return;
+      objects.onRequest = () => {};
+      fake.size = 65_536;
+      await image.refresh();
+      throw new HeldBackError({ op: 'x', target: oid });
+    };
+    await expect(image.write(2 * 65_536, Buffer.alloc(4))).rejects.toMatchObject({
+      code: 'EINVAL',
+    });
   });
 });

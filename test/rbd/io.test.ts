@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { RadosError } from '../../src/base/errors.js';
+import { HeldBackError } from '../../src/osd-client/request.js';
 import { IoContext } from '../../src/rados/io-context.js';
 import { ImageData, type ImageDataOptions } from '../../src/rbd/io.js';
 import { Layout } from '../../src/rbd/layout.js';
@@ -261,6 +262,26 @@ describe('compare-and-write', () => {
       imageData(layout).compareAndWrite(65_535, Buffer.alloc(2), Buffer.alloc(2), SNAPS),
     ).rejects.toMatchObject({ code: 'EINVAL' });
     expect(objects.requests).toEqual([]);
+  });
+});
+
+describe('operations with a gate', () => {
+  const gate = { seq: 5, admits: () => true, onSent: () => {} };
+
+  it('say by what they were made, and fail as one when one of them is held back', async () => {
+    const image = imageData(new Layout({ order: 16 }));
+    const context = { ...SNAPS, gate };
+    await image.write(0, Buffer.alloc(3 * 65_536, 1), context);
+    await image.read(0, 10, undefined, { gate });
+    await image.discard(0, 65_536, context);
+    const made = objects.requests.map(({ options }) => [options.gate, options.madeAt]);
+    expect(made).toEqual(made.map(() => [gate, 5]));
+    expect(made.length).toBeGreaterThanOrEqual(5);
+    objects.onRequest = ({ oid }) => {
+      if (oid === name(1)) throw new HeldBackError({ op: 'write', target: oid });
+    };
+    const held = image.write(0, Buffer.alloc(3 * 65_536, 2), context);
+    await expect(held).rejects.toBeInstanceOf(HeldBackError);
   });
 });
 
