@@ -2,7 +2,9 @@
  * A notification under way: sent to the primary, completed by a message when all watchers have answered or the time is over.
  *
  * The primary keeps it in memory only. When its connection or interval ends, it is sent again, under another id and with
- * the time that is left, and watchers may see it twice; whoever notified is told once (`Objecter::_send_linger`).
+ * the time that is left, and watchers may see it twice; whoever notified is told once (`Objecter::_send_linger`). An OSD
+ * that is not the primary any more forgets it without a word: what takes long asks the monitors for newer maps, because
+ * nothing else may go on that would tell (`Objecter::tick` asks for them while anything lingers).
  */
 
 import type { Timer } from '../base/environment.js';
@@ -28,6 +30,8 @@ export interface NotifyContext {
   retire: (cookie: bigint) => void;
 }
 
+/** Most are over long before. */
+const ASK_FOR_MAPS_MS = 1_000;
 const NO_REPLIES: NotifyReplies = { replies: [], missed: [] };
 
 export class LingerNotify {
@@ -43,6 +47,8 @@ export class LingerNotify {
   #done = false;
   #everSent = false;
   #timer: Timer | undefined;
+  #mapTimer: Timer | undefined;
+  #wantsMaps = false;
   /** The NOTIFY operation until it is answered. */
   #request: OpRequest | undefined;
   #cookie = 0n;
@@ -70,6 +76,10 @@ export class LingerNotify {
     this.#timer = env.timers.after(timeoutMs + NOTIFY_GRACE_MS, () => {
       // When this thread was busy, the completion may have arrived and not been read yet.
       this.#timer = env.timers.nextTurn(() => this.end(this.#lateError()));
+    });
+    this.#mapTimer = env.timers.after(ASK_FOR_MAPS_MS, () => {
+      this.#wantsMaps = true;
+      context.transport.wantNewerMap();
     });
     const { signal } = options;
     if (signal) {
@@ -130,6 +140,7 @@ export class LingerNotify {
   }
 
   onMapUpdate({ map, passed, skipped }: MapUpdate): void {
+    if (this.#wantsMaps) this.#context.transport.wantNewerMap();
     const known = this.#interval;
     this.#interval = intervalOf(map, this.#target);
     if (!skipped && passed.every((each) => intervalOf(each, this.#target) === known)) return;
@@ -160,6 +171,7 @@ export class LingerNotify {
   #finish(): void {
     this.#done = true;
     this.#timer?.cancel();
+    this.#mapTimer?.cancel();
     for (const release of this.#release) release();
     this.#cancel();
   }

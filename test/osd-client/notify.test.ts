@@ -6,7 +6,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { notifyOp, readOp } from '../../src/messages/osd-op.js';
 import { balanced } from '../../src/osd-client/replica-reads.js';
 import { rejection } from '../support/rejection.js';
-import { bytes, closeWatchers, text, WatchScene } from '../support/watch-scene.js';
+import { bytes, closeWatchers, notifiedBy, text, WatchScene } from '../support/watch-scene.js';
 
 afterEach(closeWatchers);
 
@@ -119,6 +119,27 @@ describe('a notification', () => {
     expect(peer.pending).toBe(0);
   });
 
+  it('W36 finds out by itself that its OSD is the primary no more', async () => {
+    const scene = await WatchScene.start({ cluster: { size: 2 } });
+    const { world, osds, cluster } = scene;
+    const watcher = await scene.watch();
+    const peer = await scene.client();
+    watcher.answer = () =>
+      cluster.primaryOf(scene.oid) === 0 ? new Promise(() => {}) : bytes('here');
+    const notifying = peer.notify(scene.target, bytes('x'), { timeoutSeconds: 20 });
+    await world.until(() => watcher.notified.length === 1);
+    await world.advance(3000);
+    // Its connection stays, and nothing else goes on there: only the monitors can tell.
+    osds.newInterval(scene.oid);
+    cluster.commit();
+    await world.advance(100);
+    cluster.markDown(0);
+    const from = world.now;
+    const { replies, missed } = await world.until(notifying);
+    expect([replies.map(({ payload }) => text(payload)), missed]).toEqual([['here'], []]);
+    expect(world.now - from).toBeLessThanOrEqual(5000 + E);
+  });
+
   it('ends in time although the OSD is gone', async () => {
     const scene = await WatchScene.start();
     const { world, watching } = scene;
@@ -141,6 +162,25 @@ describe('a notification', () => {
       rejection(watching.notify(scene.target, bytes('x'), { timeoutSeconds: 1 })),
     );
     expect(failure).toMatchObject({ code: 'ETIMEDOUT', outcome: 'not-applied' });
+  });
+
+  it('W34 of a client that dies before it is over leaves the watchers as they were', async () => {
+    const scene = await WatchScene.start();
+    const { world } = scene;
+    const watcher = await scene.watch();
+    let answer = () => {};
+    watcher.answer = () => new Promise((resolve) => (answer = () => resolve(undefined)));
+    const peer = await scene.client();
+    const dying = rejection(peer.notify(scene.target, bytes('last words'), { timeoutSeconds: 5 }));
+    await world.until(() => watcher.notified.length === 1);
+    peer.close();
+    expect(await world.until(dying)).toMatchObject({ code: 'ENOTCONN' });
+    answer();
+    await world.advance(20_000);
+    expect([watcher.stale, watcher.lost, watcher.watch.state]).toEqual([[], [], 'connected']);
+    watcher.answer = () => bytes('here');
+    expect(await notifiedBy(scene, 'next')).toEqual(['here']);
+    expect(watcher.notified).toEqual(['last words', 'next']);
   });
 
   it('is given up with its signal', async () => {
