@@ -7,7 +7,9 @@ import { RadosError } from '../base/errors.js';
 import { packageFile } from '../base/paths.js';
 import { type Kernels, loadKernels } from '../kernels/load.js';
 import type { DiffOptions } from '../rbd/diff/diff.js';
+import type { ImageWatcherInfo } from '../rbd/watchers.js';
 import { Arena, ARENA_PAGE_BYTES } from './arena.js';
+import type { DeviceAttributes } from './attributes.js';
 import type { BackendEvent, BlockRuntime, ImageSpec, RuntimeFactory } from './backend.js';
 import { DirectChannel } from './channel.js';
 import { BlockDevice, type BlockDeviceOptions } from './device.js';
@@ -80,6 +82,14 @@ export function deviceLimits(map: MapOptions, options: OpenOptions) {
   };
 }
 
+/** By the image's id: its name may change while it is mapped. */
+export function watchersOf(
+  host: Pick<DeviceHost, 'manage'>,
+  { pool, poolNs, imageId }: DeviceAttributes,
+): () => Promise<ImageWatcherInfo[]> {
+  return () => host.manage('imageWatchers', [{ pool, namespace: poolNs, id: imageId }]);
+}
+
 export interface DirectHostOptions {
   env: Environment;
   createRuntime: RuntimeFactory;
@@ -127,10 +137,12 @@ export class DirectHost implements DeviceHost {
     deliver = (event) => channel.emit(event);
     early.forEach(deliver);
     const { resize } = backend;
+    const attributes = backend.attributes();
     const device = new BlockDevice({
       ...deviceLimits(map, options),
       channel,
-      attributes: backend.attributes(),
+      attributes,
+      watchers: watchersOf(this, attributes),
       ...(resize && {
         resize: async (size: number) => {
           await resize.call(backend, size);

@@ -3,6 +3,7 @@
 import type { RadosError } from '../base/errors.js';
 import type { DiffExtent, DiffOptions } from '../rbd/diff/diff.js';
 import type { LockLossReason } from '../rbd/lock-host.js';
+import type { ImageWatcherInfo } from '../rbd/watchers.js';
 import type { DeviceAttributes } from './attributes.js';
 import type { Channel } from './channel.js';
 
@@ -85,6 +86,8 @@ export interface BlockDeviceOptions {
   pieceBytes?: number;
   /** krbd's `notrim`: refuse discards, and keep the space of zeroed ranges. */
   notrim?: boolean;
+  /** Who has the image open for writing. */
+  watchers: () => Promise<ImageWatcherInfo[]>;
   /** Sets the image's size. */
   resize?: (size: number) => Promise<number>;
   /** Tells what changed in the image. */

@@ -11,6 +11,7 @@ import { EventEmitter } from 'node:events';
 
 import { RadosError, toRadosError } from '../base/errors.js';
 import type { DiffExtent, DiffOptions } from '../rbd/diff/diff.js';
+import type { ImageWatcherInfo } from '../rbd/watchers.js';
 import { AbortWatch } from './abort-watch.js';
 import type { DeviceAttributes } from './attributes.js';
 import type { BackendEvent } from './backend.js';
@@ -298,6 +299,12 @@ export class BlockDevice extends EventEmitter<BlockDeviceEvents> {
       );
     }
     this.#setSize(await resize(size));
+  }
+
+  /** Who has the image open for writing, this device included unless it is read-only (`rbd status`). */
+  async watchers(): Promise<ImageWatcherInfo[]> {
+    this.#checkOpen(OP.READ, 'watchers');
+    return this.#options.watchers();
   }
 
   /** The device in the shape of `fs.promises.FileHandle`. Closing the handle closes the device. */

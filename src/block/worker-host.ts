@@ -24,6 +24,7 @@ import {
   defaultRuntimeModule,
   deviceLimits,
   type OpenOptions,
+  watchersOf,
 } from './device-host.js';
 import type {
   IterationArguments,
@@ -122,6 +123,7 @@ export class WorkerHost implements DeviceHost {
       ...deviceLimits(map, options),
       channel,
       attributes,
+      watchers: watchersOf(this, attributes),
       ...(opened.canResize && {
         resize: async (size: number) => {
           const { control } = await this.#ready('resize');

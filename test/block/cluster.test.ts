@@ -31,8 +31,14 @@ describe.each([0, 1])('a cluster that is closed (threads: %i)', (threads) => {
     await disk.write(0, Buffer.alloc(512));
     await using second = await connect(embedded, { threads: 0 });
     const { images } = second.pool('rbd');
-    expect(await images.watchers('disk')).toHaveLength(1);
+    const [watcher, ...more] = await images.watchers('disk');
+    expect([watcher?.client.replace('.', ''), more]).toEqual([disk.attributes.clientId, []]);
+    // Asked by its id, whatever it is called by now.
+    await images.rename('disk', 'renamed');
+    expect(await disk.watchers()).toEqual([watcher]);
+    await images.rename('renamed', 'disk');
     await first.close();
+    await expect(disk.watchers()).rejects.toMatchObject({ code: 'EBADF' });
     expect(await images.watchers('disk')).toEqual([]);
     await images.remove('disk');
   });

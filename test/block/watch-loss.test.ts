@@ -53,7 +53,7 @@ describe.each([1, 0])('a device that loses its watch (threads: %i)', (threads) =
     expect(after?.cookie).not.toBe(before?.cookie);
   });
 
-  it('W3: carries its lock over to the new watch, and no write is lost', async () => {
+  it('W3, W4: carries its lock over to the new watch, and no write is lost', async () => {
     const { spec, header } = await create(`carried-${threads}`, LOCKED);
     await using device = await cluster.map(spec);
     const lost: string[] = [];
