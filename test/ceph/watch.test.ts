@@ -189,7 +189,7 @@ function watches(server: ServerKind): void {
     try {
       await eventually(() => happened('watching'));
       const before = await bench.listWatchers(oid);
-      await stopInPlace(child.pid ?? 0);
+      await stopInPlace(child.pid as number);
       await sleep(stopMs);
       expect(await bench.listWatchers(oid)).toEqual(dropped ? [] : before);
       const stopped = events.length;

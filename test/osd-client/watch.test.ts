@@ -5,7 +5,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { WATCH_STOP_MS } from '../../src/osd-client/watch-times.js';
 import { rejection } from '../support/rejection.js';
-import { bytes, closeWatchers, text, WatchScene } from '../support/watch-scene.js';
+import { bytes, closeWatchers, notifiedBy, text, WatchScene } from '../support/watch-scene.js';
 
 afterEach(closeWatchers);
 
@@ -128,6 +128,30 @@ describe('a watch', () => {
     expect(watcher.notified).toHaveLength(1100);
     expect(completed).toBe(76);
     expect(watcher.watch.status().queued).toBe(1024);
+  });
+
+  it('W27 whose handler takes longer than a notifier waits is missed by that one alone, and stays well', async () => {
+    const scene = await WatchScene.start();
+    const { world, osds } = scene;
+    const watcher = await scene.watch();
+    watcher.answer = ({ payload }) =>
+      text(payload) === 'slow'
+        ? new Promise((resolve) => world.after(8000, () => resolve(bytes('late'))))
+        : bytes('quick');
+    const peer = await scene.client();
+    const slow = peer.notify(scene.target, bytes('slow'), { timeoutSeconds: 5 });
+    await world.until(() => watcher.notified.length === 1);
+    const from = world.now;
+    expect(await notifiedBy(scene, 'another')).toEqual(['quick']);
+    expect(world.now - from).toBeLessThan(E);
+    const { replies, missed } = await world.until(slow);
+    expect(replies).toEqual([]);
+    expect(missed).toEqual([{ gid: scene.watching.globalId, cookie: watcher.watch.cookie }]);
+    expect(watcher.watch.status().queued).toBe(1);
+    await world.advance(20_000);
+    expect(osds.count('ack')).toBe(2);
+    expect(watcher.watch.status()).toMatchObject({ state: 'connected', queued: 0, losses: 0 });
+    expect(watcher.watch.check()).toBeLessThanOrEqual(5000 + E);
   });
 
   it('W29 is one of several on its object: each hears everything, also from its own client', async () => {

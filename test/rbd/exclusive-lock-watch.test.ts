@@ -90,7 +90,7 @@ describe('a watch that is registered again', () => {
     expect(at.intruders).toEqual([]);
   });
 
-  it('takes the lock anew when it was broken meanwhile, and writes nothing in between', async () => {
+  it('W44 takes the lock anew when it was broken meanwhile, and writes nothing in between', async () => {
     await until(a.write('warm'));
     const write = a.write('long', 10);
     await until(() => a.inFlight === 1);

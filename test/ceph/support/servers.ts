@@ -21,6 +21,8 @@ export interface Server {
 export interface ServerOptions {
   readonly osds: number;
   readonly pools: NonNullable<CephClusterOptions['pools']>;
+  /** How long OSDs keep the watch of a client that went silent, unless it says so itself; librbd does not. Default 30. */
+  readonly watchTimeoutS?: number;
 }
 
 export interface ServerKind {
@@ -33,15 +35,17 @@ export const SERVERS: readonly ServerKind[] = [
   {
     name: 'a real cluster',
     embedded: false,
-    start: ({ osds, pools }) => CephCluster.start({ osds, pools }),
+    start: ({ osds, pools, watchTimeoutS = 30 }) =>
+      CephCluster.start({ osds, pools, osdConf: `osd client watch timeout = ${watchTimeoutS}` }),
   },
   {
     name: 'the embedded cluster',
     embedded: true,
-    start: async ({ osds, pools }) => {
+    start: async ({ osds, pools, watchTimeoutS = 30 }) => {
       const cluster = await EmbeddedCluster.start({
         osds,
         inThread: true,
+        watchTimeoutS,
         // No erasure-coded pools there: an image's data pool is then one that is replicated.
         pools: pools.map(({ name, pgNum = 8 }) => ({ name, pgNum })),
       });

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { listWatchersOp, WATCH_OP } from '../../../src/messages/osd-op.js';
+import { Watcher } from '../../support/watch-scene.js';
 import { notifyOp, watchOp } from '../osd/support/watch-messages.js';
 import { Bench, OID, pendsFor, POOL, read, sleep, until, write } from './support.js';
 
@@ -152,7 +153,7 @@ describe('a frozen OSD', () => {
 });
 
 describe('a watch whose removal cannot be written', () => {
-  it('waits for the write, and so does a notify', async () => {
+  it('W37 waits for the write, and so does a notify', async () => {
     const bench = await Bench.start({ osds: 2, size: 2, watchTimeoutS: 1 });
     const { rados } = await bench.client();
     const osd = await bench.primary(rados);
@@ -206,6 +207,34 @@ describe('a PG', () => {
     const there = await bench.raw(to, raw.gid);
     expect(await there.result(watchOp(WATCH_OP.RECONNECT, 1n, { gen: 1 }))).toBe(0);
     expect((await there.ask([listWatchersOp()])).reply.result).toBe(0);
+  });
+
+  it('W13 moves with a watch and a notification under way: neither is lost', async () => {
+    const bench = await Bench.start();
+    const { io } = await bench.client();
+    const peer = await bench.client();
+    await write(io);
+    const watcher = new Watcher();
+    let release = () => {};
+    const released = new Promise<void>((resolve) => (release = resolve));
+    watcher.answer = () => released.then(() => Buffer.from('here'));
+    watcher.watch = await io.watch(OID, watcher);
+    const { cookie } = watcher.watch;
+    const reconnects = () =>
+      watcher.watch.state === 'connected' ? watcher.watch.status().reconnects : 0;
+    const notifying = peer.io.notify(OID, Buffer.from('moving'), { timeoutSeconds: 20 });
+    await until(() => watcher.notified.length > 0);
+    const fault = await bench.faults.movePg({ pool: POOL, object: OID });
+    await until(() => reconnects() === 1);
+    release();
+    const { replies, missed } = await notifying;
+    expect(replies.map((reply) => reply.cookie)).toEqual([cookie]);
+    expect(missed).toEqual([]);
+    await fault.stop();
+    await until(() => reconnects() === 2);
+    expect((await peer.io.notify(OID, Buffer.from('back'))).missed).toEqual([]);
+    expect([watcher.lost, watcher.watch.cookie]).toEqual([[], cookie]);
+    await watcher.watch.close();
   });
 
   it('must exist, and its new primary be up', async () => {
