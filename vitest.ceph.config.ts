@@ -1,4 +1,4 @@
-// The tests that start real Ceph daemons: one file at a time, because each brings up a whole cluster.
+// The tests that start real Ceph daemons: two files at a time, since each brings up a cluster of its own, and waits a lot.
 import { defineConfig } from 'vitest/config';
 
 export default defineConfig({
@@ -8,6 +8,6 @@ export default defineConfig({
     testTimeout: 120_000,
     hookTimeout: 120_000,
     pool: 'forks',
-    fileParallelism: false,
+    maxWorkers: 2,
   },
 });
