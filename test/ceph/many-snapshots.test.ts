@@ -23,7 +23,10 @@ const SNAPSHOTS = 510;
 const OBJECT = 64 * 1024;
 const OBJECTS = 100;
 const FEATURES = FEATURE.LAYERING | FEATURE.EXCLUSIVE_LOCK | FEATURE.OBJECT_MAP | FEATURE.FAST_DIFF;
-const spec = (snap?: string) => ({ pool: 'rbd', name: 'vm1', ...(snap ? { snap } : {}) });
+const spec = (snap?: string) => ({
+  ...{ pool: 'rbd', namespace: '', name: 'vm1' },
+  ...(snap ? { snap } : {}),
+});
 const numbers = (first: number, end: number) =>
   Array.from({ length: end - first }, (_, i) => first + i);
 

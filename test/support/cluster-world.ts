@@ -144,7 +144,7 @@ export class WorldClient {
 export class HeaderObserver implements WatchHandler {
   readonly ioctx: IoContext;
   readonly oid: string;
-  readonly heard: { from: bigint; payload: NotifyPayload }[] = [];
+  readonly heard: { from: bigint; payload: NotifyPayload; bytes: Uint8Array }[] = [];
   /** What it answers all the same: undefined, as a rule. */
   answer: (payload: NotifyPayload) => number | undefined = () => undefined;
 
@@ -155,7 +155,7 @@ export class HeaderObserver implements WatchHandler {
 
   onNotify({ payload, notifierGid }: Notification): NotifyReply {
     const decoded = decodeNotifyPayload(payload);
-    this.heard.push({ from: notifierGid, payload: decoded });
+    this.heard.push({ from: notifierGid, payload: decoded, bytes: Uint8Array.from(payload) });
     const result = this.answer(decoded);
     return result === undefined ? undefined : encodeWith(responseMessage, { result });
   }
