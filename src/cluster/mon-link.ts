@@ -28,6 +28,8 @@ export interface MonLink {
   boot(osd: number, addrs: readonly EntityAddr[]): Promise<void>;
   /** `osd` no longer answers, says `reporter`. */
   reportFailure(osd: number, reporter: number): void;
+  /** Whether an OSD has no room for more. Resolves when the map says so, and clients with it know what to do. */
+  reportFull(osd: number, full: boolean): Promise<void>;
   /** cephx or none, for one incoming connection at an OSD: shares the monitor's rotating secrets. */
   authServer(): AuthServer;
   readonly authMethods: readonly number[];

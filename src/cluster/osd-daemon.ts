@@ -68,6 +68,8 @@ export interface OsdDaemonOptions extends MessengerContext {
 const HEARTBEAT_MS = 1000;
 /** How long an OSD may be missing before it is reported: one that just started is not in the directory yet. */
 const FAILURE_GRACE_MS = 100;
+/** How often an OSD without room looks whether there is some. */
+const SPACE_LOOK_MS = 500;
 const MAX_IN_FLIGHT_OPS = 1024;
 const MAX_IN_FLIGHT_BYTES = 64 * 1024 * 1024;
 /** Views of past maps kept for PGs that catch up. */
@@ -99,6 +101,7 @@ export class OsdDaemon implements OsdPeer, PgHost, SessionOwner {
   #server: Server | undefined;
   #unsubscribe: (() => void) | undefined;
   #heartbeat: Timer | undefined;
+  #spaceWatch: Timer | undefined;
   readonly #suspects = new Set<number>();
   #notifies = 0;
   #up = false;
@@ -202,6 +205,8 @@ export class OsdDaemon implements OsdPeer, PgHost, SessionOwner {
     await this.#mon.boot(id, this.addrs);
     this.#booted = true;
     this.#scheduleHeartbeat();
+    // What it said before it ended may not be so any more.
+    this.#watchSpace();
   }
 
   #shutDown(): Server | undefined {
@@ -209,6 +214,7 @@ export class OsdDaemon implements OsdPeer, PgHost, SessionOwner {
     this.#dead = true;
     this.#unsubscribe?.();
     this.#heartbeat?.cancel();
+    this.#spaceWatch?.cancel();
     for (const pg of this.#pgs.values()) pg.stop();
     this.#pgs.clear();
     const gone = this.#goneError();
@@ -337,6 +343,25 @@ export class OsdDaemon implements OsdPeer, PgHost, SessionOwner {
 
   shareMap(session: ClientSession): void {
     if (session instanceof OsdSession) session.shareMap();
+  }
+
+  async reportFull(): Promise<void> {
+    this.#watchSpace();
+    await this.#mon.reportFull(this.whoami, true);
+  }
+
+  /** Until there is room again. */
+  #watchSpace(): void {
+    if (this.#dead) return;
+    this.#spaceWatch ??= this.env.timers.after(
+      SPACE_LOOK_MS,
+      () => {
+        this.#spaceWatch = undefined;
+        if (this.store.isFull) this.#watchSpace();
+        else void this.#mon.reportFull(this.whoami, false);
+      },
+      { background: true },
+    );
   }
 
   /** Not at once, and not from within the monitor's call with a map: what looks dead may just be starting. */

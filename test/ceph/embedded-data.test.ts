@@ -9,6 +9,8 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { nodeEnvironment } from '../../src/base/node-environment.js';
+import { EmbeddedCluster } from '../../src/cluster/embedded-cluster.js';
 import { describeCeph } from './support/ceph-cluster.js';
 import { runLinger } from './support/linger-cli.js';
 import { runOrThrow } from './support/processes.js';
@@ -205,9 +207,71 @@ describeCeph('a cluster with its data in a directory', () => {
   });
 });
 
-async function until(satisfied: () => boolean, timeoutMs = 60_000): Promise<void> {
+describeCeph('a cluster whose disk is full', () => {
+  let dir: string;
+  let cluster: EmbeddedCluster;
+  let freeBytes = Number.MAX_SAFE_INTEGER;
+
+  const sh = async (command: string) => {
+    const env = { CEPH_CONF: cluster.confPath, CEPH_ARGS: '' };
+    return (await runOrThrow('bash', ['-c', `set -e -o pipefail; ${command}`], { env })).stdout;
+  };
+
+  beforeAll(async () => {
+    dir = await mkdtemp(join(tmpdir(), 'linger-full-disk-'));
+    const environment = nodeEnvironment();
+    const disk = { ...environment.disk, freeBytes: async () => freeBytes };
+    cluster = await EmbeddedCluster.start({
+      dataDir: join(dir, 'data'),
+      environment: { ...environment, disk },
+      inThread: true,
+      pools: ['rbd'],
+    });
+  });
+  afterAll(async () => {
+    await cluster?.stop();
+    await rm(dir, { recursive: true, force: true });
+  });
+
+  it('has librbd wait, or remove what is there, and go on when there is room', async () => {
+    const source = join(dir, 'source');
+    await writeFile(source, Buffer.alloc(9_000_000, 'full'));
+    await sh(`rbd import --no-progress ${source} first`);
+    // librbd removes by way of the trash, an object that must be there: a full pool takes no new one.
+    await sh('rbd create --size 1M other; rbd rm --no-progress other');
+    freeBytes = 0;
+    // It is noticed within a second that others took the room.
+    await sleep(1000);
+    let done = false;
+    const importing = sh(
+      `rbd create --size 1M other; rbd import --no-progress ${source} second`,
+    ).finally(() => {
+      done = true;
+    });
+    await until(async () => (await cluster.status()).health === 'HEALTH_ERR');
+    expect(await sh('ceph health')).toMatch(/^HEALTH_ERR \d full osd\(s\); 1 pool\(s\) full$/m);
+    const { flags_names } = (
+      JSON.parse(await sh('ceph osd dump --format json')) as { pools: { flags_names: string }[] }
+    ).pools[0] as { flags_names: string };
+    expect(flags_names).toContain('full');
+    const same = (image: string) =>
+      sh(`rbd export --no-progress ${image} - | cmp - ${source} && echo same`);
+    expect(await same('first')).toBe('same\n');
+    expect(done).toBe(false);
+    await sh('rbd rm --no-progress first');
+    freeBytes = Number.MAX_SAFE_INTEGER;
+    await importing;
+    expect(await same('second')).toBe('same\n');
+    await until(async () => (await cluster.status()).health === 'HEALTH_OK');
+  });
+});
+
+async function until(
+  satisfied: () => boolean | Promise<boolean>,
+  timeoutMs = 60_000,
+): Promise<void> {
   const deadline = Date.now() + timeoutMs;
-  while (!satisfied()) {
+  while (!(await satisfied())) {
     if (Date.now() > deadline) throw new Error(`not so after ${timeoutMs} ms: ${satisfied}`);
     await sleep(20);
   }

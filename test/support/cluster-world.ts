@@ -6,12 +6,18 @@
 
 import { NoneClient } from '../../src/auth/none.js';
 import { CON_MODE } from '../../src/auth/method.js';
-import type { Environment, Stream, StreamHandler, Timer } from '../../src/base/environment.js';
+import type {
+  Disk,
+  Environment,
+  Stream,
+  StreamHandler,
+  Timer,
+} from '../../src/base/environment.js';
 import type { LogOptions } from '../../src/base/log.js';
 import { ClusterHost } from '../../src/cluster/cluster-host.js';
 import { controlOf } from '../../src/cluster/cluster-rpc.js';
 import { Faults } from '../../src/cluster/faults/faults.js';
-import { resolveSettings } from '../../src/cluster/settings.js';
+import { type ClusterSettingsInput, resolveSettings } from '../../src/cluster/settings.js';
 import { ENTITY_TYPE } from '../../src/encoding/entity.js';
 import { loadKernels } from '../../src/kernels/load.js';
 import type { Notification, NotifyReply, WatchHandler } from '../../src/osd-client/watch-types.js';
@@ -35,6 +41,13 @@ import { type MemoryStream, MemoryWorld } from './memory-network.js';
 import { v2Addr } from './messengers.js';
 
 const FSID = '5b1e1b7c-7b5d-4c0e-9b8a-0123456789ab';
+const SETTINGS: ClusterSettingsInput = {
+  osds: 1,
+  size: 1,
+  auth: 'none',
+  fsid: FSID,
+  pools: [{ name: 'rbd', pgNum: 8 }],
+};
 /** Who has died hears nothing. */
 const DEAD: StreamHandler = {
   readInto: () => new Uint8Array(65_536),
@@ -49,13 +62,18 @@ export class ClusterWorld {
   readonly faults: Faults;
   readonly clients: WorldClient[] = [];
 
-  static async start(options: { seed?: number; log?: LogOptions } = {}): Promise<ClusterWorld> {
-    const world = new MemoryWorld(options);
-    const settings = resolveSettings(
-      { osds: 1, size: 1, auth: 'none', fsid: FSID, pools: [{ name: 'rbd', pgNum: 8 }] },
-      () => FSID,
-    );
-    return new ClusterWorld(world, await world.until(ClusterHost.start(world.env, settings)));
+  static start(options: { seed?: number; log?: LogOptions } = {}): Promise<ClusterWorld> {
+    return ClusterWorld.startIn(new MemoryWorld(options));
+  }
+
+  /** In a world that is there, with a disk if `settings` names a place on it. */
+  static async startIn(
+    world: MemoryWorld,
+    { disk, ...input }: ClusterSettingsInput & { disk?: Disk } = {},
+  ): Promise<ClusterWorld> {
+    const settings = resolveSettings({ ...SETTINGS, ...input }, () => FSID);
+    const env = disk ? { ...world.env, disk } : world.env;
+    return new ClusterWorld(world, await world.until(ClusterHost.start(env, settings)));
   }
 
   private constructor(world: MemoryWorld, host: ClusterHost) {

@@ -84,7 +84,7 @@ class Inode {
     const reached = keep === 'all' ? this.pending.length : keep === 'none' ? 0 : undefined;
     const lengthAfter = reached ?? Math.floor(random.float() * (this.pending.length + 1));
     let length = this.stable.length;
-    let current = this.stable;
+    let current: Buffer = Buffer.from(this.stable);
     let result: Buffer = Buffer.from(this.stable);
     for (const [i, each] of this.pending.entries()) {
       current = applied(current, each);
@@ -108,10 +108,11 @@ class Inode {
   }
 }
 
+/** In place, where the size allows. */
 function applied(content: Buffer, each: Pending): Buffer {
   if ('truncate' in each) return resized(content, each.truncate);
   const end = each.at + each.bytes.length;
-  const result = end > content.length ? resized(content, end) : Buffer.from(content);
+  const result = end > content.length ? resized(content, end) : content;
   result.set(each.bytes, each.at);
   return result;
 }

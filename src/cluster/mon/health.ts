@@ -1,9 +1,11 @@
 /** What is wrong with the cluster (`OSDMap::check_health`, as far as it can happen here). */
 
 import { OSDMAP_FLAG, type OsdMap } from '../../osdmap/osdmap.js';
+import { POOL_FLAG } from '../../osdmap/pool.js';
 import type { Json } from './formatter.js';
 import { crushLocation, subtreeOsds } from './crush-tree.js';
 import { notableMapFlags } from './flags.js';
+import { fullOsds } from './full-osds.js';
 
 export interface HealthCheck {
   code: string;
@@ -15,7 +17,7 @@ export interface HealthCheck {
 
 /** In the order of their codes, errors before warnings. */
 export function checkHealth(map: OsdMap): HealthCheck[] {
-  const checks = [...downChecks(map), ...flagChecks(map), ...poolChecks(map)];
+  const checks = [...downChecks(map), ...fullChecks(map), ...flagChecks(map), ...poolChecks(map)];
   const rank = (check: HealthCheck) => (check.severity === 'HEALTH_ERR' ? 0 : 1);
   return checks.sort((a, b) => rank(a) - rank(b) || (a.code < b.code ? -1 : 1));
 }
@@ -108,6 +110,31 @@ function flagChecks(map: OsdMap): HealthCheck[] {
   const text = notableMapFlags(map.flags & ~(OSDMAP_FLAG.NEARFULL | OSDMAP_FLAG.FULL));
   // The number of characters as the count: so it is in Ceph, and so monitoring has seen it.
   return text === '' ? [] : [warning('OSDMAP_FLAGS', `${text} flag(s) set`, text.length, [])];
+}
+
+function fullChecks(map: OsdMap): HealthCheck[] {
+  const osds = fullOsds(map);
+  const pools = [...map.pools].filter(([, { flags }]) => flags & POOL_FLAG.FULL);
+  const checks: HealthCheck[] = [];
+  if (osds.length > 0) {
+    const detail = osds.map((osd) => `osd.${osd} is full`);
+    const summary = `${osds.length} full osd(s)`;
+    checks.push({
+      code: 'OSD_FULL',
+      severity: 'HEALTH_ERR',
+      summary,
+      count: osds.length,
+      detail,
+    });
+  }
+  if (pools.length > 0) {
+    const detail = pools.map(([id, { flags }]) => {
+      const reason = flags & POOL_FLAG.FULL_QUOTA ? 'running out of quota' : 'no space';
+      return `pool '${map.poolName.get(id)}' is full (${reason})`;
+    });
+    checks.push(warning('POOL_FULL', `${pools.length} pool(s) full`, pools.length, detail));
+  }
+  return checks;
 }
 
 function poolChecks(map: OsdMap): HealthCheck[] {

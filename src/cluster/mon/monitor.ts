@@ -204,6 +204,7 @@ export class Monitor {
       mapMessage: (fromEpoch) => osdMaps.updateFrom(fromEpoch)?.front,
       boot: (osd, addrs) => osds.boot(osd, addrs),
       reportFailure: (osd, reporter) => osds.reportFailure(osd, reporter),
+      reportFull: (osd, full) => osds.reportFull(osd, full),
       authServer: () => this.#osdAuthServer(),
       authMethods: [this.#options.auth === 'cephx' ? AUTH_METHOD.CEPHX : AUTH_METHOD.NONE],
     };

@@ -14,6 +14,7 @@ import { FEATURES_SUPPORTED } from '../../messages/features.js';
 import { NEW_OSD_XINFO } from '../../osdmap/apply-incremental.js';
 import type { Incremental } from '../../osdmap/incremental.js';
 import { OSD_IN, OSD_STATE, OSDMAP_FLAG, type OsdMap } from '../../osdmap/osdmap.js';
+import { markFull } from './full-osds.js';
 import type { OsdMapService } from './osdmap-service.js';
 
 /** `mon_osd_down_out_interval`. */
@@ -79,6 +80,12 @@ export class OsdStates {
     if (!map.isUp(osd) || mayNotGoDown(map, osd)) return;
     this.#env.log.mon.info({ osd, reporter }, 'osd failed');
     this.markDown([osd]);
+  }
+
+  /** An OSD has no room for more, or has room again. Resolves when the map says so. */
+  reportFull(osd: number, full: boolean): Promise<void> {
+    if (!this.#closed) markFull(this.#osdMaps, osd, full);
+    return new Promise((resolve) => this.#osdMaps.whenPublished(resolve));
   }
 
   /** Those of the list that are up go down, in one epoch. */

@@ -40,4 +40,6 @@ export interface PgHost {
   /** Sends the session the maps that it lacks: it must look elsewhere. */
   shareMap(session: ClientSession): void;
   reportFailure(osd: number): void;
+  /** The store had no room for something. Resolves when this OSD has a map that says so. */
+  reportFull(): Promise<void>;
 }

@@ -8,7 +8,7 @@
 
 import { ERRNO, isRadosError, RadosError } from '../../base/errors.js';
 import { formatPgId, NOSNAP, type PgId } from '../../encoding/types.js';
-import type { OsdReply } from '../../messages/osd-messages.js';
+import { OSD_FLAG, type OsdReply } from '../../messages/osd-messages.js';
 import { subtractIntervals, unionIntervals } from '../../osdmap/interval-set.js';
 import { headKey, type ObjectId } from '../store/object-id.js';
 import type { WatchRecord } from '../store/object-meta.js';
@@ -200,7 +200,7 @@ export class PgPrimary {
       case 'commit': {
         const { ops, entry, reply, context } = outcome;
         if (!this.#storage.hasRoomFor({ ops, entry })) {
-          this.#answerError(live, -ERRNO.ENOSPC);
+          this.#refuseForRoom(live);
           return;
         }
         const answer = () => {
@@ -219,6 +219,25 @@ export class PgPrimary {
         }
       }
     }
+  }
+
+  /**
+   * As `PrimaryLogPG` has it when a pool is full: who asked for the answer gets it; from others the request comes again when
+   * a map comes without the flag, which is why they must hear of the one that has it.
+   */
+  #refuseForRoom(live: LiveRequest): void {
+    const { client } = live;
+    const { session, request } = client;
+    const known = this.#host.reportFull();
+    if (request.flags & (OSD_FLAG.FULL_TRY | OSD_FLAG.FULL_FORCE)) {
+      this.#answerError(live, -ERRNO.ENOSPC);
+      return;
+    }
+    this.#finish(live, () => client.release());
+    known.then(
+      () => this.#host.shareMap(session),
+      (error: unknown) => this.#host.log.warn({ err: error }, 'the monitor does not take a report'),
+    );
   }
 
   /** `unfinished`: the operation that was waiting for something when the vector was given up. */

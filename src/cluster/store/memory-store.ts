@@ -29,6 +29,7 @@ class MemoryLog implements LogKeeper {
 }
 
 export class MemoryStore implements ObjectStore {
+  readonly isFull = false;
   readonly #index = new ObjectIndex<ObjectData>({
     newData: () => new ObjectData(),
     copyData: (from) => from.clone(),

@@ -62,6 +62,8 @@ export interface ObjectStore {
   dump(collection: string, id: ObjectId): ObjectDump | undefined;
   /** Whether there is room for the new data in it: ask before making a change of one's own. */
   hasRoomFor(transaction: Transaction): boolean;
+  /** It had no room for something, and has none for it yet. */
+  readonly isFull: boolean;
   /**
    * Visible at once, durable when it resolves. Creates the collection when it is new. Throws when it can do nothing of
    * it, and nothing has changed then: EIO for a damaged block that would have to be kept in part. When it rejects,

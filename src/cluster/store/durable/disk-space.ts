@@ -14,6 +14,8 @@ export interface SpaceUser {
   acceptedBytes(): number;
   /** What it needs beyond that to go on without new data: the log, a checkpoint. */
   reservedBytes(): number;
+  /** Room within its data file; undefined for a store without data, which the monitor's is. */
+  reusableBytes(): number | undefined;
 }
 
 /** What the stores take is known at any time; others, who use the same disk, are only noticed so often. */
@@ -57,6 +59,13 @@ export class DiskSpace {
     const agedMs = this.#clock.monotonic() - this.#lookedMs;
     if (agedMs > (short ? LOOK_AFTER_MS_WHILE_SHORT : LOOK_AFTER_MS)) void this.look();
     return short;
+  }
+
+  /** What every store could still take with nothing more of the file system: a change goes to several of them. */
+  get reusableBytes(): number {
+    let least = Number.POSITIVE_INFINITY;
+    for (const user of this.#users) least = Math.min(least, user.reusableBytes() ?? least);
+    return least;
   }
 
   /** Counts the free bytes anew. */

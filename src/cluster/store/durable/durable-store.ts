@@ -88,6 +88,8 @@ export class DurableStore implements ObjectStore, SpaceUser {
   #waiting: (() => void)[] = [];
   #checkpointBytes = 0;
   #checkpointSeq = 0;
+  /** The most that was asked for, and not there, since there was room last. */
+  #refusedBytes = 0;
   /** Bytes that the log had written when the last checkpoint began. */
   #logAtCheckpoint = 0;
 
@@ -168,11 +170,20 @@ export class DurableStore implements ObjectStore, SpaceUser {
   // ---- changing ----
 
   hasRoomFor({ collection, ops }: Transaction): boolean {
-    if (!this.#options.space.isShort) return true;
-    const { index, file } = this.#opened;
-    const blocks = newBlocks(index, collection, ops);
-    // What lies free in the data file needs nothing of the file system.
-    return blocks === 0 || blocks <= file.space.free;
+    const { space } = this.#options;
+    if (!space.isShort) return true;
+    const bytes = newBlocks(this.#opened.index, collection, ops) * BLOCK_BYTES;
+    // What lies free in the data files needs nothing of the file system.
+    if (bytes === 0 || bytes <= space.reusableBytes) return true;
+    this.#refusedBytes = Math.max(this.#refusedBytes, bytes);
+    return false;
+  }
+
+  get isFull(): boolean {
+    const { space } = this.#options;
+    if (space.isShort && this.#refusedBytes > space.reusableBytes) return true;
+    this.#refusedBytes = 0;
+    return false;
   }
 
   apply({ collection, ops }: Transaction): Promise<void> {
@@ -328,6 +339,11 @@ export class DurableStore implements ObjectStore, SpaceUser {
   reservedBytes(): number {
     const checkpoint = this.#checkpointBytes * CHECKPOINT_GROWTH;
     return this.#opened.segments.nextBytes + checkpoint + SPARE_BYTES;
+  }
+
+  reusableBytes(): number | undefined {
+    const { space } = this.#opened.file;
+    return space.used === 0 ? undefined : space.free * BLOCK_BYTES;
   }
 
   #otherBytes(): number {

@@ -144,6 +144,12 @@ export class FakeMon implements MonLink {
     return Promise.resolve();
   }
 
+  readonly full: [osd: number, full: boolean][] = [];
+
+  async reportFull(osd: number, full: boolean): Promise<void> {
+    this.full.push([osd, full]);
+  }
+
   reportFailure(osd: number, reporter: number): void {
     this.failures.push({ osd, reporter });
     // Not from within the reporter's call: a real monitor answers later.
