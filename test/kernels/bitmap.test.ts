@@ -101,7 +101,7 @@ describe('single objects', () => {
   });
 });
 
-describe('every kernel', () => {
+describe('O21 every kernel', () => {
   it('finds a single object in each place of two blocks', () => {
     const length = 512;
     for (let objectNo = 0; objectNo < length; objectNo++) {
@@ -146,7 +146,7 @@ describe('every kernel', () => {
   });
 });
 
-describe('count', () => {
+describe('O21 count', () => {
   it('counts as the twin does', () => {
     fc.assert(
       fc.property(states, fractions, (map, between) => {
@@ -172,7 +172,7 @@ describe('count', () => {
   });
 });
 
-describe('next', () => {
+describe('O21 next', () => {
   it('finds what the twin finds, of every set of states', () => {
     fc.assert(
       fc.property(states, fractions, fc.nat({ max: 15 }), (map, between, set) => {
@@ -186,7 +186,7 @@ describe('next', () => {
   });
 });
 
-describe('update', () => {
+describe('O21 update', () => {
   it('changes what the twin changes, and says how many', () => {
     fc.assert(
       fc.property(
@@ -267,7 +267,7 @@ describe('update', () => {
   });
 });
 
-describe('runs', () => {
+describe('O21 runs', () => {
   it('are those of the twin, for any classes of the states', () => {
     fc.assert(
       fc.property(states, fractions, fc.nat({ max: 255 }), (map, between, classes) => {
@@ -329,7 +329,7 @@ describe('runs', () => {
   });
 });
 
-describe('fast-diff', () => {
+describe('O21 fast-diff', () => {
   it('of one map, from the beginning, reports what exists', () => {
     fc.assert(
       fc.property(states, fractions, (to, between) => {

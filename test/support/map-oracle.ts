@@ -21,6 +21,8 @@ import { headerObject, objectMapObject, RBD_DIRECTORY } from '../../src/rbd/name
 export interface Version {
   /** Undefined: the head. */
   readonly snapId: bigint | undefined;
+  /** A snapshot that was removed, or is about to be. */
+  readonly isTrash: boolean;
   /** Undefined: missing, or torn. */
   readonly states: readonly number[] | undefined;
   readonly objectMapInvalid: boolean;
@@ -42,21 +44,12 @@ export class MapOracle {
   /** What is wrong, by OM and FD; empty when nothing is. */
   async violations(): Promise<string[]> {
     const found: string[] = [];
-    let before: Version | undefined;
+    let before: Version['objects'] | undefined = [];
     for (const version of await this.versions()) {
-      const { states, objects } = version;
-      const where = version.snapId === undefined ? 'head' : `snapshot ${version.snapId}`;
-      objects.forEach((bytes, objectNo) => {
-        const state = states?.[objectNo];
-        const wrong = (rule: string) =>
-          found.push(`${rule}: ${where} object ${objectNo} is ${state}`);
-        if (!states || version.objectMapInvalid) return;
-        if (bytes && (state === undefined || state === 0)) wrong('OM');
-        const earlier = before?.objects[objectNo];
-        if (!bytes || version.fastDiffInvalid || (earlier && bytes.equals(earlier))) return;
-        if (state !== 1 && state !== 2) wrong('FD');
-      });
-      before = version;
+      const { states, objects, objectMapInvalid } = version;
+      if (states && !objectMapInvalid) found.push(...wrongIn(version, states, before));
+      // Of a snapshot that is half removed, with its map, the data may be gone: nobody asks for what has changed since.
+      before = version.isTrash && !states ? undefined : objects;
     }
     return found;
   }
@@ -68,16 +61,15 @@ export class MapOracle {
   /** Oldest first, the head last. */
   async versions(): Promise<Version[]> {
     const header = await this.header();
-    const snapshots = header.snapshots.map(({ id, imageSize }) => ({
-      snapId: id,
-      size: imageSize,
+    const snapshots = header.snapshots.map(({ id, imageSize, namespace }) => ({
+      ...{ snapId: id, size: imageSize, isTrash: namespace.type === 'trash' },
     }));
-    const head = { snapId: undefined, size: header.size };
+    const head = { snapId: undefined, size: header.size, isTrash: false };
     return Promise.all(
-      [...snapshots, head].map(async ({ snapId, size }) => {
+      [...snapshots, head].map(async ({ snapId, size, isTrash }) => {
         const flags = await executeOne(this.#ioctx, headerObject(header.id), getFlags(snapId));
         return {
-          snapId,
+          ...{ snapId, isTrash },
           states: await this.#states(header.id, snapId),
           objectMapInvalid: (flags & 1n) !== 0n,
           fastDiffInvalid: (flags & 2n) !== 0n,
@@ -121,4 +113,22 @@ export class MapOracle {
       }),
     );
   }
+}
+
+/** `before`: the objects of the version before this one; undefined when they are not known. */
+function wrongIn(
+  { snapId, objects, fastDiffInvalid }: Version,
+  states: readonly number[],
+  before: Version['objects'] | undefined,
+): string[] {
+  const found: string[] = [];
+  objects.forEach((bytes, objectNo) => {
+    const state = states[objectNo];
+    const where = `${snapId === undefined ? 'head' : `snapshot ${snapId}`} object ${objectNo} is ${state}`;
+    if (bytes && (state === undefined || state === 0)) found.push(`OM: ${where}`);
+    const earlier = before?.[objectNo];
+    const isSame = bytes && earlier ? bytes.equals(earlier) : bytes === earlier;
+    if (before && !fastDiffInvalid && !isSame && state === 3) found.push(`FD: ${where}`);
+  });
+  return found;
 }

@@ -16,6 +16,9 @@ export interface TracedRequest {
   readonly ops: readonly OsdOp[];
 }
 
+/** What an OSD says to a write. */
+export const WRITTEN: OperateResult = { result: 0, ops: [], userVersion: 0n };
+
 export class TracedClient {
   readonly client: WorldClient;
   readonly context: RbdContext;
@@ -23,6 +26,11 @@ export class TracedClient {
   readonly log: string[] = [];
   /** Before a request goes: throws to fail it, waits to hold it. */
   onRequest: (request: TracedRequest) => void | Promise<void> = () => undefined;
+  /** Sends it, or does something else in its place. */
+  instead: (
+    request: TracedRequest,
+    send: () => Promise<OperateResult>,
+  ) => OperateResult | Promise<OperateResult> = (_, send) => send();
   /** When it was answered, or failed: throws to fail it all the same, waits to hold the answer. */
   onReply: (request: TracedRequest) => void | Promise<void> = () => undefined;
 
@@ -54,16 +62,23 @@ export class TracedClient {
     };
   }
 
-  /** It dies before it sends the n-th request that matches, or with its answer under way. */
-  dieAt(matches: (request: TracedRequest) => boolean, when: 'before' | 'after', nth = 1): void {
+  /** It dies before it sends the n-th request that matches, or with its answer under way. Resolves when it is dead. */
+  dieAt(
+    matches: (request: TracedRequest) => boolean,
+    when: 'before' | 'after',
+    nth = 1,
+  ): Promise<void> {
     let left = nth;
-    const hook = (request: TracedRequest) => {
-      if (!matches(request) || --left > 0) return undefined;
-      this.client.kill();
-      return new Promise<void>(() => {});
-    };
-    if (when === 'before') this.onRequest = hook;
-    else this.onReply = hook;
+    return new Promise((dead) => {
+      const hook = (request: TracedRequest) => {
+        if (!matches(request) || --left > 0) return undefined;
+        this.client.kill();
+        dead();
+        return new Promise<void>(() => {});
+      };
+      if (when === 'before') this.onRequest = hook;
+      else this.onReply = hook;
+    });
   }
 
   async #operate(
@@ -75,7 +90,7 @@ export class TracedClient {
     await this.onRequest(request);
     this.log.push(`${request.oid}: ${request.text}`);
     try {
-      return await this.client.rados.operate(target, ops, options);
+      return await this.instead(request, () => this.client.rados.operate(target, ops, options));
     } finally {
       await this.onReply(request);
     }

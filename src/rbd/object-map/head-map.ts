@@ -223,6 +223,7 @@ export class HeadMap {
     this.#flagged = !this.#valid;
     const count = this.objectCount;
     if (loaded instanceof ObjectBitmap) {
+      this.#states.free();
       this.#states = loaded;
       if (loaded.objectCount >= count) {
         this.#isStored = true;

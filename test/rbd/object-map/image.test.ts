@@ -54,6 +54,12 @@ describe('writes of an image with an object map', () => {
     }
     expect(updates()).toBe(1);
     expect(await states()).toEqual(map({ 3: 1 }));
+    // Nor do they hint at the size of an object that is there.
+    const data = traced.log.filter((line) => line.startsWith('rbd_data.'));
+    expect(data[0]).toMatch(/: setallochint, write$/);
+    expect(new Set(data.slice(1).map((line) => line.replace(/^.*: /, '')))).toEqual(
+      new Set(['write']),
+    );
   });
 
   it('store the update before the data goes', async () => {

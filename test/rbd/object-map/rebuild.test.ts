@@ -212,7 +212,7 @@ describe('a rebuild', () => {
     await Promise.all(numbers.map((i) => spoil(i, 0)));
     await flag();
     await reopen();
-    traced.dieAt(({ text }) => text === 'list-snaps', 'after', 30);
+    void traced.dieAt(({ text }) => text === 'list-snaps', 'after', 30);
     void image.rebuildObjectMap();
     await at.world.advance(1000);
     expect((await head()).objectMapInvalid).toBe(true);
@@ -320,7 +320,7 @@ describe('an image that comes to have an object map', () => {
     await until(image.setShared(true));
     expect((await head()).states).toBeUndefined();
     await until(image.write(5 * OBJECT, bytes(1)));
-    traced.dieAt(({ text }) => text === 'list-snaps', 'before', 10);
+    void traced.dieAt(({ text }) => text === 'list-snaps', 'before', 10);
     void image.setShared(false);
     await at.world.advance(1000);
     expect(await head()).toMatchObject({ objectMapInvalid: true });
