@@ -12,12 +12,11 @@ export {
   Cluster,
   type ClusterOptions,
   connect,
-  ImageMetadata,
-  Images,
   type MapImageOptions,
   Namespaces,
   Pool,
 } from './block/cluster.js';
+export { ImageMetadata, Images } from './block/images.js';
 export {
   BlockDevice,
   type BlockDeviceEvents,
