@@ -5,7 +5,8 @@
  * Keys and tickets never reach a logger: nothing in the library passes them, and the redaction below is the second lock.
  */
 
-import { type Logger, pino } from 'pino';
+import { createRequire } from 'node:module';
+import type * as Pino from 'pino';
 
 /** Ceph's subsystem names (`debug ms`, `debug monc`, ...). */
 export const SUBSYSTEMS = [
@@ -29,6 +30,8 @@ export interface LogOptions {
   subsystems?: Partial<Record<Subsystem, LogLevel>>;
 }
 
+export type Logger = Pick<Pino.Logger, 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal'>;
+
 /** The loggers of one thread. */
 export type Log = Readonly<Record<Subsystem, Logger>>;
 
@@ -42,21 +45,34 @@ const REDACTED = [
   'authorizer',
 ];
 
+const nothing = () => {};
+const SILENT: Logger = {
+  trace: nothing,
+  debug: nothing,
+  info: nothing,
+  warn: nothing,
+  error: nothing,
+  fatal: nothing,
+};
+
 /** Builds the subsystem loggers, writing JSON lines to stderr (or to `parent`, when the caller has a logger). */
-export function createLog(options: LogOptions = {}, parent?: Logger): Log {
-  const level = options.level ?? 'silent';
-  const root =
-    parent ??
-    pino(
-      {
-        level: 'trace',
-        redact: { paths: REDACTED.flatMap((name) => [name, `*.${name}`]), censor: '[redacted]' },
-      },
-      pino.destination({ dest: 2, sync: true }),
-    );
-  const entries = SUBSYSTEMS.map((subsystem) => [
-    subsystem,
-    root.child({ subsystem }, { level: options.subsystems?.[subsystem] ?? level }),
-  ]);
-  return Object.fromEntries(entries) as Log;
+export function createLog(options: LogOptions = {}, parent?: Pino.Logger): Log {
+  let root = parent;
+  const loggerOf = (subsystem: Subsystem): Logger => {
+    const level = options.subsystems?.[subsystem] ?? options.level ?? 'silent';
+    if (level === 'silent') return SILENT;
+    root ??= stderrLogger();
+    return root.child({ subsystem }, { level });
+  };
+  return Object.fromEntries(SUBSYSTEMS.map((each) => [each, loggerOf(each)])) as Log;
+}
+
+/** Loaded by whoever is not silent: it takes as long to load as half of this library. */
+function stderrLogger(): Pino.Logger {
+  const { pino } = createRequire(import.meta.url)('pino') as typeof Pino;
+  const redact = {
+    paths: REDACTED.flatMap((name) => [name, `*.${name}`]),
+    censor: '[redacted]',
+  };
+  return pino({ level: 'trace', redact }, pino.destination({ dest: 2, sync: true }));
 }

@@ -7,10 +7,10 @@
  * Subscriptions and unanswered requests outlive a session: they are sent again on the next one, with the same tid.
  */
 
-import type { Logger } from 'pino';
 import type { ClusterAuth } from '../auth/method.js';
 import type { Timer } from '../base/environment.js';
 import { abortError, isRadosError, RadosError, toRadosError } from '../base/errors.js';
+import type { Logger } from '../base/log.js';
 import { decodeAll, encodeWith } from '../encoding/codec.js';
 import { ENTITY_TYPE, type EntityAddr, formatAddr, msgr2Addr } from '../encoding/entity.js';
 import {

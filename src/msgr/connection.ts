@@ -7,7 +7,6 @@
  * What is sent is collected and written once a turn. `onClose` comes exactly once, and nothing after it.
  */
 
-import type { Logger } from 'pino';
 import type { AuthClient } from '../auth/method.js';
 import type {
   Environment,
@@ -17,6 +16,7 @@ import type {
   Timer,
 } from '../base/environment.js';
 import { isRadosError, ProtocolError, RadosError, toRadosError } from '../base/errors.js';
+import type { Logger } from '../base/log.js';
 import { decodeAll, encodeWith } from '../encoding/codec.js';
 import { ADDR_TYPE, type EntityAddr } from '../encoding/entity.js';
 import { utimeFromMs } from '../encoding/types.js';

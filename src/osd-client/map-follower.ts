@@ -5,8 +5,8 @@
  * oldest full map beyond it, and then counts as skipped: every operation under way is sent again.
  */
 
-import type { Logger } from 'pino';
 import { abortError, ProtocolError, RadosError } from '../base/errors.js';
+import type { Logger } from '../base/log.js';
 import { decodeAll } from '../encoding/codec.js';
 import type { Crc32c } from '../kernels/crc32c.js';
 import { type OsdMapMessage, osdMapMessage, osdMapMessageV3 } from '../messages/mon-messages.js';

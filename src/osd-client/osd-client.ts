@@ -4,9 +4,9 @@
  * beginning and their end, and what OSDs say.
  */
 
-import type { Logger } from 'pino';
 import type { Timer } from '../base/environment.js';
 import { abortError, isRadosError, ProtocolError, RadosError } from '../base/errors.js';
+import type { Logger } from '../base/log.js';
 import { decodeAll, encodeWith } from '../encoding/codec.js';
 import { ADDR_TYPE, ENTITY_TYPE } from '../encoding/entity.js';
 import { BACKOFF_OP, OSD_FLAG, osdBackoff, type OsdReply } from '../messages/osd-messages.js';

@@ -1,7 +1,7 @@
 /** What a watch gets from the table of all, and how it calls its handler. */
 
-import type { Logger } from 'pino';
 import type { RadosError } from '../base/errors.js';
+import type { Logger } from '../base/log.js';
 import type { LingerTransport } from './linger-op.js';
 import type { OpRequest } from './op-request.js';
 import type { LingerWatch } from './watch.js';

@@ -6,7 +6,7 @@
  * it is answered again, not handled again.
  */
 
-import type { Logger } from 'pino';
+import type { Logger } from '../base/log.js';
 import type { WatchNotify } from '../messages/watch-notify.js';
 import type { NotifyReply, WatchHandler } from './watch-types.js';
 

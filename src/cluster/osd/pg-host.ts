@@ -1,7 +1,7 @@
 /** What a PG sees of the OSD that it lives on. */
 
-import type { Logger } from 'pino';
 import type { Environment } from '../../base/environment.js';
+import type { Logger } from '../../base/log.js';
 import type { Crc32c } from '../../kernels/crc32c.js';
 import type { OsdMap } from '../../osdmap/osdmap.js';
 import type { Placement } from '../../osdmap/placement.js';

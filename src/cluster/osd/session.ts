@@ -1,7 +1,7 @@
 /** A client's connection to an embedded OSD: takes its requests in order, and tells it of newer maps. */
 
-import type { Logger } from 'pino';
 import type { Environment } from '../../base/environment.js';
+import type { Logger } from '../../base/log.js';
 import type { EntityAddr, EntityName } from '../../encoding/entity.js';
 import { BLANK_ADDR } from '../../encoding/entity.js';
 import { decodeOsdRequest } from '../../messages/osd-messages.js';

@@ -10,9 +10,9 @@
  * and what was changed but not flushed, up to `changedMaxBytes`.
  */
 
-import type { Logger } from 'pino';
 import type { Disk, Timers } from '../../../base/environment.js';
 import { RadosError, toRadosError } from '../../../base/errors.js';
+import type { Logger } from '../../../base/log.js';
 import type { Encoder } from '../../../encoding/encoder.js';
 import type { Crc32c } from '../../../kernels/crc32c.js';
 import { formatObject, type ObjectId } from '../object-id.js';
