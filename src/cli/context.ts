@@ -6,7 +6,7 @@ import { type Command, Option } from 'commander';
 import type { Environment } from '../base/environment.js';
 import type { LogLevel } from '../base/log.js';
 import { nodeEnvironment } from '../base/node-environment.js';
-import { Cluster } from '../block/cluster.js';
+import type { Cluster } from '../block/cluster.js';
 import { loadKernels } from '../kernels/load.js';
 import {
   type ConnectedClient,
@@ -173,6 +173,8 @@ export class CommandContext {
     options: GlobalOptions,
     action: (cluster: Cluster) => Promise<T>,
   ): Promise<T> {
+    // Most commands do without, and need not wait for it to be loaded.
+    const { Cluster } = await import('../block/cluster.js');
     const connecting = Cluster.connect({
       ...this.connectOptions(options),
       log: { level: options.logLevel ?? 'silent' },

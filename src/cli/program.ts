@@ -6,45 +6,9 @@ import { isRadosError } from '../base/errors.js';
 import { packageFile } from '../base/paths.js';
 import type { Arguments } from './arguments.js';
 import { HELP_GROUPS, type Register, type Run } from './command.js';
-import { registerBlocklistCommands } from './commands/blocklist.js';
-import { registerBenchCommand } from './commands/bench.js';
-import { registerClusterCommands } from './commands/cluster.js';
-import { registerCompletionCommand } from './commands/completion.js';
-import { registerCloneCommands } from './commands/clones.js';
-import { registerCopyCommands } from './commands/copies.js';
-import { registerDiffCommands } from './commands/diff.js';
-import { registerFeatureCommands } from './commands/features.js';
-import { registerImageCommands } from './commands/images.js';
-import { registerLockCommands } from './commands/locks.js';
-import { registerMetadataCommands } from './commands/metadata.js';
-import { registerNamespaceCommands } from './commands/namespaces.js';
-import { registerSnapshotCommands } from './commands/snapshots.js';
-import { registerTrashCommands } from './commands/trash.js';
-import { registerTransferCommands } from './commands/transfer.js';
-import { registerUsageCommand } from './commands/usage.js';
-import { registerWatchCommand } from './commands/watch.js';
+import { loadCommands } from './command-modules.js';
 import { addGlobalOptions, CommandContext, type Streams } from './context.js';
 import { CommandError, commandError, EXIT_USAGE, type Interrupt } from './errors.js';
-
-const REGISTER: readonly Register[] = [
-  registerImageCommands,
-  registerCloneCommands,
-  registerCopyCommands,
-  registerUsageCommand,
-  registerFeatureCommands,
-  registerMetadataCommands,
-  registerSnapshotCommands,
-  registerTrashCommands,
-  registerTransferCommands,
-  registerDiffCommands,
-  registerBenchCommand,
-  registerLockCommands,
-  registerWatchCommand,
-  registerBlocklistCommands,
-  registerNamespaceCommands,
-  registerClusterCommands,
-  registerCompletionCommand,
-];
 
 /** These talk to no cluster that options describe. */
 const WITHOUT_GLOBAL_OPTIONS: readonly string[] = ['cluster', 'completion', 'help'];
@@ -59,7 +23,7 @@ Examples:
 See 'linger help <command>' for the options of a command.
 `;
 
-export function buildProgram(context: CommandContext): Command {
+function buildProgram(context: CommandContext, registers: readonly Register[]): Command {
   const run: Run =
     (action) =>
     async (...given) => {
@@ -88,7 +52,7 @@ export function buildProgram(context: CommandContext): Command {
     .configureOutput({ writeOut: (text) => context.print(text), writeErr: () => {} })
     .addHelpText('after', () => optionsHelp(program) + EXAMPLES);
   addGlobalOptions(program);
-  for (const register of REGISTER) register(program, run);
+  for (const register of registers) register(program, run);
   program
     .commandsGroup(HELP_GROUPS.shell)
     .command('help')
@@ -152,7 +116,7 @@ export async function main(
   signal: AbortSignal,
 ): Promise<number> {
   const context = new CommandContext(streams, signal, processEnv);
-  const program = buildProgram(context);
+  const program = buildProgram(context, await loadCommands(args));
   try {
     if (args.length === 0) program.outputHelp();
     else await program.parseAsync(args, { from: 'user' });

@@ -57,6 +57,19 @@ describe('help', () => {
     for (const line of stdout.split('\n')) expect(line.length, line).toBeLessThanOrEqual(100);
   });
 
+  it('knows each command alone as it knows it among all', async () => {
+    const { stdout } = await linger('help');
+    const names = [...stdout.matchAll(/^ {2}([a-z-]+)(?:, ([a-z-]+))? {2,}[A-Z]/gm)].flatMap(
+      ([, name, alias]) => [name, alias].filter((each) => each !== undefined),
+    );
+    expect(names.length).toBeGreaterThan(30);
+    for (const name of names) {
+      // It is loaded for its name, which is read wherever it stands.
+      const { code, stdout: help } = await linger('--timeout', '1', name, '--help');
+      expect([code, help], name).toEqual([0, (await linger('help', name)).stdout]);
+    }
+  });
+
   it('does not show options that a command does not take', async () => {
     for (const command of ['cluster', 'completion', 'help']) {
       expect((await linger('help', command)).stdout).not.toContain('--mon-host');
