@@ -44,7 +44,10 @@ export function formatTable(
   rows: readonly (readonly string[])[],
 ): string {
   const widths = columns.map((column, i) =>
-    Math.max(column.title.length, ...rows.map((row) => Buffer.byteLength(row[i] ?? ''))),
+    rows.reduce(
+      (width, row) => Math.max(width, Buffer.byteLength(row[i] ?? '')),
+      column.title.length,
+    ),
   );
   const line = (cells: readonly string[], heading: boolean) =>
     cells

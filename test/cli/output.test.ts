@@ -25,6 +25,13 @@ describe('formatTable', () => {
     const table = formatTable([{ title: 'N', align: 'left' }], [['é'], ['abc']]);
     expect(table).toBe('N  \n' + 'é \n' + 'abc\n');
   });
+
+  it('has as many rows as there are', () => {
+    const rows = Array.from({ length: 300_000 }, (_, i) => [String(i)]);
+    const table = formatTable([{ title: 'N', align: 'right' }], rows);
+    expect(table.slice(-14)).toBe('299998\n299999\n');
+    expect(table.length).toBe(7 * 300_001);
+  });
 });
 
 describe('formatJson', () => {

@@ -19,7 +19,7 @@ import {
 import { type Action, HELP_GROUPS, type Register } from '../command.js';
 import { addProgressOptions, type CommandContext, type GlobalOptions } from '../context.js';
 import { CommandError, step } from '../errors.js';
-import { addFormatOptions, type FormatOptions, formatJson, formatTable } from '../output.js';
+import { addFormatOptions, type FormatOptions, formatJson } from '../output.js';
 import { withInput, writeOutput, writeToStdout } from '../files.js';
 import { addSparseSizeOption, explainOpenFailure, openPool } from './images.js';
 
@@ -98,17 +98,50 @@ const diff: Action<DiffOptions & FormatOptions> = async (context, args, options)
 
 type Batches = AsyncIterable<readonly DiffExtent[]>;
 
-/** As wide as its widest offset, which comes last: nothing is printed before everything is known. */
+/**
+ * As `formatTable`, for millions of rows: as wide as the widest offset, which comes last. Nothing is printed before
+ * everything is known, which is kept in 16 bytes for an extent: its offset, and its length, negative if it is zeros.
+ */
 async function printTable(context: CommandContext, batches: Batches): Promise<void> {
-  const rows: string[][] = [];
+  const kept: Float64Array[] = [];
+  let offsetMax = 0;
+  let lengthMax = 0;
   for await (const extents of batches) {
+    const numbers = new Float64Array(2 * extents.length);
+    let i = 0;
     for (const { offset, length, exists } of extents) {
-      rows.push([String(offset), String(length), exists ? 'data' : 'zero']);
+      numbers[i++] = offset;
+      numbers[i++] = exists ? length : -length;
+      offsetMax = Math.max(offsetMax, offset);
+      lengthMax = Math.max(lengthMax, length);
     }
+    if (i > 0) kept.push(numbers);
   }
-  if (rows.length === 0) return;
-  const columns = ['Offset', 'Length', 'Type'].map((title) => ({ title, align: 'left' as const }));
-  await writeToStdout(context, [formatTable(columns, rows)]);
+  if (kept.length > 0) await writeToStdout(context, table(kept, { offsetMax, lengthMax }));
+}
+
+function* table(
+  kept: readonly Float64Array[],
+  { offsetMax, lengthMax }: { offsetMax: number; lengthMax: number },
+): Generator<string, void, undefined> {
+  const offsetWidth = Math.max('Offset'.length, String(offsetMax).length);
+  const lengthWidth = Math.max('Length'.length, String(lengthMax).length);
+  yield `${'Offset'.padEnd(offsetWidth)}  ${'Length'.padEnd(lengthWidth)}  Type\n`;
+  // Most extents are as long as the one before.
+  let length = 0;
+  let rest = '';
+  for (const numbers of kept) {
+    let text = '';
+    for (let i = 0; i < numbers.length; i += 2) {
+      if (numbers[i + 1] !== length) {
+        length = numbers[i + 1] as number;
+        const type = length > 0 ? 'data' : 'zero';
+        rest = `  ${String(Math.abs(length)).padEnd(lengthWidth)}  ${type}\n`;
+      }
+      text += String(numbers[i]).padEnd(offsetWidth) + rest;
+    }
+    yield text;
+  }
 }
 
 async function printJson(
