@@ -52,7 +52,10 @@ export class Images {
     return this.#host.manage('renameImage', [this.#spec(name), to], options);
   }
 
-  /** EBUSY: somebody has it open; ENOTEMPTY: it has snapshots. Progress counts objects. */
+  /**
+   * Progress counts objects. EBUSY: somebody has it open; ENOTEMPTY: it has snapshots, or clones of one that it had; EMLINK: it
+   * belongs to a group.
+   */
   remove(name: string, options?: ManageOptions): Promise<void> {
     return this.#host.manage('removeImage', [this.#spec(name)], options);
   }

@@ -1,6 +1,7 @@
 // Goal: an operation over very many objects tells of itself now and then, and leaves the cluster to those who use the image.
 
 import { afterEach, describe, expect, it } from 'vitest';
+import { cloneImage } from '../../../src/rbd/clone.js';
 import { RemoteRequests } from '../../../src/rbd/notify-requests.js';
 import { FEATURE } from '../../../src/rbd/features.js';
 import { MANAGEMENT_OPS_MAX } from '../../../src/rbd/concurrency.js';
@@ -72,5 +73,42 @@ describe('M21 an operation over very many objects', () => {
     expect(seconds).toBeGreaterThan(3);
     expect(bystander.of('asyncProgress').length).toBeLessThanOrEqual(4 * seconds + 1);
     expect(bystander.of('asyncProgress').length).toBeGreaterThan(seconds);
+  });
+
+  it('leaves the image to its users, who wait for no more than the object that is at hand', async () => {
+    at = await ClusterWorld.start();
+    const client = await at.client();
+    const spec = { pool: 'rbd', namespace: '' };
+    const { LAYERING, EXCLUSIVE_LOCK, OBJECT_MAP, FAST_DIFF } = FEATURE;
+    const features = LAYERING | EXCLUSIVE_LOCK | OBJECT_MAP | FAST_DIFF;
+    await client.create('parent', { size: 400 << 16, order: 16, features: LAYERING });
+    const parent = await client.open('parent');
+    for (let no = 0; no < 400; no++) await at.until(parent.write(no << 16, Buffer.from('parent')));
+    await at.until(parent.snapshots.create('s'));
+    const from = { ...spec, name: 'parent', snap: 's' };
+    const to = { ...spec, name: 'vm1' };
+    await at.until(cloneImage(client.rados, from, to, { features, format: 2 }));
+    const image = await client.open('vm1');
+    await at.until(at.faults.delayReplies({ prefix: 'rbd_data.', ms: 100 }));
+    const { world } = at;
+    /** How long a user waits: every object for a write, all over the image, now and then. */
+    const use = async (first: number, isOver: () => boolean) => {
+      const waits: number[] = [];
+      for (let i = 0; !isOver(); i++) {
+        const began = world.now;
+        await image.write(((first + i * 7) % 400) << 16, Buffer.from('user'));
+        waits.push(world.now - began);
+      }
+      return waits.sort((a, b) => a - b);
+    };
+    const p99 = (waits: number[]) => waits[Math.floor(waits.length * 0.99)] as number;
+    let left = 30;
+    const alone = await at.until(use(0, () => left-- === 0));
+    let isFlat = false;
+    const flattened = image.flatten().then(() => (isFlat = true));
+    const beside = await at.until(use(3, () => isFlat));
+    await at.until(flattened);
+    expect(beside.length).toBeGreaterThan(10);
+    expect(p99(beside)).toBeLessThanOrEqual(2 * p99(alone));
   });
 });
