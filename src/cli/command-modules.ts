@@ -50,8 +50,12 @@ const MODULES: readonly CommandModule[] = [
     load: async () => (await import('./commands/transfer.js')).registerTransferCommands,
   },
   {
-    commands: ['diff', 'export-diff', 'import-diff', 'merge-diff'],
-    load: async () => (await import('./commands/diff.js')).registerDiffCommands,
+    commands: ['diff'],
+    load: async () => (await import('./commands/diff.js')).registerDiffCommand,
+  },
+  {
+    commands: ['export-diff', 'import-diff', 'merge-diff'],
+    load: async () => (await import('./commands/diff-files.js')).registerDiffFileCommands,
   },
   {
     commands: ['bench'],

@@ -16,15 +16,10 @@ import {
 import { type Action, HELP_GROUPS, type Register } from '../command.js';
 import { addProgressOptions } from '../context.js';
 import { CommandError, invalid, step } from '../errors.js';
+import { addLayoutOptions, givenLayout, type LayoutOptions } from '../layout-options.js';
+import { explainOpenFailure, openPool } from '../opening.js';
 import { addFormatOptions, type FormatOptions, formatJson } from '../output.js';
 import { wholeNumber } from '../sizes.js';
-import {
-  addLayoutOptions,
-  explainOpenFailure,
-  givenLayout,
-  type LayoutOptions,
-  openPool,
-} from './images.js';
 
 export const registerCloneCommands: Register = (program, run) => {
   program.commandsGroup(HELP_GROUPS.images);

@@ -14,15 +14,14 @@ import {
 import { type Action, HELP_GROUPS, type Register } from '../command.js';
 import { addProgressOptions } from '../context.js';
 import { step } from '../errors.js';
-import { addDestinationOptions, type DestinationOptions, destinationSpec } from './clones.js';
 import {
   addLayoutOptions,
   addSparseSizeOption,
-  explainOpenFailure,
   givenLayout,
   type LayoutOptions,
-  openPool,
-} from './images.js';
+} from '../layout-options.js';
+import { explainOpenFailure, openPool } from '../opening.js';
+import { addDestinationOptions, type DestinationOptions, destinationSpec } from './clones.js';
 
 export const registerCopyCommands: Register = (program, run) => {
   program.commandsGroup(HELP_GROUPS.images);

@@ -16,7 +16,7 @@ import {
 import { type Action, HELP_GROUPS, type Register } from '../command.js';
 import { addProgressOptions, type CommandContext } from '../context.js';
 import { CommandError, EXIT_USAGE, step } from '../errors.js';
-import { openPool } from './images.js';
+import { openPool } from '../opening.js';
 
 const KNOWN = featureNames(0xfffn);
 

@@ -4,13 +4,9 @@ import type { Command } from 'commander';
 import { isRadosError } from '../../base/errors.js';
 import { LOCK_TYPE } from '../../rados/cls-lock.js';
 import { SNAP_NAMESPACE } from '../../rados/cls-rbd.js';
-import type { ConnectedClient } from '../../rados/connect.js';
-import type { IoContext } from '../../rados/io-context.js';
 import type { RadosClient } from '../../rados/rados-client.js';
-import { type CreateOptions, createImage } from '../../rbd/create.js';
-import { createDefaults } from '../../rbd/create-defaults.js';
-import { assertNamespace, listImages, renameImage } from '../../rbd/directory.js';
-import { featureNames, parseFeatures } from '../../rbd/features.js';
+import { createImage } from '../../rbd/create.js';
+import { listImages, renameImage } from '../../rbd/directory.js';
 import { Image } from '../../rbd/image.js';
 import { imageInfo, infoOf } from '../../rbd/info.js';
 import { openHeader } from '../../rbd/open.js';
@@ -29,99 +25,12 @@ import {
 } from '../arguments.js';
 import { type Action, HELP_GROUPS, type Register } from '../command.js';
 import { addProgressOptions, type CommandContext, type GlobalOptions } from '../context.js';
-import { CommandError, commandError, invalid, step } from '../errors.js';
+import { CommandError, commandError, step } from '../errors.js';
+import { addLayoutOptions, type LayoutOptions, layoutOf } from '../layout-options.js';
+import { explainOpenFailure, openPool } from '../opening.js';
 import { addFormatOptions, type FormatOptions, formatJson } from '../output.js';
-import { orderOf, parseSize, wholeNumber } from '../sizes.js';
+import { parseSize } from '../sizes.js';
 import { infoJson, infoText, type ListedImage, longTable } from './image-output.js';
-
-export interface LayoutOptions {
-  order?: number;
-  objectSize?: number;
-  imageFeature?: string[];
-  stripeUnit?: number;
-  stripeCount?: number;
-  dataPool?: string;
-  imageShared?: boolean;
-}
-
-export function addLayoutOptions(command: Command): Command {
-  return command
-    .option(
-      '--object-size <size>',
-      'object size (4K to 32M; default: rbd_default_order, else 4M)',
-      (text) => parseSize(text, 'B'),
-    )
-    .option('--order <order>', 'object size as a power of two (12 to 25)', (text) =>
-      wholeNumber(text, 12, 25),
-    )
-    .option(
-      '--image-feature <features>',
-      'comma separated, for example layering (default: rbd_default_features)',
-      collectFeatures,
-    )
-    .option('--image-shared', 'shared image: without what only one client at a time may use')
-    .option('--stripe-unit <size>', 'bytes of one stripe, with --stripe-count', (text) =>
-      parseSize(text, 'B'),
-    )
-    .option('--stripe-count <count>', 'objects that a stripe goes over', (text) =>
-      wholeNumber(text, 1),
-    )
-    .option('--data-pool <pool>', 'pool for the data objects');
-}
-
-export function addSparseSizeOption(command: Command): Command {
-  return command.option(
-    '--sparse-size <size>',
-    'leave out runs of zeroes of this size (default: 4K; 0 writes all)',
-    (text) => parseSize(text, 'B'),
-  );
-}
-
-function collectFeatures(text: string, before: string[] = []): string[] {
-  const names = text.split(',');
-  try {
-    parseFeatures(names);
-  } catch (error) {
-    throw invalid((error as Error).message);
-  }
-  return [...before, ...names];
-}
-
-/** What `createImage` takes: from the layout options, and where these are silent from the configuration. */
-export async function layoutOf(
-  context: CommandContext,
-  { client, config }: ConnectedClient,
-  options: LayoutOptions,
-): Promise<Omit<CreateOptions, 'size'>> {
-  const configured = createDefaults(config, await client.centralConfig());
-  const { leftOut, stripeUnit, stripeCount, ...defaults } = configured;
-  if (options.imageFeature === undefined && leftOut !== 0n) {
-    const names = featureNames(leftOut).join(', ');
-    context.note(`linger: rbd_default_features: this version leaves out ${names}\n`);
-  }
-  const striping = {
-    ...(stripeUnit === undefined ? {} : { stripeUnit }),
-    ...(stripeCount === undefined ? {} : { stripeCount }),
-  };
-  const chosen = givenLayout(options);
-  // Both or none come from one place.
-  const isStriped = chosen.stripeUnit !== undefined || chosen.stripeCount !== undefined;
-  return { ...defaults, ...(isStriped ? {} : striping), ...chosen };
-}
-
-/** What the layout options say, for images that take the rest from elsewhere. */
-export function givenLayout(options: LayoutOptions): Partial<Omit<CreateOptions, 'size'>> {
-  const { objectSize, imageFeature, stripeUnit, stripeCount, dataPool, imageShared } = options;
-  const order = options.order ?? (objectSize === undefined ? undefined : orderOf(objectSize));
-  return {
-    ...(order === undefined ? {} : { order }),
-    ...(imageFeature === undefined ? {} : { features: parseFeatures(imageFeature) }),
-    ...(imageShared ? { shared: true } : {}),
-    ...(stripeUnit === undefined ? {} : { stripeUnit }),
-    ...(stripeCount === undefined ? {} : { stripeCount }),
-    ...(dataPool === undefined ? {} : { dataPool }),
-  };
-}
 
 export const registerImageCommands: Register = (program, run) => {
   program.commandsGroup(HELP_GROUPS.images);
@@ -300,22 +209,6 @@ const info: Action<ImageOptions & FormatOptions & { imageId?: string }> = async 
   });
 };
 
-/** Tells a missing snapshot from a missing image. */
-export async function explainOpenFailure(
-  client: RadosClient,
-  spec: ImageSpec,
-  error: unknown,
-  missingSnapshot = 'error setting snapshot context: (2) No such file or directory',
-): Promise<never> {
-  const label = spec.name ?? `with id ${spec.id}`;
-  const { snap, snapId, ...head } = spec;
-  if ((snap ?? snapId) !== undefined && isRadosError(error, 'ENOENT')) {
-    await step(`error opening image ${label}`, openHeader(client, head, { readOnly: true }));
-    throw new CommandError(2, missingSnapshot);
-  }
-  throw commandError(`error opening image ${label}`, error);
-}
-
 const remove: Action<ImageOptions> = async (context, args, options) => {
   const [text, rest] = takeArgument(args, options.image);
   takeNoMore(rest);
@@ -426,18 +319,3 @@ const resize: Action<ImageOptions & { size?: number; allowShrink?: boolean }> = 
     await step('resize error', resized);
   });
 };
-
-/** The pool, in a namespace that exists: what commands on images begin with. */
-export async function openPool(
-  client: RadosClient,
-  { pool, namespace }: { pool: string; namespace?: string },
-): Promise<IoContext> {
-  const ioctx = await step(`error opening pool '${pool}'`, client.ioctx(pool, namespace ?? ''));
-  try {
-    await assertNamespace(ioctx);
-  } catch (error) {
-    if (!isRadosError(error, 'ENOENT')) throw commandError('error checking namespace', error);
-    throw new CommandError(2, `namespace '${namespace}' does not exist.`, { cause: error });
-  }
-  return ioctx;
-}

@@ -20,8 +20,8 @@ import {
 } from '../arguments.js';
 import { type Action, HELP_GROUPS, type Register } from '../command.js';
 import { CommandError, commandError, step } from '../errors.js';
+import { openPool } from '../opening.js';
 import { addFormatOptions, type FormatOptions, formatJson, formatTable } from '../output.js';
-import { openPool } from './images.js';
 
 export const registerLockCommands: Register = (program, run) => {
   program.commandsGroup(HELP_GROUPS.clients);

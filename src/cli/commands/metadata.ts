@@ -15,9 +15,9 @@ import {
 } from '../arguments.js';
 import type { CommandContext } from '../context.js';
 import { CommandError, step } from '../errors.js';
+import { openPool } from '../opening.js';
 import { addFormatOptions, type FormatOptions, formatJson, formatTable } from '../output.js';
 import { type Action, HELP_GROUPS, type Register } from '../command.js';
-import { openPool } from './images.js';
 
 export const registerMetadataCommands: Register = (program, run) => {
   program.commandsGroup(HELP_GROUPS.images);

@@ -6,9 +6,9 @@ import { validatePool } from '../../rbd/pool.js';
 import { type PoolSpec, poolSpec } from '../arguments.js';
 import type { GlobalOptions } from '../context.js';
 import { CommandError, commandError, step } from '../errors.js';
+import { openPool } from '../opening.js';
 import { addFormatOptions, type FormatOptions, formatJson, formatTable } from '../output.js';
 import { type Action, HELP_GROUPS, type Register } from '../command.js';
-import { openPool } from './images.js';
 
 export const registerNamespaceCommands: Register = (program, run) => {
   program.commandsGroup(HELP_GROUPS.pools);

@@ -21,10 +21,10 @@ import {
 import { type Action, HELP_GROUPS, type Register } from '../command.js';
 import { addProgressOptions, type CommandContext } from '../context.js';
 import { CommandError, commandError, step } from '../errors.js';
+import { openPool } from '../opening.js';
 import { addFormatOptions, type FormatOptions, formatJson } from '../output.js';
 import { wholeNumber } from '../sizes.js';
 import { addDestinationOptions, type DestinationOptions } from './clones.js';
-import { openPool } from './images.js';
 import { snapshotJson, snapshotTable } from './snapshot-output.js';
 
 const SNAP_SPEC = '[pool/[namespace/]]image@snap';

@@ -24,17 +24,16 @@ import { addProgressOptions, type CommandContext } from '../context.js';
 import { mapImage, reachPool } from '../devices.js';
 import { CommandError, commandError, invalid, step } from '../errors.js';
 import { type Action, HELP_GROUPS, type Register } from '../command.js';
-import type { ProgressLine } from '../progress.js';
-import { writeFully, writeNewFile, writeOutput, writeToStdout } from '../files.js';
 import {
   addLayoutOptions,
   addSparseSizeOption,
-  explainOpenFailure,
   givenLayout,
   type LayoutOptions,
   layoutOf,
-  openPool,
-} from './images.js';
+} from '../layout-options.js';
+import { explainOpenFailure, openPool } from '../opening.js';
+import type { ProgressLine } from '../progress.js';
+import { writeFully, writeNewFile, writeOutput, writeToStdout } from '../files.js';
 
 const MIB = 1024 * 1024;
 /** Zeroes are left out of files in blocks of this size, as file systems have them. */

@@ -29,6 +29,7 @@ import { type Action, HELP_GROUPS, type Register } from '../command.js';
 import { addProgressOptions, type GlobalOptions } from '../context.js';
 import { parseDate } from '../dates.js';
 import { CommandError, commandError, step } from '../errors.js';
+import { openPool } from '../opening.js';
 import {
   addFormatOptions,
   type FormatOptions,
@@ -36,7 +37,7 @@ import {
   formatTable,
   formatTime,
 } from '../output.js';
-import { openPool, removalError } from './images.js';
+import { removalError } from './images.js';
 
 export const registerTrashCommands: Register = (program, run) => {
   program.commandsGroup(HELP_GROUPS.images);

@@ -17,9 +17,9 @@ import {
 import { type Action, HELP_GROUPS, type Register } from '../command.js';
 import type { CommandContext } from '../context.js';
 import { commandError, step } from '../errors.js';
+import { openPool } from '../opening.js';
 import { addFormatOptions, type FormatOptions, formatJson, formatTable } from '../output.js';
 import { formatSize } from '../sizes.js';
-import { openPool } from './images.js';
 
 interface UsageCommandOptions extends ImageOptions, FormatOptions {
   fromSnap?: string;
