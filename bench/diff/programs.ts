@@ -4,6 +4,7 @@ import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { packageFile } from '../../src/base/paths.js';
+import { execute } from '../clients.js';
 
 export interface Program {
   readonly name: string;
@@ -16,43 +17,46 @@ export const OURS: Program = {
   argv: [process.execPath, packageFile('dist/src/cli/main.js')],
 };
 
-/** Milliseconds from its start to its end; what it prints is read by nobody. */
-export async function timed(program: Program, args: readonly string[], conf: string) {
-  const started = performance.now();
-  const child = start(program, args, conf, 'ignore');
-  const [code] = (await once(child, 'exit')) as [number | null];
-  const took = performance.now() - started;
-  if (code !== 0) throw new Error(`${program.name} ${args.join(' ')} ended with ${code}`);
-  return took;
+/** In milliseconds. */
+export interface Time {
+  /** From its start to its end. */
+  readonly wall: number;
+  /** User and system time, of all its threads. */
+  readonly cpu: number;
+}
+
+/** What it prints is read by nobody. */
+export async function timed(
+  { argv }: Program,
+  args: readonly string[],
+  conf: string,
+): Promise<Time> {
+  // bash's `time` knows the user and system time of the child.
+  const script = 'TIMEFORMAT="%R %U %S"; time "$@" >/dev/null';
+  const env = { CEPH_CONF: conf };
+  const { stderr } = await execute('bash', ['-c', script, 'bash', ...argv, ...args], env);
+  const [wall = 0, user = 0, system = 0] = stderr.trim().split('\n').at(-1)!.split(' ').map(Number);
+  return { wall: 1000 * wall, cpu: 1000 * (user + system) };
 }
 
 /** What it prints, as its length and checksum. */
 export async function printed(
-  program: Program,
+  { name, argv }: Program,
   args: readonly string[],
   conf: string,
 ): Promise<string> {
-  const child = start(program, args, conf, 'pipe');
+  const [command, ...first] = argv;
+  const child = spawn(command, [...first, ...args], {
+    env: { ...process.env, CEPH_CONF: conf, CEPH_ARGS: undefined },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
   const hash = createHash('sha256');
   let length = 0;
-  child.stdout?.on('data', (chunk: Buffer) => {
+  child.stdout.on('data', (chunk: Buffer) => {
     length += chunk.length;
     hash.update(chunk);
   });
   const [code] = (await once(child, 'close')) as [number | null];
-  if (code !== 0) throw new Error(`${program.name} ${args.join(' ')} ended with ${code}`);
+  if (code !== 0) throw new Error(`${name} ${args.join(' ')} ended with ${code}`);
   return `${length} bytes, sha256 ${hash.digest('hex')}`;
-}
-
-function start(
-  { argv }: Program,
-  args: readonly string[],
-  conf: string,
-  stdout: 'ignore' | 'pipe',
-) {
-  const [command, ...first] = argv;
-  return spawn(command, [...first, ...args], {
-    env: { ...process.env, CEPH_CONF: conf, CEPH_ARGS: undefined },
-    stdio: ['ignore', stdout, 'inherit'],
-  });
 }
