@@ -8,7 +8,7 @@ import { POOL_FLAG } from '../../osdmap/pool.js';
 import type { OsdMapService } from './osdmap-service.js';
 import { editPool } from './pools.js';
 
-/** OSDs that count: one that serves nobody keeps nobody waiting. */
+/** One that is out has room to give, and keeps nobody waiting. */
 export function fullOsds(map: OsdMap): number[] {
   return Array.from({ length: map.maxOsd }, (_, osd) => osd).filter(
     (osd) => isMarked(map, osd) && map.isUp(osd) && !map.isOut(osd),

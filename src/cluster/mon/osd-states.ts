@@ -93,6 +93,8 @@ export class OsdStates {
     const map = this.#osdMaps.map;
     const down = osds.filter((osd) => map.isUp(osd));
     if (down.length === 0) return;
+    // Who is down keeps nobody waiting for its disk; when it is back, it says how that is.
+    for (const osd of down) markFull(this.#osdMaps, osd, false);
     this.#osdMaps.commit((incremental) => {
       for (const osd of down) incremental.newState.set(osd, OSD_STATE.UP);
       incremental.newLastUpChange = incremental.modified;

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { OSD_IN, OSD_STATE } from '../../../src/osdmap/osdmap.js';
+import { POOL_FLAG } from '../../../src/osdmap/pool.js';
 import { MemoryWorld } from '../../support/memory-network.js';
 import { osdAddrs, run, startCluster, startMonitor } from './support.js';
 
@@ -49,6 +50,46 @@ describe('an OSD', () => {
     expect(osdMaps.map.isOut(2)).toBe(false);
     await world.until(link.boot(2, osdAddrs(2, 5)));
     expect(osdMaps.map.isUp(2)).toBe(true);
+  });
+
+  it('without room has every pool full, until all have room', async () => {
+    const world = new MemoryWorld();
+    const monitor = await startCluster(world);
+    for (const name of ['a', 'b']) monitor.createPool({ name });
+    const link = monitor.link();
+    const { osdMaps } = monitor.state;
+    const fullPools = () =>
+      [...osdMaps.map.pools.values()].filter(({ flags }) => flags & POOL_FLAG.FULL).length;
+    await link.reportFull(0, true);
+    await link.reportFull(1, true);
+    expect(osdMaps.map.osdState[1]).toBe(OSD_STATE.EXISTS | OSD_STATE.UP | OSD_STATE.FULL);
+    expect(run(monitor, { prefix: 'health', detail: 'detail' }).out).toBe(
+      `HEALTH_ERR 2 full osd(s); 2 pool(s) full; 2 pool(s) have no replicas configured
+[ERR] OSD_FULL: 2 full osd(s)
+    osd.0 is full
+    osd.1 is full
+[WRN] POOL_FULL: 2 pool(s) full
+    pool 'a' is full (no space)
+    pool 'b' is full (no space)
+[WRN] POOL_NO_REDUNDANCY: 2 pool(s) have no replicas configured
+    pool 'a' has no replicas configured
+    pool 'b' has no replicas configured
+`,
+    );
+    const before = osdMaps.epoch;
+    await link.reportFull(0, true);
+    expect(osdMaps.epoch).toBe(before);
+    // A pool that came since is filled by the next report.
+    monitor.createPool({ name: 'c' });
+    expect(fullPools()).toBe(2);
+    await link.reportFull(0, true);
+    expect(fullPools()).toBe(3);
+    await link.reportFull(0, false);
+    expect(fullPools()).toBe(3);
+    // The other one does not wait until it is back.
+    link.reportFailure(1, 0);
+    expect(fullPools()).toBe(0);
+    expect(osdMaps.map.osdState[1]).toBe(OSD_STATE.EXISTS);
   });
 
   it('stays up under `nodown`, and waits to boot under `noup`', async () => {
