@@ -11,7 +11,7 @@ import {
   type EmbeddedClusterOptions,
 } from '../../src/cluster/embedded-cluster.js';
 import { loadKernels } from '../../src/kernels/load.js';
-import { writeOp } from '../../src/messages/osd-op.js';
+import { writeFullOp, writeOp } from '../../src/messages/osd-op.js';
 import { connectRados } from '../../src/rados/connect.js';
 import type { RadosClient } from '../../src/rados/rados-client.js';
 
@@ -109,6 +109,39 @@ describe('a cluster that keeps its data', () => {
     }
     await writeFile(path, intact);
     await (await start()).stop();
+  });
+
+  it('fails reads of what its disk has lost, of that object alone, until it is written anew', async () => {
+    const options = { osds: 1, pools: [{ name: 'rbd', pgNum: 1 }] };
+    const contents = { lost: Buffer.alloc(200_000, 'lost'), kept: Buffer.alloc(200_000, 'kept') };
+    const first = await start(options);
+    const writing = await connect(first);
+    const target = await writing.ioctx('rbd');
+    for (const [name, content] of Object.entries(contents)) {
+      await target.operate(name, [writeFullOp(content)]);
+    }
+    writing.close();
+    await first.stop();
+    const path = join(dataDir, 'osd.0', 'data');
+    const bytes = await readFile(path);
+    bytes[bytes.indexOf(contents.lost.subarray(0, 4096)) + 100] = 0;
+    await writeFile(path, bytes);
+
+    await using second = await start();
+    const client = await connect(second);
+    try {
+      const io = await client.ioctx('rbd');
+      const failure: unknown = await io.read('lost', 0, 200_000).catch((error: unknown) => error);
+      expect(failure).toMatchObject({ code: 'EIO' });
+      const has = async (name: string, offset: number, content: Uint8Array) =>
+        Buffer.from(await io.read(name, offset, 0)).equals(content);
+      expect(await has('lost', 4096, contents.lost.subarray(4096))).toBe(true);
+      expect(await has('kept', 0, contents.kept)).toBe(true);
+      await io.operate('lost', [writeFullOp(contents.lost)]);
+      expect(await has('lost', 0, contents.lost)).toBe(true);
+    } finally {
+      client.close();
+    }
   });
 
   it.each([
