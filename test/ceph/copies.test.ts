@@ -329,16 +329,20 @@ describe.each(SERVERS)('on $name', (kind) => {
     it('are sparsified by the owner of the lock, for librbd and by librbd', async () => {
       const ours = await make({ features: MAPPED, ops: ZEROED }, 600_000);
       const theirs = await make({ features: MAPPED, ops: ZEROED }, 600_000);
-      await using owner = await Image.open(client, { pool: 'rbd', name: ours });
-      await owner.acquireLock();
-      await server.rbd('sparsify', '--no-progress', ours);
-      expect(owner.lock?.status().counters.handedOver).toBe(0);
-
+      {
+        await using owner = await Image.open(client, { pool: 'rbd', name: ours });
+        await owner.acquireLock();
+        await server.rbd('sparsify', '--no-progress', ours);
+        expect(owner.lock?.status().counters.handedOver).toBe(0);
+      }
       const peer = await LibrbdClient.open(server.confPath, theirs);
-      await peer.call('acquire');
-      await linger('sparsify', theirs);
-      expect(await peer.call('owner')).toBe(true);
-      await peer.call('close');
+      try {
+        await peer.call('acquire');
+        await linger('sparsify', theirs);
+        expect(await peer.call('owner')).toBe(true);
+      } finally {
+        peer.kill();
+      }
       await expectSameSpace(ours, theirs);
     });
   });
