@@ -61,7 +61,8 @@ async function bench(): Promise<void> {
     await using cluster = await connect({ conf });
     const { images } = cluster.pool(POOL);
     if ((await images.list()).includes(IMAGE)) await images.remove(IMAGE);
-    await images.create(IMAGE, { size: Number(values.size) * MIB });
+    // Plain: no lock goes to and fro between the clients, and no object map is kept.
+    await images.create(IMAGE, { size: Number(values.size) * MIB, features: FEATURE.LAYERING });
     const librbd = await librbdClient();
     if (!librbd)
       process.stderr.write('fio with the rbd engine is not installed: nothing to compare with\n');

@@ -6,7 +6,7 @@
 import type { ClientConfig } from '../auth/ceph-conf.js';
 import { parseRbdFeatures, parseSize, parseUint } from '../auth/option-values.js';
 import type { CreateOptions } from './create.js';
-import { FEATURES_DEFAULT, FEATURES_WRITABLE } from './features.js';
+import { FEATURES_WRITABLE } from './features.js';
 
 export interface CreateDefaults extends Omit<CreateOptions, 'size'> {
   readonly features: bigint;
@@ -24,9 +24,6 @@ export function createDefaults(
     return (text === undefined ? undefined : parse(text)) ?? otherwise;
   };
   const wanted = choose('rbd_default_features', parseRbdFeatures, config.rbdDefaultFeatures);
-  const told = config.isSet('rbd_default_features') || central.has('rbd_default_features');
-  // Ceph's own default (61) is nobody's wish: nothing is said about what is left out of it.
-  const features = told ? wanted & FEATURES_WRITABLE : FEATURES_DEFAULT;
   const stripeUnit = choose('rbd_default_stripe_unit', parseSize, config.rbdDefaultStripeUnit);
   const stripeCount = choose('rbd_default_stripe_count', parseUint, config.rbdDefaultStripeCount);
   const dataPool = choose(
@@ -36,8 +33,8 @@ export function createDefaults(
   );
   return {
     order: choose('rbd_default_order', parseUint, config.rbdDefaultOrder),
-    features,
-    leftOut: told ? wanted & ~FEATURES_WRITABLE : 0n,
+    features: wanted & FEATURES_WRITABLE,
+    leftOut: wanted & ~FEATURES_WRITABLE,
     // One without the other is refused, as librbd does.
     ...(stripeUnit > 0 || stripeCount > 0 ? { stripeUnit, stripeCount } : {}),
     ...(dataPool === undefined ? {} : { dataPool }),

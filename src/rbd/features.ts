@@ -76,8 +76,13 @@ const FEATURES_TOLERATED = FEATURE.OPERATIONS;
  */
 const FEATURES_UNREADABLE = FEATURE.MIGRATING | FEATURE.DIRTY_CACHE;
 
-/** New images get this unless told: later versions will follow `rbd_default_features` (61). */
-export const FEATURES_DEFAULT = FEATURE.LAYERING;
+/** New images get this unless told (`RBD_FEATURES_DEFAULT`, 61). */
+export const FEATURES_DEFAULT =
+  FEATURE.LAYERING |
+  FEATURE.EXCLUSIVE_LOCK |
+  FEATURE.OBJECT_MAP |
+  FEATURE.FAST_DIFF |
+  FEATURE.DEEP_FLATTEN;
 
 /** Unknown bits come out as `unknown-0x1000`. */
 function bitNames(bits: bigint, names: readonly string[]): string[] {

@@ -98,6 +98,7 @@ export function images(kind: TargetKind, getTarget: GetTarget): void {
         expect(info.features).toEqual([
           'layering',
           ...(options.stripeUnit ? ['striping'] : []),
+          ...['exclusive-lock', 'object-map', 'fast-diff', 'deep-flatten'],
           ...(options.dataPool ? ['data-pool'] : []),
         ]);
         if (kind.hasTools) {

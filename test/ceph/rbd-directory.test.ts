@@ -25,6 +25,7 @@ import { connectTo } from './support/rbd-client.js';
 import { SERVERS, type Server, type ServerKind } from './support/servers.js';
 
 const MIB = 1 << 20;
+const DEFAULT_BESIDE_LAYERING = ['exclusive-lock', 'object-map', 'fast-diff', 'deep-flatten'];
 
 for (const server of SERVERS) {
   describeCeph(`the images of ${server.name}`, () => directory(server));
@@ -146,7 +147,7 @@ function directory(server: ServerKind): void {
       ['rbd/o-plain', {}],
       ['rbd/o-odd', { size: 12_345_678, order: 16 }],
       ['rbd/o-empty', { size: 0 }],
-      ['rbd/o-huge', { size: 2 ** 50 }],
+      ['rbd/o-huge', { size: 2 ** 50, features: FEATURE.LAYERING }],
       ['rbd/o-striped', { stripeUnit: 4096, stripeCount: 7, order: 20 }],
       ['rbd/o-one', { stripeUnit: 4096, stripeCount: 1 }],
       ['rbd/o-data', { dataPool: 'fast' }],
@@ -160,6 +161,7 @@ function directory(server: ServerKind): void {
       expect(info.features).toEqual([
         ...(options.features === 0n ? [] : ['layering']),
         ...(info.stripeUnit === undefined ? [] : ['striping']),
+        ...(options.features === undefined ? DEFAULT_BESIDE_LAYERING : []),
         ...(info.dataPool === undefined ? [] : ['data-pool']),
       ]);
       expect(info.stripeUnit === undefined).toBe(!/-striped|-one|-all/.test(text));
