@@ -12,6 +12,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { connect } from '../src/block/cluster.js';
 import { EmbeddedCluster } from '../src/cluster/embedded-cluster.js';
+import { FEATURE } from '../src/rbd/features.js';
 import { CephCluster } from '../test/ceph/support/ceph-cluster.js';
 import type { MsMode } from '../src/rados/connect.js';
 import { CASES, type Case, caseName, type Measurement } from './cases.js';

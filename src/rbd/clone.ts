@@ -21,7 +21,7 @@ import type { IoContext } from '../rados/io-context.js';
 import { type CreateOptions, createImage } from './create.js';
 import type { RbdContext } from './context.js';
 import { imageError } from './errors.js';
-import { FEATURE, OP_FEATURE } from './features.js';
+import { FEATURE, featureBits, OP_FEATURE } from './features.js';
 import { listImageMetadata } from './metadata.js';
 import { headerObject, RBD_CHILDREN } from './names.js';
 import { notifyHeaderUpdate } from './notify.js';
@@ -108,7 +108,7 @@ function inherited(
   return {
     ...{ order, stripeUnit, stripeCount },
     ...options,
-    features: options.features ?? header.features & ~NOT_INHERITED,
+    features: featureBits(options.features ?? header.features & ~NOT_INHERITED),
   };
 }
 

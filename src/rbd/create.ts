@@ -22,6 +22,7 @@ import {
   assertCreatable,
   completeFeatures,
   FEATURE,
+  featureBits,
   FEATURES_DEFAULT,
   FEATURES_SINGLE_CLIENT,
 } from './features.js';
@@ -47,8 +48,11 @@ export interface CreateOptions {
    * it, whatever `features` says.
    */
   readonly shared?: boolean;
-  /** Bits of `FEATURE`; layering unless told. Those that options above imply are added. */
-  readonly features?: bigint;
+  /**
+   * By name (`['layering', 'exclusive-lock']`), or as bits of `FEATURE`. Default: layering, exclusive-lock, object-map,
+   * fast-diff and deep-flatten, as Ceph's. Those that options above imply are added.
+   */
+  readonly features?: readonly string[] | bigint;
 }
 
 const ORDER_DEFAULT = 22;
@@ -113,7 +117,7 @@ async function planImage(
     options.dataPool === undefined ? ioctx : await context.ioctx(options.dataPool, ioctx.nspace);
 
   const { shared = false } = options;
-  let features = options.features ?? FEATURES_DEFAULT;
+  let features = featureBits(options.features ?? FEATURES_DEFAULT);
   if (shared) features &= ~FEATURES_SINGLE_CLIENT;
   const plain = layout.stripeUnit === layout.objectSize && layout.stripeCount === 1;
   if (plain) features &= ~FEATURE.STRIPINGV2;

@@ -110,6 +110,11 @@ export function parseFeatures(names: readonly string[]): bigint {
   return features;
 }
 
+/** Bits, however they are given. */
+export function featureBits(features: readonly string[] | bigint): bigint {
+  return typeof features === 'bigint' ? features : parseFeatures(features);
+}
+
 /** `feature 'a'`, `features 'a' and 'b'`. */
 function quoted(names: readonly string[]): string {
   const texts = names.map((name) => `'${name}'`);

@@ -116,7 +116,11 @@ export function images(kind: TargetKind, getTarget: GetTarget): void {
 
         await inside.rename('made', 'renamed');
         expect(await inside.list()).not.toContain('made');
-        await inside.create('made', { size: 1, ...options });
+        const features = ['layering', 'deep-flatten'];
+        await inside.create('made', { size: 1, features, ...options });
+        const made = (await inside.info('made')).features;
+        expect(made).toEqual(expect.arrayContaining(features));
+        expect(made).not.toContain('exclusive-lock');
         expect(await rejection(inside.rename('renamed', 'made'))).toMatchObject({
           code: 'EEXIST',
         });
