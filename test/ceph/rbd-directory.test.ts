@@ -213,7 +213,7 @@ function directory(server: ServerKind): void {
 
   describe('createImage', () => {
     it('makes images that rbd can use', async () => {
-      await create('rbd/c-use');
+      await create('rbd/c-use', { features: FEATURE.LAYERING });
       await cluster.rbd('snap', 'create', '--no-progress', 'rbd/c-use@s');
       await cluster.rbd('snap', 'purge', '--no-progress', 'rbd/c-use');
       await cluster.rbd('feature', 'enable', 'rbd/c-use', 'exclusive-lock,object-map,fast-diff');
@@ -260,7 +260,9 @@ function directory(server: ServerKind): void {
       expect(lost.every(({ reason }) => (reason as { code: string }).code === 'EEXIST')).toBe(true);
       expect(await sameInfo('rbd/c-race')).toMatchObject({ id: won[0]?.value });
       const created = (await objectsOf('')).filter((oid) => !before.includes(oid));
-      expect(created.sort()).toEqual([`rbd_header.${won[0]?.value}`, 'rbd_id.c-race']);
+      const id = won[0]?.value;
+      const objects = [`rbd_header.${id}`, 'rbd_id.c-race', `rbd_object_map.${id}`];
+      expect(created.sort()).toEqual(objects);
     });
 
     it('validates a pool that holds no image yet', async () => {
@@ -427,7 +429,8 @@ function directory(server: ServerKind): void {
         () => cluster.rbd('rm', '--no-progress', 'rbd/d-half'),
         () => remove('rbd/d-half'),
       ]) {
-        await create('rbd/d-half', { order: 16 });
+        // Without a map that says that there is nothing to remove.
+        await create('rbd/d-half', { order: 16, features: FEATURE.LAYERING });
         const abort = new AbortController();
         const onProgress = (done: number) => {
           if (done === 20) abort.abort();
