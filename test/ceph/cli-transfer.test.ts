@@ -212,7 +212,7 @@ describeCeph('images by command on a real cluster', () => {
     });
 
     it('a removal can be finished by rbd', async () => {
-      await linger('create', 'rbd/gone', '--size', '64G');
+      await linger('create', 'rbd/gone', '--size', '64G', '--image-feature', 'layering');
       const args = ['rm', '--progress', 'rbd/gone'];
       const { code } = await interruptLinger(cluster.confPath, args, { when: beyond(10) });
       expect(code).toBe(130);

@@ -90,7 +90,7 @@ function guarded(server: ServerKind): void {
       await cluster.rbd('snap', 'create', '--no-progress', `${spec}@${name}`);
     }
     const atEnd = generation;
-    await expect.poll(() => generation).toBeGreaterThan(atEnd + 20);
+    await expect.poll(() => generation, { timeout: 60_000 }).toBeGreaterThan(atEnd + 20);
     writing = false;
     await writer;
     for (const name of ['s1', 's2', 's3']) {

@@ -3,6 +3,7 @@
 import { createReadStream, type ReadStream } from 'node:fs';
 import { type FileHandle, open, stat } from 'node:fs/promises';
 import { addAbortSignal, type Readable } from 'node:stream';
+import { finished } from 'node:stream/promises';
 import { isRadosError, RadosError } from '../../base/errors.js';
 import type { Cluster } from '../../block/cluster.js';
 import type { BlockDevice } from '../../block/device.js';
@@ -388,10 +389,8 @@ async function fill(
     // The end of a pipe is not known before it comes.
     if (source.size !== undefined) update(size, source.size);
   }
-  await new Promise<void>((resolve, reject) => {
-    writer.once('error', reject);
-    writer.end(() => resolve());
-  });
+  writer.end();
+  await finished(writer);
   // A file may have been cut while it was read: what is missing reads as zeroes, as it does in `rbd`'s import.
   if (source.size === undefined && size !== device.size) await device.resize(size);
 }
