@@ -412,9 +412,11 @@ export class ObjectRequests {
     const isAll = snaps.length > 0 || change.compares;
     const copied = copiedUp(behind, isAll ? undefined : change.overwrites);
     const hasData = copied.data.length > 0;
-    if (!hasData && change.ops.length === 0) return true;
+    const isChange = change.ops.length > 0;
+    if (!hasData && !isChange) return true;
 
-    const entry = states?.beginCopyUp(objectNo, hasData ? snaps : [], context.signal);
+    const seenBy = hasData ? snaps : [];
+    const entry = states?.beginCopyUp(objectNo, seenBy, isChange, context.signal);
     if (entry) await entry;
     try {
       if (entry) {

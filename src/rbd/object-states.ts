@@ -31,11 +31,13 @@ export interface ObjectStates extends KnownObjects {
 
   /**
    * Before a copy-up that gives data to the object as the snapshots of `snapIds` (descending, as in a snapshot context)
-   * see it: their maps say so, then the head's. `endWrite` follows as after `beginWrite`.
+   * see it: their maps say so, then the head's. `isChange`: the head's own data come to differ from theirs with it.
+   * `endWrite` follows as after `beginWrite`.
    */
   beginCopyUp(
     objectNo: number,
     snapIds: readonly bigint[],
+    isChange: boolean,
     signal?: AbortSignal,
   ): Promise<void> | undefined;
 }

@@ -8,7 +8,7 @@
  */
 
 import type { ObjectBitmap } from '../../kernels/bitmap.js';
-import { MAY_EXIST, OBJECT_STATE } from '../../kernels/object-state.js';
+import { MAY_EXIST, OBJECT_STATE, type ObjectState } from '../../kernels/object-state.js';
 import { FULL_TRY } from '../full-try.js';
 import type { MaintainedObjectMap } from '../object-states.js';
 import { unlessAborted } from '../waiting.js';
@@ -20,7 +20,7 @@ import type { MappedImage } from './mapped-image.js';
 import { ObjectSequencer } from './object-sequencer.js';
 import { SnapshotMaps } from './snapshot-maps.js';
 
-const { NONEXISTENT, EXISTS, PENDING } = OBJECT_STATE;
+const { NONEXISTENT, EXISTS, PENDING, EXISTS_CLEAN } = OBJECT_STATE;
 
 export class ObjectMap implements MaintainedObjectMap {
   readonly head: HeadMap;
@@ -59,7 +59,7 @@ export class ObjectMap implements MaintainedObjectMap {
   beginWrite(objectNo: number, signal?: AbortSignal): Promise<void> | undefined {
     if (!this.#sequencer.tryEnter(objectNo)) return this.#beginLater(objectNo, signal);
     if (this.head.stateOf(objectNo) === EXISTS) return undefined;
-    return this.#orLeave(objectNo, this.#storeExists(objectNo, signal));
+    return this.#orLeave(objectNo, this.#store(objectNo, EXISTS, signal));
   }
 
   endWrite(objectNo: number): void {
@@ -90,10 +90,11 @@ export class ObjectMap implements MaintainedObjectMap {
   beginCopyUp(
     objectNo: number,
     snapIds: readonly bigint[],
+    isChange: boolean,
     signal?: AbortSignal,
   ): Promise<void> | undefined {
     if (snapIds.length === 0) return this.beginWrite(objectNo, signal);
-    return this.#beginCopyUp(objectNo, snapIds, signal);
+    return this.#beginCopyUp(objectNo, snapIds, isChange, signal);
   }
 
   // ---- maintenance ----
@@ -177,12 +178,13 @@ export class ObjectMap implements MaintainedObjectMap {
   async #beginLater(objectNo: number, signal: AbortSignal | undefined): Promise<void> {
     await this.#sequencer.enter(objectNo, signal);
     if (this.head.stateOf(objectNo) === EXISTS) return;
-    await this.#orLeave(objectNo, this.#storeExists(objectNo, signal));
+    await this.#orLeave(objectNo, this.#store(objectNo, EXISTS, signal));
   }
 
   async #beginCopyUp(
     objectNo: number,
     snapIds: readonly bigint[],
+    isChange: boolean,
     signal: AbortSignal | undefined,
   ): Promise<void> {
     await this.#sequencer.enter(objectNo, signal);
@@ -190,12 +192,16 @@ export class ObjectMap implements MaintainedObjectMap {
       objectNo,
       unlessAborted(this.#snapshots.copyingUp(objectNo, snapIds), signal, this.#image.target),
     );
-    if (this.head.stateOf(objectNo) === EXISTS) return;
-    await this.#orLeave(objectNo, this.#storeExists(objectNo, signal));
+    const before = this.head.stateOf(objectNo);
+    if (before === EXISTS) return;
+    // What the newest snapshot has as well has not changed since, unless it may have been there, and gone.
+    const isClean = !isChange && before !== PENDING && this.#snapshots.hasFastDiff;
+    if (before === EXISTS_CLEAN && isClean) return;
+    await this.#orLeave(objectNo, this.#store(objectNo, isClean ? EXISTS_CLEAN : EXISTS, signal));
   }
 
-  #storeExists(objectNo: number, signal: AbortSignal | undefined): Promise<void> {
-    return unlessAborted(this.head.change(objectNo, EXISTS), signal, this.#image.target);
+  #store(objectNo: number, state: ObjectState, signal: AbortSignal | undefined): Promise<void> {
+    return unlessAborted(this.head.change(objectNo, state), signal, this.#image.target);
   }
 
   /** Who may not go on is not in any more. */

@@ -57,7 +57,7 @@ export class SnapshotMaps {
     } catch (error) {
       await this.#failed(snapId, error);
     }
-    if (!this.#hasFastDiff) return;
+    if (!this.hasFastDiff) return;
     // Whether it is stored or not: what is taken for clean here has its state stored again when it is written.
     head.states.snapshotAdded();
     await head.store(() => head.stored.snapshotAdded());
@@ -65,7 +65,7 @@ export class SnapshotMaps {
 
   async removed(snapId: bigint): Promise<void> {
     const snapshot = this.#find(snapId);
-    if (this.#hasFastDiff && snapshot) await this.#merge(snapshot);
+    if (this.hasFastDiff && snapshot) await this.#merge(snapshot);
     this.#updates.delete(snapId);
     await this.#stored(snapId).remove();
   }
@@ -87,7 +87,7 @@ export class SnapshotMaps {
       snapIds.map(async (snapId) => {
         const snapshot = this.#find(snapId);
         if (!snapshot || objectNo >= this.#objectCount(snapshot)) return;
-        const isClean = this.#hasFastDiff && snapId !== oldest;
+        const isClean = this.hasFastDiff && snapId !== oldest;
         await this.#updatesOf(snapId).change(objectNo, isClean ? EXISTS_CLEAN : EXISTS);
       }),
     );
@@ -235,7 +235,7 @@ export class SnapshotMaps {
     return this.#image.header.layout.objectCount(imageSize);
   }
 
-  get #hasFastDiff(): boolean {
+  get hasFastDiff(): boolean {
     return (this.#image.header.features & FEATURE.FAST_DIFF) !== 0n;
   }
 }

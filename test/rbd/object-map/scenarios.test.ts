@@ -372,6 +372,26 @@ describe('a map that is read by', () => {
     await until(clone.close());
   });
 
+  it('a flatten leaves clean what the newest snapshot has as well, as librbd finds it', async () => {
+    await until(image.write(0, bytes(7, 3 * OBJECT)));
+    await until(image.snapshots.create('s'));
+    const features = FEATURES | DEEP_FLATTEN;
+    const child = { ...SPEC, name: 'child' };
+    const parent = { ...SPEC, snap: 's' };
+    await until(cloneImage(traced.context, parent, child, { format: 2, features }));
+    const clone = await until(Image.open(traced.context, child));
+    await until(clone.acquireLock());
+    await until(clone.snapshots.create('before'));
+    await until(clone.write(OBJECT, bytes(1)));
+    await until(clone.flatten());
+    const clones = new MapOracle(ioctx, 'child');
+    expect((await until(clones.head())).states?.slice(0, 4)).toEqual([3, 1, 3, 0]);
+    await until(clone.write(2 * OBJECT, bytes(2)));
+    expect((await until(clones.head())).states?.slice(0, 4)).toEqual([3, 1, 1, 0]);
+    expect(await until(clones.violations())).toEqual([]);
+    await until(clone.close());
+  });
+
   it('O20 a reader of a snapshot lets it skip what is not there, unless the map is flagged', async () => {
     await until(image.write(3 * OBJECT, bytes(1)));
     await until(image.snapshots.create('s1'));
