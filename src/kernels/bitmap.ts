@@ -416,6 +416,10 @@ export class DiffChain {
     return new DiffChain(states);
   }
 
+  get objectCount(): number {
+    return this.states.objectCount;
+  }
+
   /** Objects beyond the map's end are dropped, and new ones begin as holes. */
   step(map: ObjectBitmap, { isLast = false }: { isLast?: boolean } = {}): void {
     const { states } = this;

@@ -45,6 +45,19 @@ export class ModelImage {
     return found;
   }
 
+  /**
+   * Whether the image was smaller in a snapshot between the two (null: the beginning; undefined: the head). By object maps, librbd forgets
+   * what was beyond its end then.
+   */
+  wasCutBetween(from: string | null, to: string | undefined): boolean {
+    const index = (name: string) => this.snapshots.indexOf(this.snapshot(name));
+    const sizes = [...this.snapshots.map(({ bytes }) => bytes.length), this.size];
+    const start = from === null ? -1 : index(from);
+    const end = to ? index(to) : sizes.length - 1;
+    const ends = Math.min(sizes[start] ?? Infinity, sizes[end] ?? 0);
+    return sizes.slice(start + 1, end).some((size) => size < ends);
+  }
+
   read({ offset, length }: Extent): Buffer {
     return this.bytes.subarray(offset, offset + length);
   }

@@ -108,8 +108,12 @@ async function applyMaps(
       });
       if (!map) continue;
       try {
-        if (chain) await threadKernelPool().step(chain, map, { isLast: isEnd, signal });
-        else chain = DiffChain.start(map);
+        if (!chain) chain = DiffChain.start(map);
+        else {
+          // What a smaller snapshot in between has not, was there before all the same. `rbd diff` forgets it.
+          if (!isEnd && map.objectCount < chain.objectCount) map.resize(chain.objectCount);
+          await threadKernelPool().step(chain, map, { isLast: isEnd, signal });
+        }
       } finally {
         map.free();
       }

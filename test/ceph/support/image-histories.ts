@@ -81,6 +81,8 @@ export interface History {
   readonly ops: readonly HistoryOp[];
   /** Snapshots that are there at the end, oldest first. */
   readonly snapshots: readonly string[];
+  /** Theirs, and the head's. */
+  readonly sizes: readonly number[];
 }
 
 export const HISTORY_ORDER = 16;
@@ -131,7 +133,18 @@ export function randomHistory(seed: number, startSize?: number): History {
       sizes.set(name, now);
     }
   }
-  return { size, ops, snapshots: [...sizes.keys()] };
+  return { size, ops, snapshots: [...sizes.keys()], sizes: [...sizes.values(), now] };
+}
+
+/**
+ * Whether the image was smaller in a snapshot between the two. By object maps, librbd forgets what was beyond its end then:
+ * that it was there at the start, and is gone or another now, is not in its diff.
+ */
+export function wasCutBetween({ snapshots, sizes }: History, [from, to]: DiffPair): boolean {
+  const start = from === null ? -1 : snapshots.indexOf(from);
+  const end = to === null ? snapshots.length : snapshots.indexOf(to);
+  const ends = Math.min(sizes[start] ?? Infinity, sizes[end] ?? 0);
+  return sizes.slice(start + 1, end).some((size) => size < ends);
 }
 
 /** Every diff that there is between the snapshots, the beginning and the head. */
