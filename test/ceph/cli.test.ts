@@ -273,7 +273,7 @@ describeCeph('linger beside rbd', () => {
       ],
     ])('create %s %s %s %s %s', async (...args) => {
       const place = args.includes('ns') ? 'rbd/ns' : 'rbd';
-      await cluster.rbd('create', ...args, '--image-feature', 'layering', 'made-by-rbd');
+      await cluster.rbd('create', ...args, 'made-by-rbd');
       const ours = await linger('create', ...args, 'made-by-linger');
       expect(ours).toEqual({ code: 0, stdout: '', stderr: '' });
       expect(await infoOf(`${place}/made-by-linger`)).toEqual(await infoOf(`${place}/made-by-rbd`));

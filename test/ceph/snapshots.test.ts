@@ -223,7 +223,9 @@ function snapshots(kind: ServerKind): void {
     await base.snapshots.create('s');
     for (const by of ['ours', 'theirs']) {
       const spec = `rbd/flat-${by}`;
-      await cloneImage(client, parseImageSpec('rbd/base@s'), parseImageSpec(spec), { format: 2 });
+      // Without deep-flatten.
+      const options = { format: 2, features: ['layering', 'exclusive-lock'] } as const;
+      await cloneImage(client, parseImageSpec('rbd/base@s'), parseImageSpec(spec), options);
       await using image = await open(spec);
       await image.snapshots.create('c1');
       await image.snapshots.create('c2');
