@@ -7,6 +7,7 @@ export default defineConfig({
     globalSetup: ['test/support/build.ts'],
     testTimeout: 120_000,
     hookTimeout: 120_000,
+    expect: { poll: { timeout: 30_000 } },
     pool: 'forks',
     maxWorkers: 2,
   },

@@ -8,6 +8,7 @@ export default defineConfig({
     // For a machine that does much besides.
     testTimeout: 90_000,
     hookTimeout: 90_000,
+    expect: { poll: { timeout: 30_000 } },
     pool: 'forks',
     maxWorkers: 2,
   },

@@ -143,7 +143,7 @@ describeCeph('locks, watchers and the blocklist beside rbd and ceph', () => {
         '-c',
         `(sleep ${seconds}; echo) | ${process.execPath} ${LINGER} -c ${cluster.confPath} watch watched`,
       ]);
-    const watching = until(4);
+    const watching = until(8);
     await expect.poll(() => cluster.rbd('status', 'watched')).toContain('watcher=');
     await cluster.rbd('resize', '--no-progress', 'watched', '--size', '8M');
     const [first, second, ...more] = (await watching).stdout.split('\n');
