@@ -68,7 +68,7 @@ function twins(kind: ServerKind): void {
   });
   afterAll(async () => {
     await peer?.close();
-    await client?.close();
+    client?.close();
     await server?.stop();
   });
 

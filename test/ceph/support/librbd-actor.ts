@@ -168,6 +168,8 @@ export class LibrbdImages implements ImageActor {
   }
   async rollback(image: string, snapshot: string): Promise<void> {
     await this.#librbd.call('rollback', image, snapshot);
+    // It marks clean what is as in the snapshot, and its own check takes that for damage: for the OSDs all is written anew.
+    await this.#librbd.call('rebuild', image);
   }
   async clone(image: string, snapshot: string, child: string): Promise<void> {
     await this.#librbd.call('clone', image, snapshot, child);
