@@ -406,6 +406,9 @@ const PUT_ASIDE: readonly (readonly [RegExp, string])[] = [
     /"(MGR_DOWN|MON_DISK_LOW)":\s*\{\s*"severity":\s*"HEALTH_WARN",\s*"summary":\s*\{[^}]*\},\s*("detail":\s*\[[^\]]*\],\s*)?"muted":\s*false\s*\},?\s*/g,
     '',
   ],
+  // Those of a PG that is still on its way.
+  [/\npg_temp [^\n]*/g, ''],
+  [/"pg_temp":(\s*)\[[\s\S]*?\](?=,\s*"primary_temp")/g, '"pg_temp":$1[]'],
   // PGs are created a moment after the pool.
   [/,creating\b/g, ''],
   // Keys that only real daemons need.
