@@ -7,12 +7,10 @@
 
 import { abortError } from '../../base/errors.js';
 import type { Range } from '../../base/ranges.js';
-import { decodeAll } from '../../encoding/codec.js';
-import { NOSNAP, SNAPDIR } from '../../encoding/types.js';
-import { type ListSnapsReply, listSnapsReply } from '../../messages/list-snaps.js';
-import { listSnapsOp } from '../../messages/osd-op.js';
-import { unless } from '../errors.js';
+import { NOSNAP } from '../../encoding/types.js';
+import type { ListSnapsReply } from '../../messages/list-snaps.js';
 import { dataObject, type ImageExtent } from '../layout.js';
+import { listSnaps } from '../list-snaps.js';
 import { type DiffExtent, joinExtents } from './extents.js';
 import type { DiffLevel } from './levels.js';
 import { existsAt, objectDelta } from './object-delta.js';
@@ -107,7 +105,8 @@ async function listObject(
   query: ListQuery,
 ): Promise<DiffExtent[]> {
   const { layout } = level.image.header;
-  const snaps = await listSnaps(level, objectNo, query.signal);
+  const oid = dataObject(level.image.header.objectPrefix, objectNo);
+  const snaps = await listSnaps(level.dataIoctx, oid, query.signal);
   const places = (start: number, end: number) => layout.imageExtents(objectNo, start, end - start);
   const asked = ranges.flatMap(([start, end]) => places(start, end));
   const own = query.coverage && ownDelta(snaps, asked, { ...query, coverage: query.coverage });
@@ -153,19 +152,4 @@ function ownDelta(
       return { offset: start, length: end - start, exists: false };
     })
     .filter(({ length }) => length > 0);
-}
-
-/** Undefined: there is no such object, and was none at any snapshot. */
-async function listSnaps(
-  { image, dataIoctx }: DiffLevel,
-  objectNo: number,
-  signal: AbortSignal | undefined,
-): Promise<ListSnapsReply | undefined> {
-  const oid = dataObject(image.header.objectPrefix, objectNo);
-  const reply = await unless(
-    'ENOENT',
-    dataIoctx.operate(oid, [listSnapsOp()], { snapid: SNAPDIR, ...(signal ? { signal } : {}) }),
-  );
-  const outdata = reply?.ops[0]?.outdata;
-  return outdata && decodeAll('LIST_SNAPS', listSnapsReply, outdata);
 }

@@ -3,9 +3,11 @@
 import { NOSNAP } from '../../encoding/types.js';
 import { OBJECT_STATE, type ObjectState } from '../../kernels/object-state.js';
 import { loadUnbelieved } from '../object-map/loaded-map.js';
-import { listVersions, trueState } from '../object-map/object-truth.js';
-import { assertHasMap, assertOwned, numbers, snapshotOf } from './rebuild-object-map.js';
-import { eachObject, type Operation } from './operation.js';
+import { dataObject } from '../layout.js';
+import { listSnaps } from '../list-snaps.js';
+import { trueState } from '../object-map/object-truth.js';
+import { assertHasMap, assertOwned, snapshotOf } from './rebuild-object-map.js';
+import { eachObject, objectNumbers, type Operation } from './operation.js';
 
 const { NONEXISTENT, EXISTS, EXISTS_CLEAN } = OBJECT_STATE;
 
@@ -41,9 +43,13 @@ export const checkObjectMap: Operation<CheckRequest> = {
       isHead ? objectMap.head.stateOf(objectNo) : (states?.get(objectNo) ?? EXISTS);
     let isWrong = false;
     try {
-      await eachObject(image, context, numbers(objectCount), objectCount, (objectNo) =>
+      await eachObject(image, context, objectNumbers(0, objectCount), objectCount, (objectNo) =>
         objectMap.alone(objectNo, context.signal, async () => {
-          const versions = await listVersions(image, objectNo, context.signal);
+          const versions = await listSnaps(
+            image.dataIoctx,
+            dataObject(image.objectPrefix, objectNo),
+            context.signal,
+          );
           const found = {
             objectNo,
             marked: marked(objectNo),

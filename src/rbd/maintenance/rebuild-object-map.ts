@@ -13,9 +13,17 @@ import { objectMapObject } from '../names.js';
 import type { ExaminedMap } from '../object-map/examined-map.js';
 import { isMapInvalid } from '../object-map/map-flags.js';
 import type { ObjectMap } from '../object-map/object-map.js';
-import { listVersions, trueState } from '../object-map/object-truth.js';
+import { dataObject } from '../layout.js';
+import { listSnaps } from '../list-snaps.js';
+import { trueState } from '../object-map/object-truth.js';
 import type { OpenImage } from '../open-image.js';
-import { eachObject, type Operation, type OperationContext, type RequestOf } from './operation.js';
+import {
+  eachObject,
+  objectNumbers,
+  type Operation,
+  type OperationContext,
+  type RequestOf,
+} from './operation.js';
 
 /** In memory at a time. Each look at an object tells of all of them. */
 const MAPS_MAX = 4;
@@ -117,9 +125,13 @@ async function correctAll(
   context: OperationContext,
 ): Promise<void> {
   const total = Math.max(...maps.map(({ objectCount }) => objectCount));
-  await eachObject(image, context, numbers(total), total, (objectNo) =>
+  await eachObject(image, context, objectNumbers(0, total), total, (objectNo) =>
     objectMap.alone(objectNo, context.signal, async () => {
-      const versions = await listVersions(image, objectNo, context.signal);
+      const versions = await listSnaps(
+        image.dataIoctx,
+        dataObject(image.objectPrefix, objectNo),
+        context.signal,
+      );
       await Promise.all(
         maps.map(async (map) => {
           if (objectNo >= map.objectCount) return;
@@ -129,8 +141,4 @@ async function correctAll(
       );
     }),
   );
-}
-
-export function* numbers(end: number): Generator<number> {
-  for (let i = 0; i < end; i++) yield i;
 }

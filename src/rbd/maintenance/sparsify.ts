@@ -14,7 +14,13 @@ import { sparsifyObject } from '../../rados/cls-rbd.js';
 import { unless } from '../errors.js';
 import { dataObject } from '../layout.js';
 import type { OpenImage } from '../open-image.js';
-import { eachObject, type Operation, type OperationContext, type RequestOf } from './operation.js';
+import {
+  eachObject,
+  objectNumbers,
+  type Operation,
+  type OperationContext,
+  type RequestOf,
+} from './operation.js';
 
 type Sparsify = RequestOf<'sparsify'>;
 
@@ -36,7 +42,7 @@ export const sparsify: Operation<Sparsify> = {
     const { layout } = image.header;
     const total = layout.objectCount(image.size);
     const step = (objectNo: number) => sparsifyOne(image, objectNo, request.sparseSize, context);
-    await eachObject(image, context, numbers(total), total, async (objectNo) => {
+    await eachObject(image, context, objectNumbers(0, total), total, async (objectNo) => {
       const map = image.objectMap;
       if (map && !map.mayExist(objectNo)) return;
       if (map) await map.mayRemoveObject(objectNo, () => step(objectNo), context.signal);
@@ -108,8 +114,4 @@ async function trimZeroes(
       if (!isRadosError(error) || error.errno > -CMPEXT_MISMATCH) throw error;
     }
   }
-}
-
-function* numbers(count: number): Generator<number> {
-  for (let objectNo = 0; objectNo < count; objectNo++) yield objectNo;
 }

@@ -1,29 +1,12 @@
 /** What a map should say of an object, by what the OSD says of it (`librbd/operation/ObjectMapIterate.cc`). */
 
-import { decodeAll } from '../../encoding/codec.js';
-import { NOSNAP, SNAPDIR } from '../../encoding/types.js';
+import { NOSNAP } from '../../encoding/types.js';
 import { OBJECT_STATE, type ObjectState } from '../../kernels/object-state.js';
-import { type CloneInfo, type ListSnapsReply, listSnapsReply } from '../../messages/list-snaps.js';
-import { listSnapsOp } from '../../messages/osd-op.js';
-import { unless } from '../errors.js';
+import type { CloneInfo, ListSnapsReply } from '../../messages/list-snaps.js';
 import { FEATURE } from '../features.js';
 import type { ImageHeader } from '../header.js';
-import { dataObject } from '../layout.js';
-import type { OpenImage } from '../open-image.js';
 
 const { NONEXISTENT, EXISTS, EXISTS_CLEAN } = OBJECT_STATE;
-
-/** Undefined: there is no such object, in no snapshot either. */
-export async function listVersions(
-  { dataIoctx, objectPrefix }: OpenImage,
-  objectNo: number,
-  signal: AbortSignal,
-): Promise<ListSnapsReply | undefined> {
-  const oid = dataObject(objectPrefix, objectNo);
-  const listed = dataIoctx.operate(oid, [listSnapsOp()], { snapid: SNAPDIR, signal });
-  const answer = (await unless('ENOENT', listed))?.ops[0]?.outdata;
-  return answer && decodeAll('LIST_SNAPS', listSnapsReply, answer);
-}
 
 /**
  * The state that the object should have in the map of the head (NOSNAP) or of a snapshot. A version that a snapshot sees is
