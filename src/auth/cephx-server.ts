@@ -171,6 +171,12 @@ export class CephxKeyServer {
     return changed;
   }
 
+  /** No ticket for a service that was issued so far is good any more. Those for renewing tickets are. */
+  retireServiceSecrets(): void {
+    for (const id of SERVICES) this.#rotating.get(id)?.retire();
+    this.rotate();
+  }
+
   /** The live secrets of a service; a daemon in another thread gets `encode()` of them. */
   rotatingSecrets(serviceId: number): RotatingSecrets {
     const secrets = this.#rotating.get(serviceId);

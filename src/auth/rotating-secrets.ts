@@ -76,6 +76,11 @@ export class RotatingSecrets {
     return changed;
   }
 
+  /** Nothing that was sealed so far is opened any more, as if everybody had been away for hours. */
+  retire(): void {
+    this.#secrets.clear();
+  }
+
   /** The secret for new tickets. */
   get current(): { id: bigint; key: CryptoKey } {
     const { id, key } = this.#generation(1);

@@ -37,8 +37,8 @@ export interface Random {
 /** What a stream tells its owner. All callbacks come from the event loop, never from within a call into the stream. */
 export interface StreamHandler {
   /**
-   * Where the next bytes go: asked before every read, never empty. Returning the final place of a payload
-   * saves a copy (the bytes go from the kernel straight there).
+   * Where the next bytes go: asked before every read, and often right after the one before it. Never empty. Returning the
+   * final place of a payload saves a copy (the bytes go from the kernel straight there).
    */
   readInto(): Uint8Array;
   /** `length` bytes were placed at the start of the last `readInto()` answer. */
@@ -67,6 +67,8 @@ export interface Stream {
   destroy(error?: Error): void;
   /** Drops it as a crash does: the peer finds the connection reset, not closed. Where there is no such thing, absent. */
   reset?(): void;
+  /** Ends it in order: the peer gets what was written, then the end. Where there is no such thing, absent. */
+  end?(): void;
 }
 
 export interface SocketAddress {
@@ -94,6 +96,13 @@ export interface Network {
     at: { host: string; port: number },
     accept: (stream: Stream) => StreamHandler,
   ): Promise<Listener>;
+  /** As `connect`, to a Unix socket. Absent, as `listenLocal`, where there is no file system to have them in. */
+  connectLocal?(path: string, handler: StreamHandler, onConnect: (stream: Stream) => void): Stream;
+  /** Listens at a path, for its owner only; `close` removes it. */
+  listenLocal?(
+    path: string,
+    accept: (stream: Stream) => StreamHandler,
+  ): Promise<Pick<Listener, 'close'>>;
 }
 
 export interface Files {

@@ -2,7 +2,7 @@
 
 import { randomBytes } from 'node:crypto';
 import { lookup } from 'node:dns/promises';
-import { access, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { access, chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import net from 'node:net';
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -10,7 +10,6 @@ import type {
   Clock,
   Environment,
   Files,
-  Listener,
   Network,
   Random,
   SocketAddress,
@@ -108,6 +107,10 @@ class SocketStream implements Stream {
     this.#socket.destroy(error);
   }
 
+  end(): void {
+    this.#socket.end();
+  }
+
   reset(): void {
     if (this.#socket.destroyed) return;
     // The first alone would wait until everything is written, the second alone would close in order.
@@ -138,59 +141,117 @@ const network: Network = {
     return found.map(({ address }) => address);
   },
 
-  connect(target, handler, onConnect) {
-    const socket = net.connect({
-      host: target.host,
-      port: target.port,
-      noDelay: true,
-      // The function form is asked after every read: payload goes from the kernel to its final place.
-      onread: {
-        buffer: () => handler.readInto() as Buffer,
-        callback: (length) => {
-          handler.onRead(length);
-          return true;
-        },
-      },
-    });
-    const stream = new SocketStream(socket);
-    watchSocket(socket, () => handler);
-    socket.on('connect', () => onConnect(stream));
-    return stream;
+  connect: ({ host, port }, handler, onConnect) =>
+    dial({ host, port, noDelay: true }, handler, onConnect),
+
+  async listen({ host, port }, accept) {
+    const listener = await serve({ host, port }, accept);
+    const bound = listener.server.address() as net.AddressInfo;
+    const family = bound.family === 'IPv6' ? 6 : 4;
+    return {
+      address: { host: bound.address, port: bound.port, family },
+      close: listener.close,
+    };
   },
 
-  listen(at, accept) {
-    return new Promise<Listener>((resolve, reject) => {
-      const sockets = new Set<net.Socket>();
-      const server = net.createServer({ noDelay: true }, (socket) => {
-        sockets.add(socket);
-        socket.on('close', () => sockets.delete(socket));
-        const handler = accept(new SocketStream(socket));
-        watchSocket(socket, () => handler);
-        // net.Server has no `onread`: its sockets' chunks are copied to where the handler wants them.
-        socket.on('data', (chunk: Buffer) => deliver(chunk, handler, socket));
-      });
-      server.once('error', reject);
-      server.listen({ host: at.host, port: at.port }, () => {
-        server.off('error', reject);
-        // Failing to accept one connection (out of descriptors, say) is that connection's loss alone.
-        server.on('error', () => {});
-        const bound = server.address() as net.AddressInfo;
-        resolve({
-          address: {
-            host: bound.address,
-            port: bound.port,
-            family: bound.family === 'IPv6' ? 6 : 4,
-          },
-          close: () =>
-            new Promise((closed) => {
-              for (const socket of sockets) socket.destroy();
-              server.close(() => closed());
-            }),
-        });
-      });
-    });
+  connectLocal: (path, handler, onConnect) => dial({ path }, handler, onConnect),
+
+  async listenLocal(path, accept) {
+    const listener = await serve({ path }, accept);
+    await chmod(path, 0o600);
+    return { close: listener.close };
   },
 };
+
+function dial(
+  target: net.NetConnectOpts,
+  handler: StreamHandler,
+  onConnect: (stream: Stream) => void,
+): Stream {
+  const socket = net.connect({
+    ...target,
+    // The function form is asked after every read: payload goes from the kernel to its final place.
+    onread: {
+      buffer: () => handler.readInto() as Buffer,
+      callback: (length) => {
+        handler.onRead(length);
+        return true;
+      },
+    },
+  });
+  const stream = new SocketStream(socket);
+  watchSocket(socket, () => handler);
+  socket.on('connect', () => onConnect(stream));
+  return stream;
+}
+
+function serve(
+  at: net.ListenOptions,
+  accept: (stream: Stream) => StreamHandler,
+): Promise<{ server: net.Server; close: () => Promise<void> }> {
+  return new Promise((resolve, reject) => {
+    const sockets = new Set<net.Socket>();
+    const server = net.createServer({ noDelay: true, pauseOnConnect: true }, (accepted) => {
+      // Node asks where to read to before there is a handler.
+      const later: { handler?: StreamHandler } = {};
+      const socket = readingInto(accepted, () => later.handler);
+      sockets.add(socket);
+      socket.on('close', () => sockets.delete(socket));
+      later.handler = accept(new SocketStream(socket));
+      watchSocket(socket, () => later.handler);
+      socket.resume();
+    });
+    server.once('error', reject);
+    server.listen(at, () => {
+      server.off('error', reject);
+      // Failing to accept one connection (out of descriptors, say) is that connection's loss alone.
+      server.on('error', () => {});
+      const close = () =>
+        new Promise<void>((closed) => {
+          for (const socket of sockets) socket.destroy();
+          server.close(() => closed());
+        });
+      resolve({ server, close });
+    });
+  });
+}
+
+/** Of the first read of an accepted connection, which has no handler yet: a peer begins with a few bytes. */
+const FIRST_READ_BYTES = 4096;
+
+/**
+ * The accepted connection, paused, as a socket whose bytes go to where the handler wants them. `net.Server` has no `onread`
+ * for its sockets, so that each read would take 64 KiB of new memory and be copied: half of what a large write costs a
+ * server. The socket is made anew around the connection's handle, as Node does it for connections that are handed to a
+ * child process; should a Node not have that, chunks are copied.
+ */
+function readingInto(accepted: net.Socket, handler: () => StreamHandler | undefined): net.Socket {
+  const holder = accepted as unknown as { _handle?: object | null };
+  const { _handle: handle } = holder;
+  if (!handle) {
+    accepted.on('data', (chunk: Buffer) => deliver(chunk, handler() as StreamHandler, accepted));
+    return accepted;
+  }
+  holder._handle = null;
+  accepted.destroy();
+  const first = Buffer.allocUnsafe(FIRST_READ_BYTES);
+  const options = {
+    handle,
+    // Node begins to read by itself otherwise.
+    manualStart: true,
+    onread: {
+      buffer: () => (handler()?.readInto() as Buffer | undefined) ?? first,
+      callback: (length: number, buffer: Uint8Array) => {
+        if (buffer === first)
+          deliver(first.subarray(0, length), handler() as StreamHandler, socket);
+        else handler()?.onRead(length);
+        return true;
+      },
+    },
+  };
+  const socket: net.Socket = new net.Socket(options as net.SocketConstructorOpts);
+  return socket;
+}
 
 function deliver(chunk: Buffer, handler: StreamHandler, socket: net.Socket): void {
   for (let at = 0; at < chunk.length && !socket.destroyed; ) {

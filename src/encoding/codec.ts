@@ -265,29 +265,40 @@ const isSince = (field: Field | SinceField<unknown> | Codec<unknown>): field is 
 
 function fieldsCodec<F extends Fields>(name: string, fields: F) {
   const entries = Object.entries(fields);
+  // Every structure comes by here, field by field.
+  const keys = entries.map(([key]) => key);
+  const since = entries.map(([, field]) => (isSince(field) ? field.since : 0));
+  const codecs = entries.map(
+    ([, field]) => (isSince(field) ? field.codec : field) as Codec<unknown>,
+  );
+  /** A copy of it has its shape from the beginning. */
+  const blank: Record<string, unknown> = Object.fromEntries(keys.map((key) => [key, undefined]));
   return {
     minBytes: entries.reduce(
       (sum, [, f]) => sum + (isSince(f) ? 0 : (f as Codec<unknown>).minBytes),
       0,
     ),
     decode(decoder: Decoder, version: number): FieldsOf<F> {
-      const value: Record<string, unknown> = {};
-      for (const [key, field] of entries) {
-        try {
-          if (!isSince(field)) value[key] = (field as Codec<unknown>).decode(decoder);
-          else if (version >= field.since) value[key] = field.codec.decode(decoder);
-          else value[key] = field.fallback();
-        } catch (error) {
-          throw error instanceof DecodeError ? error.within(key) : error;
+      const value = { ...blank };
+      let i = 0;
+      try {
+        for (; i < codecs.length; i++) {
+          const key = keys[i] as string;
+          const isKnown = version >= (since[i] as number);
+          value[key] = isKnown
+            ? (codecs[i] as Codec<unknown>).decode(decoder)
+            : (fields[key] as SinceField<unknown>).fallback();
         }
+      } catch (error) {
+        throw error instanceof DecodeError ? error.within(keys[i] as string) : error;
       }
       return value as FieldsOf<F>;
     },
     encode(encoder: Encoder, value: FieldsOf<F>, version: number): void {
-      for (const [key, field] of entries) {
-        if (isSince(field) && field.since > version) continue;
-        const codec = (isSince(field) ? field.codec : field) as Codec<unknown>;
-        codec.encode(encoder, (value as Record<string, unknown>)[key]);
+      for (let i = 0; i < codecs.length; i++) {
+        if ((since[i] as number) > version) continue;
+        const field = (value as Record<string, unknown>)[keys[i] as string];
+        (codecs[i] as Codec<unknown>).encode(encoder, field);
       }
     },
     sample(draw: Draw, version: number): FieldsOf<F> {

@@ -5,6 +5,7 @@
  * allocation or a loop. Little-endian throughout, as Ceph's `encoding.h`.
  */
 
+import { utf8Text } from '../base/bytes-as-text.js';
 import { ProtocolError } from '../base/errors.js';
 
 /** A value does not fit its bytes. Carries the offset and, once it leaves a structure, that structure's name. */
@@ -138,8 +139,7 @@ export class Decoder {
   /** UTF-8 of a known length. */
   text(length: number): string {
     const at = this.take(length);
-    // A Buffer also reads shared memory, which TextDecoder refuses, and keeps a byte order mark.
-    return Buffer.from(this.bytes.buffer, this.bytes.byteOffset + at, length).toString();
+    return utf8Text(this.bytes, at, at + length);
   }
 
   /** A u32 element count, refused when even the smallest elements would not fit in what is left. */

@@ -84,6 +84,10 @@ export const pgId: Codec<PgId> = {
 };
 
 /** `1.2f`, the way Ceph prints a PG id. */
+export function samePgId(a: PgId, b: PgId): boolean {
+  return a.pool === b.pool && a.seed === b.seed;
+}
+
 export function formatPgId(pg: PgId): string {
   return `${pg.pool}.${pg.seed.toString(16)}`;
 }

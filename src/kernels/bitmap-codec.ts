@@ -23,6 +23,11 @@ export function dataBytes(objectCount: number): number {
   return Math.ceil(objectCount / OBJECTS_PER_BYTE);
 }
 
+/** Of a map without checksums, as `object_map_load` answers. */
+export function encodedBytes(objectCount: number): number {
+  return HEADER_BYTES + dataBytes(objectCount) + 4;
+}
+
 export function crcBlocks(objectCount: number): number {
   return Math.ceil(dataBytes(objectCount) / CRC_BLOCK_BYTES);
 }

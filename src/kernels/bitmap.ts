@@ -40,7 +40,7 @@ const NO_BYTES = new Uint8Array(0);
 const BY_STATE = 0b11_10_01_00;
 /** States of a chain of diffs that are reported. */
 const UPDATED = 0b11_10_00_00;
-/** All that are not a hole from the start to the end, as one class. */
+/** All that may exist; in a chain of diffs, all that are not a hole from the start to the end: as one class. */
 const OCCUPIED = 0b01_01_01_00;
 
 export class ObjectBitmap {
@@ -173,6 +173,11 @@ export class ObjectBitmap {
     });
   }
 
+  /** Runs of objects that may exist. */
+  occupied(start = 0, end = this.#objectCount): Runs<1> {
+    return this.runs<1>(OCCUPIED, start, end);
+  }
+
   // ---- changes ----
 
   fill(start: number, end: number, state: ObjectState): void {
@@ -298,6 +303,12 @@ export class StagedBitmap {
     this.bytes = this.#region.bytes.subarray(at, at + byteLength);
   }
 
+  /** Whether these bytes are its own, and all of them. */
+  isFilledBy({ buffer, byteOffset, length }: Uint8Array): boolean {
+    const { bytes } = this;
+    return buffer === bytes.buffer && byteOffset === bytes.byteOffset && length === bytes.length;
+  }
+
   /** Throws DecodeError when it is corrupt; then the room is given back. */
   decode(): ObjectBitmap {
     const checks = this.open();
@@ -409,11 +420,10 @@ export class DiffChain {
     return new DiffChain(ObjectBitmap.allocate(memory, 0));
   }
 
+  /** The first map becomes the chain's own. */
   static start(from: ObjectBitmap): DiffChain {
-    const states = ObjectBitmap.allocate(from.memory, from.objectCount);
-    const blocks = blocksOf(from.objectCount);
-    from.memory.exports.bitmapDiffStart(states.address, from.address, blocks);
-    return new DiffChain(states);
+    from.memory.exports.bitmapDiffStart(from.address, from.address, blocksOf(from.objectCount));
+    return new DiffChain(from);
   }
 
   get objectCount(): number {
@@ -435,7 +445,7 @@ export class DiffChain {
 
   /** After the last step: objects that exist, or did at the start, whether they changed or not. */
   occupied(): Runs<1> {
-    return this.states.runs<1>(OCCUPIED);
+    return this.states.occupied();
   }
 
   /** After the last step: the object neither exists nor did at the start. */

@@ -6,6 +6,9 @@
  */
 export const FEATURES_SUPPORTED = 0x3f01cfbdfffdffffn;
 
+/** Understands MOSDBackoff. Shares its bit with SERVER_LUMINOUS: whoever is as new has it. */
+export const FEATURE_RADOS_BACKOFF = 1n << 21n;
+
 const MSG_ADDR2 = 1n << 59n;
 
 /** What we cannot do without: messenger v2 itself needs the new addresses. */

@@ -4,6 +4,7 @@
  * The request and the reply are on the data path, so they are written out by hand; everything else is declared.
  */
 
+import { totalBytes } from '../base/total-bytes.js';
 import { type Infer, record, u8, u32, u64 } from '../encoding/codec.js';
 import { DecodeError, Decoder } from '../encoding/decoder.js';
 import { Encoder } from '../encoding/encoder.js';
@@ -209,6 +210,8 @@ export interface OsdReplyOp {
   op: OsdOp;
   rval: number;
   outdata: Uint8Array;
+  /** In replies to be sent: what follows `outdata`, in pieces. */
+  bulk?: readonly Uint8Array[];
 }
 
 export interface OsdReply {
@@ -279,6 +282,11 @@ function decodeRedirect(d: Decoder): OsdReply['redirect'] {
   });
 }
 
+/** Of one operation, in the data segment of the reply. */
+export function outputBytes({ outdata, bulk }: Pick<OsdReplyOp, 'outdata' | 'bulk'>): number {
+  return outdata.length + (bulk ? totalBytes(bulk) : 0);
+}
+
 /** The front of a MOSDOpReply v8; the data segment is the operations' output data in order. */
 export function encodeOsdReply(reply: OsdReply): Uint8Array {
   const e = new Encoder(160 + OSD_OP_BYTES * reply.ops.length + reply.oid.length);
@@ -287,7 +295,7 @@ export function encodeOsdReply(reply: OsdReply): Uint8Array {
   e.u64n(reply.flags).s32(reply.result);
   eversion.encode(e, reply.badReplayVersion);
   e.u32(reply.epoch).u32(reply.ops.length);
-  for (const { op, outdata } of reply.ops) encodeOsdOp(e, { ...op, indata: outdata });
+  for (const each of reply.ops) encodeOsdOp(e, each.op, outputBytes(each));
   e.s32(reply.retryAttempt);
   for (const { rval } of reply.ops) e.s32(rval);
   eversion.encode(e, reply.replayVersion);

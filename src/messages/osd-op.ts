@@ -56,6 +56,7 @@ export const OP = {
   CALL: 0x1401,
   PGLS: 0x1501,
   PGNLS: 0x1505,
+  SCRUBLS: 0x1507,
 } as const;
 
 const NAMES = new Map<number, string>(
@@ -154,7 +155,8 @@ const UNION_BYTES = 28;
 const NO_ARG: OsdOpArg = { kind: 'none' };
 const NO_DATA: Uint8Array = new Uint8Array(0);
 
-export function encodeOsdOp(encoder: Encoder, op: OsdOp): void {
+/** `payloadBytes`: what the message's data segment holds for it. */
+export function encodeOsdOp(encoder: Encoder, op: OsdOp, payloadBytes = op.indata.length): void {
   encoder.u16(op.code).u32(op.flags);
   const start = encoder.length;
   const arg = op.arg;
@@ -200,7 +202,7 @@ export function encodeOsdOp(encoder: Encoder, op: OsdOp): void {
       break;
   }
   encoder.zeros(UNION_BYTES - (encoder.length - start));
-  encoder.u32(op.indata.length);
+  encoder.u32(payloadBytes);
 }
 
 /** Decodes the 38 bytes; the input data is attached by `attachIndata`, its length is returned. */
@@ -220,8 +222,8 @@ function decodeArg(d: Decoder, kind: OsdOpArg['kind']): OsdOpArg {
     case 'extent':
       return {
         kind,
-        offset: d.u64n(),
-        length: d.u64n(),
+        offset: safeU64(d),
+        length: safeU64(d),
         truncateSize: clampU64(d),
         truncateSeq: d.u32(),
       };
@@ -252,7 +254,7 @@ function decodeArg(d: Decoder, kind: OsdOpArg['kind']): OsdOpArg {
       d.u64();
       return { kind, version: d.u64() };
     case 'writesame':
-      return { kind, offset: d.u64n(), length: d.u64n(), dataLength: d.u64n() };
+      return { kind, offset: safeU64(d), length: safeU64(d), dataLength: safeU64(d) };
     case 'allocHint':
       return {
         kind,
@@ -269,11 +271,16 @@ function decodeArg(d: Decoder, kind: OsdOpArg['kind']): OsdOpArg {
         srcFadviseFlags: d.u32(),
       };
     case 'checksum':
-      return { kind, offset: d.u64n(), length: d.u64n(), chunkSize: d.u32(), type: d.u8() };
+      return { kind, offset: safeU64(d), length: safeU64(d), chunkSize: d.u32(), type: d.u8() };
   }
 }
 
 /** A u64 whose exact value does not matter above 2^53 (counts, hints, the "no truncate" all-ones). */
+/** Beyond what any object can be, one offset is as good as another. */
+function safeU64(decoder: Decoder): number {
+  return Math.min(Number(decoder.u64()), Number.MAX_SAFE_INTEGER);
+}
+
 function clampU64(decoder: Decoder): number {
   return Number(decoder.u64());
 }

@@ -63,9 +63,11 @@ const IN_WINDOW_MAX_BYTES = 64 * 1024;
 export const WINDOW_BYTES = 128 * 1024;
 /** One read: larger ones gain nothing, and others on this thread wait meanwhile. */
 const READ_MAX_BYTES = 256 * 1024;
-/** A buffer for a declared length starts at most this large, for data and for all else, and doubles as bytes arrive. */
+/** A buffer for a declared length starts at most this large, for data and for all else, and grows as bytes arrive. */
 const DATA_START_BYTES = 1024 * 1024;
 const HEAD_START_BYTES = 16 * 1024;
+/** Of a buffer that is full. Twofold would copy the data of a large write three times over. */
+const GROWTH = 4;
 
 const EMPTY: Uint8Array = new Uint8Array(0);
 
@@ -91,7 +93,7 @@ class Collector {
   /** Room for the next bytes. */
   room(): Uint8Array {
     if (this.filled === this.#bytes.length && this.filled < this.length) {
-      const grown = Buffer.allocUnsafe(Math.min(this.length, this.#bytes.length * 2));
+      const grown = Buffer.allocUnsafe(Math.min(this.length, this.#bytes.length * GROWTH));
       grown.set(this.#bytes);
       this.#bytes = grown;
     }

@@ -6,6 +6,7 @@
  */
 
 import { copyBytes } from '../base/copy-bytes.js';
+import { totalBytes } from '../base/total-bytes.js';
 import { Encoder } from '../encoding/encoder.js';
 import type { Crc32c } from '../kernels/crc32c.js';
 import type { LazyFront, OutgoingMessage } from '../messages/types.js';
@@ -282,12 +283,6 @@ function packedBytes(frame: OutgoingFrame): number {
   bytes += middle?.length ?? 0;
   for (const piece of data ?? NO_DATA) if (piece.length < PASS_THROUGH_BYTES) bytes += piece.length;
   return bytes;
-}
-
-function totalBytes(pieces: readonly Uint8Array[]): number {
-  let total = 0;
-  for (const piece of pieces) total += piece.length;
-  return total;
 }
 
 const ZEROS = new Uint8Array(16);

@@ -22,8 +22,11 @@ import {
   type OsdXinfo,
 } from './osdmap.js';
 
-/** More OSDs than any cluster has: bounds what a lying `newMaxOsd` can make us allocate. */
-const MAX_OSDS = 1 << 20;
+/**
+ * Three times what monitors allow (`mon_max_osd`): bounds what a lying `newMaxOsd` of a few bytes can make us allocate, about
+ * 80 bytes for each.
+ */
+const MAX_OSDS = 1 << 15;
 const LUMINOUS = 12;
 const NIL_UUID = '00000000-0000-0000-0000-000000000000';
 

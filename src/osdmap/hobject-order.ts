@@ -3,7 +3,7 @@
  * by the placement hash with its bits reversed, so that the objects of one PG lie together before and after a split.
  */
 
-import type { Hobject } from '../encoding/types.js';
+import { type Hobject, NOSNAP } from '../encoding/types.js';
 
 /** Negative, zero or positive, as for `Array.sort`. */
 export function compareHobject(a: Hobject, b: Hobject): number {
@@ -16,6 +16,13 @@ export function compareHobject(a: Hobject, b: Hobject): number {
     compareText(a.oid, b.oid) ||
     compareBigint(a.snap, b.snap)
   );
+}
+
+/** As Ceph prints it: `1:18137794:::a:head` is object `a` of pool 1, by the bits of its hash in reverse. */
+export function formatHobject({ pool, hash, nspace, key, oid, snap, max }: Hobject): string {
+  if (max !== 0) return 'MAX';
+  const at = reverseBits(hash).toString(16).padStart(8, '0');
+  return `${pool}:${at}:${nspace}:${key}:${oid}:${snap === NOSNAP ? 'head' : snap.toString(16)}`;
 }
 
 /** Bit 0 becomes bit 31 and so on. */

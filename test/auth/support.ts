@@ -10,7 +10,7 @@ import type {
   ConnectionKeys,
 } from '../../src/auth/method.js';
 import { CON_MODE } from '../../src/auth/method.js';
-import { NO_DISK } from '../support/memory-network.js';
+import { NO_DISK } from '../../src/sim/virtual-world.js';
 
 /** xorshift32: the same bytes for the same seed. */
 export function seededRandom(seed: number): Random {

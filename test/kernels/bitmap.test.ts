@@ -394,7 +394,9 @@ describe('O21 fast-diff', () => {
           using(maps, (...bitmaps) => {
             const steps = fromStart ? bitmaps : bitmaps.slice(1);
             fc.pre(steps.length > 0);
-            const chain = fromStart ? DiffChain.begin(memory) : DiffChain.start(bitmaps[0]!);
+            const chain = fromStart
+              ? DiffChain.begin(memory)
+              : DiffChain.start(bitmaps[0]!.clone());
             for (const bitmap of steps) chain.step(bitmap, { isLast: bitmap === steps.at(-1) });
             const diff = diffTwin(fromStart ? [Uint8Array.of(), ...maps] : maps);
             const occupied = diff.map((state) => (state === 0 ? 0 : 1));
@@ -414,7 +416,7 @@ describe('O21 fast-diff', () => {
     fc.assert(
       fc.property(fc.array(states, { minLength: 2, maxLength: 6 }), (maps) => {
         using(maps, (...bitmaps) => {
-          const chain = DiffChain.start(bitmaps[0]!);
+          const chain = DiffChain.start(bitmaps[0]!.clone());
           bitmaps.slice(1).forEach((bitmap, index) => {
             chain.step(bitmap, { isLast: index === bitmaps.length - 2 });
           });

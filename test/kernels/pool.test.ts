@@ -70,7 +70,7 @@ describe('the pool of kernels', () => {
     const next = ObjectBitmap.allocate(memory, 1_000_000, 3);
     expect((await small.count(map)).exists).toBe(1_000_000);
     expect(await entriesOf(diffRuns(map, next), (runs) => small.read(runs))).toEqual([]);
-    const chain = DiffChain.start(map);
+    const chain = DiffChain.start(map.clone());
     await small.step(chain, next, { isLast: true });
     const staged = new StagedBitmap(memory, 250_000 + 500);
     staged.bytes.set((await small.encode(map)).subarray(0, staged.bytes.length));
@@ -89,8 +89,8 @@ describe('the pool of kernels', () => {
       await entriesOf(diffRuns(two, three, 1001, 310_000)),
       await entriesOf(diffRuns(two, three, 1001, 310_000), inPlace),
     );
-    const chain = DiffChain.start(one);
-    const expected = DiffChain.start(one);
+    const chain = DiffChain.start(one.clone());
+    const expected = DiffChain.start(one.clone());
     for (const [map, isLast] of [
       [two, false],
       [three, true],
@@ -286,9 +286,9 @@ describe('the threads of the pool', () => {
       parentPort.postMessage(counted.exists);
     `;
     const worker = new Worker(new URL(`data:text/javascript,${encodeURIComponent(source)}`));
-    const [exists] = (await once(worker, 'message')) as [number];
+    // A thread's last message may come only as it exits, in the same turn.
+    const [[exists], [code]] = await Promise.all([once(worker, 'message'), once(worker, 'exit')]);
     expect(exists).toBe(12_345);
-    const [code] = (await once(worker, 'exit')) as [number];
     expect(code).toBe(0);
   });
 

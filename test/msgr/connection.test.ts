@@ -15,7 +15,8 @@ import { FrameWriter } from '../../src/msgr/frame-writer.js';
 import { WindowPool } from '../../src/msgr/window-pool.js';
 import { loadKernels } from '../../src/kernels/load.js';
 import { crc32c } from '../support/frames.js';
-import { MemoryWorld, seededRandom } from '../support/memory-network.js';
+import { seededRandom } from '../../src/sim/random.js';
+import { VirtualWorld } from '../../src/sim/virtual-world.js';
 import {
   BOTH_MODES,
   CRC_ONLY,
@@ -35,8 +36,8 @@ interface Setting {
   until: <T>(condition: () => T | undefined | false) => Promise<T>;
 }
 
-function inMemory(segmentBytes: number): Setting & { world: MemoryWorld } {
-  const world = new MemoryWorld();
+function inMemory(segmentBytes: number): Setting & { world: VirtualWorld } {
+  const world = new VirtualWorld();
   world.network.segmentBytes = segmentBytes;
   return { env: world.env, until: (condition) => world.until(condition), world };
 }
@@ -162,7 +163,7 @@ describe.each(SETTINGS.filter(([name]) => !name.includes('byte')))(
 
 describe('an established session', () => {
   async function session(options: Parameters<typeof dial>[3] = {}) {
-    const world = new MemoryWorld();
+    const world = new VirtualWorld();
     const auth = noneAuth();
     const server = await listening(world.env, auth);
     const { connection, seen } = dialled(world.env, server.addr, auth.client(), options);
@@ -338,7 +339,7 @@ describe('a peer that is no Ceph daemon, over TCP', () => {
 
 describe('a handshake that does not end', () => {
   it('at a port that never answers fails in time', async () => {
-    const world = new MemoryWorld();
+    const world = new VirtualWorld();
     world.network.port(3300).onConnect = 'silent';
     const { seen } = dialled(world.env, v2Addr(3300), noneAuth().client(), { timeoutMs: 3000 });
     await world.advance(2999);
@@ -353,7 +354,7 @@ describe('a handshake that does not end', () => {
 
   it('because the peer stops at any byte fails in time, at both ends', async () => {
     // How much crosses in a whole handshake tells where it may stop.
-    const measure = new MemoryWorld();
+    const measure = new VirtualWorld();
     const auth = noneAuth();
     const server = await startServer(measure.env, auth);
     const whole = dial(measure.env, server.addr, auth.client());
@@ -362,7 +363,7 @@ describe('a handshake that does not end', () => {
     expect(total).toBeGreaterThan(200);
 
     for (let allowed = 0; allowed < total; allowed += 13) {
-      const world = new MemoryWorld();
+      const world = new VirtualWorld();
       world.network.segmentBytes = 1;
       const again = await startServer(world.env, auth, { handshakeTimeoutMs: 4000 });
       const { seen, connection } = dial(world.env, again.addr, auth.client(), { timeoutMs: 3000 });
@@ -385,7 +386,7 @@ describe('a handshake that does not end', () => {
   });
 
   it('because a client says nothing is ended by the server', async () => {
-    const world = new MemoryWorld();
+    const world = new VirtualWorld();
     const server = await listening(world.env, noneAuth(), { handshakeTimeoutMs: 30_000 });
     const buffer = new Uint8Array(1000);
     let closed = false;
@@ -407,7 +408,7 @@ describe('a handshake that does not end', () => {
   });
 
   it('because the peer breaks off says in which phase', async () => {
-    const world = new MemoryWorld();
+    const world = new VirtualWorld();
     const auth = cephxAuth(world.env);
     const server = await listening(world.env, auth);
     const { seen } = dialled(world.env, server.addr, auth.client());
@@ -428,7 +429,7 @@ describe('a handshake that does not end', () => {
 
 describe('a server', () => {
   it('keeps no more connections than it may', async () => {
-    const world = new MemoryWorld();
+    const world = new VirtualWorld();
     const auth = noneAuth();
     const server = await listening(world.env, auth, { maxConnections: 2 });
     const dials = [1, 2, 3].map(() => dialled(world.env, server.addr, auth.client()));
@@ -439,7 +440,7 @@ describe('a server', () => {
   });
 
   it('drops its connections when it closes', async () => {
-    const world = new MemoryWorld();
+    const world = new VirtualWorld();
     const auth = noneAuth();
     const server = await startServer(world.env, auth);
     const { seen } = dialled(world.env, server.addr, auth.client());
@@ -452,7 +453,7 @@ describe('a server', () => {
   });
 
   it('asks its handler where data should go', async () => {
-    const world = new MemoryWorld();
+    const world = new VirtualWorld();
     const auth = noneAuth();
     const place = new Uint8Array(100);
     const handler = Object.assign(new Recorder(), { placeData: () => place });
@@ -465,7 +466,7 @@ describe('a server', () => {
   });
 
   it('gives a message that comes before the session no buffer', async () => {
-    const world = new MemoryWorld();
+    const world = new VirtualWorld();
     const server = await listening(world.env, noneAuth());
     const buffer = new Uint8Array(1000);
     const writer = new FrameWriter(crc32c);
@@ -494,7 +495,7 @@ describe('a server', () => {
 
 describe('receive windows', () => {
   it('go back to the pool when a connection is over, however it ended', async () => {
-    const world = new MemoryWorld();
+    const world = new VirtualWorld();
     const auth = noneAuth();
     const server = await listening(world.env, auth);
     const kernels = loadKernels();
@@ -516,7 +517,7 @@ describe('receive windows', () => {
     const [pooled, ordinary] = [windows.acquire(), windows.acquire()];
     expect(pooled.buffer === kernels.memory.buffer).toBe(true);
     expect(ordinary.buffer === kernels.memory.buffer).toBe(false);
-    const world = new MemoryWorld();
+    const world = new VirtualWorld();
     const auth = noneAuth();
     const server = await listening(world.env, auth);
     const { connection, seen } = dialled(world.env, server.addr, auth.client(), { windows });

@@ -16,7 +16,7 @@ import { FrameReader } from '../../src/msgr/frame-reader.js';
 import { FrameWriter, type OutgoingFrame } from '../../src/msgr/frame-writer.js';
 import { onwireCrypto } from '../../src/msgr/onwire-crypto.js';
 import { crc32c, TestReader } from '../support/frames.js';
-import { seededRandom } from '../support/memory-network.js';
+import { seededRandom } from '../../src/sim/random.js';
 
 const SECRET = seededRandom(9).bytes(64);
 const PREAMBLE = 32;

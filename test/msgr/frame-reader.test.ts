@@ -10,7 +10,7 @@ import { WINDOW_BYTES } from '../../src/msgr/frame-reader.js';
 import { FrameWriter, type OutgoingFrame } from '../../src/msgr/frame-writer.js';
 import { Nonce, onwireCrypto } from '../../src/msgr/onwire-crypto.js';
 import { crc32c, type PlaceData, TestReader } from '../support/frames.js';
-import { seededRandom } from '../support/memory-network.js';
+import { seededRandom } from '../../src/sim/random.js';
 
 const SECRET = seededRandom(9).bytes(64);
 

@@ -38,7 +38,7 @@ import {
   ServerHandshake,
   type ServerHandshakeOptions,
 } from '../../src/msgr/handshake.js';
-import { MemoryWorld } from '../support/memory-network.js';
+import { VirtualWorld } from '../../src/sim/virtual-world.js';
 import {
   ADMIN,
   BOTH_MODES,
@@ -172,7 +172,7 @@ function rewrite<T>(
 }
 
 function cephxPair(options: PairOptions & { modes?: readonly number[] } = {}) {
-  const world = new MemoryWorld();
+  const world = new VirtualWorld();
   const auth = cephxAuth(world.env);
   const client = auth.client();
   const pair = new Pair({

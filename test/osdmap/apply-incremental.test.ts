@@ -175,6 +175,8 @@ describe('applyIncremental', () => {
     expect(() => apply(map, { newWeight: new Map([[3, 1]]) })).toThrow(/osd\.3, max_osd is 3/);
     expect(() => apply(map, { newState: new Map([[-1, 1]]) })).toThrow(/osd\.-1/);
     expect(() => apply(map, { newMaxOsd: 0x7fff_ffff })).toThrow(/max_osd/);
+    expect(() => apply(map, { newMaxOsd: 40_000 })).toThrow(/max_osd 40000 is over/);
+    expect(apply(map, { newMaxOsd: 10_000 }).maxOsd).toBe(10_000);
   });
 });
 
