@@ -2,7 +2,7 @@
 
 import { copyBytes } from '../base/copy-bytes.js';
 import { RadosError } from '../base/errors.js';
-import { NOSNAP, type PgId, type SnapContext, type SpgId } from '../encoding/types.js';
+import { NOSNAP, type PgId, type SnapContext, type SpgId, samePgId } from '../encoding/types.js';
 import { isWriteOp, OP, type OsdOp } from '../messages/osd-op.js';
 import { OSD_FLAG, type OsdReply } from '../messages/osd-messages.js';
 import type { LingerHooks } from './linger-op.js';
@@ -40,7 +40,7 @@ export class OpRequest {
   flags: number;
   /** May another member of the acting set than the primary serve it? */
   mayReadReplica = false;
-  /** Where a lone read's payload belongs. */
+  /** Where the payload of a lone read or call belongs. */
   readonly into: Uint8Array | undefined;
   /** `clock.monotonic()` deadline, or Infinity. */
   readonly deadlineAt: number;
@@ -85,7 +85,7 @@ export class OpRequest {
       (this.isWrite ? OSD_FLAG.WRITE : 0) |
       (this.isRead ? OSD_FLAG.READ : 0) |
       (options.flags ?? 0);
-    this.into = ops.length === 1 && ops[0]?.code === OP.READ ? options.into : undefined;
+    this.into = ops.length === 1 && hasOutput(ops[0]) ? options.into : undefined;
     this.gate = options.gate;
     this.madeAt = options.madeAt ?? 0;
     this.startedAt = times.startedAt;
@@ -127,22 +127,33 @@ export class OpRequest {
     this.flags |= OSD_FLAG.REDIRECTED | OSD_FLAG.IGNORE_CACHE | OSD_FLAG.IGNORE_OVERLAY;
   }
 
-  /** The reply's outputs; a lone read with `into` ends up there. */
+  /** The reply's outputs; that of a lone read or call with `into` ends up there. */
   outputs(reply: OsdReply): OperateResult {
     const ops = reply.ops.map(({ rval, outdata }) => ({ rval, outdata }));
     const first = ops[0];
-    if (this.into && first && first.outdata.length > 0 && !startsAt(first.outdata, this.into)) {
-      if (first.outdata.length > this.into.length) {
-        throw new RadosError(
-          'EOVERFLOW',
-          `the OSD returned ${first.outdata.length} bytes for a read of ${this.into.length}`,
-        );
-      }
-      copyBytes(this.into, first.outdata);
-      first.outdata = this.into.subarray(0, first.outdata.length);
+    if (this.into && first && first.outdata.length > 0) {
+      first.outdata = this.#place(first.outdata, this.into);
     }
     return { result: reply.result, ops, userVersion: reply.userVersion };
   }
+
+  #place(outdata: Uint8Array, into: Uint8Array): Uint8Array {
+    if (startsAt(outdata, into)) return outdata;
+    if (outdata.length <= into.length) {
+      copyBytes(into, outdata);
+      return into.subarray(0, outdata.length);
+    }
+    // Only the class knows how much its method has to say.
+    if (this.ops[0]?.code === OP.CALL) return outdata;
+    throw new RadosError(
+      'EOVERFLOW',
+      `the OSD returned ${outdata.length} bytes for a read of ${into.length}`,
+    );
+  }
+}
+
+function hasOutput(op: OsdOp | undefined): boolean {
+  return op?.code === OP.READ || op?.code === OP.CALL;
 }
 
 /** Buffers of Node's pool share their memory: only the place tells whether two are the same. */
@@ -159,5 +170,5 @@ export function spgOf({ pg, shard }: Placement): SpgId {
 }
 
 export function samePg(a: SpgId, b: SpgId): boolean {
-  return a.pg.pool === b.pg.pool && a.pg.seed === b.pg.seed && a.shard === b.shard;
+  return samePgId(a.pg, b.pg) && a.shard === b.shard;
 }

@@ -481,7 +481,7 @@ export class OsdClient {
   }
 }
 
-/** By its opcode a notification is a read, but only the primary knows the watchers' connections. */
-function isForPrimary(op: OsdOp): boolean {
-  return op.code === OP.NOTIFY || op.code === OP.NOTIFY_ACK;
+/** Reads by their opcode, but only the primary knows the watchers' connections, and all objects of its PG. */
+function isForPrimary({ code }: OsdOp): boolean {
+  return code === OP.NOTIFY || code === OP.NOTIFY_ACK || code === OP.PGNLS;
 }

@@ -26,8 +26,8 @@ export interface OperateOptions {
   /** For an op vector with a class call that writes: the opcode alone does not tell. */
   write?: boolean;
   /**
-   * Where the output of a lone READ belongs. A large payload is read from the socket straight into it.
-   * The buffer belongs to the client until the call settles.
+   * Where the output of a lone READ or CALL belongs. A large payload is read from the socket straight into it. What a CALL
+   * answers beyond its length comes in a buffer of its own. The buffer belongs to the client until the call settles.
    */
   into?: Uint8Array;
   /** Gives up; a write in flight then has an unknown outcome. */
@@ -47,6 +47,14 @@ export interface SendGate {
   /** False: it is not sent, and rejects with a `HeldBackError`. */
   admits(madeAt: number): boolean;
   onSent(madeAt: number): void;
+}
+
+/** Of an operation that is made now, and asks the gate again when it is sent. */
+export function madeNow(options: OperateOptions, gate: SendGate | undefined): OperateOptions {
+  if (!gate) return options;
+  options.gate = gate;
+  options.madeAt = gate.seq;
+  return options;
 }
 
 /** Nothing was sent, because the operation's gate was shut by then: to be decided anew by whoever asked for it. */

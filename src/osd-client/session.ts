@@ -218,7 +218,7 @@ export class OsdSession {
     for (const request of this.requests.values()) request.placing = false;
   }
 
-  /** A lone read's payload goes straight to where the caller wants it. */
+  /** The payload of a lone read or call goes straight to where the caller wants it. */
   #placeData(tid: number, length: number): Uint8Array | undefined {
     const request = this.requests.get(tid);
     if (!request?.into || length > request.into.length) return undefined;

@@ -4,7 +4,7 @@
  */
 
 import { type EntityAddr, msgr2Addr } from '../encoding/entity.js';
-import { type Hobject, NO_SHARD } from '../encoding/types.js';
+import { type Hobject, NO_SHARD, NOSNAP } from '../encoding/types.js';
 import type { Crc32c } from '../kernels/crc32c.js';
 import { OSD_FLAG } from '../messages/osd-messages.js';
 import { applyIncremental } from '../osdmap/apply-incremental.js';
@@ -154,7 +154,8 @@ export function sortPosition(request: OpRequest, placement: Placement): Hobject 
   return {
     key: request.target.key ?? '',
     oid: request.target.oid,
-    snap: request.snapid,
+    // Its head, whatever snapshot it is about (`Objecter::op_target_t::get_hobj`).
+    snap: NOSNAP,
     hash: placement.hash,
     max: 0,
     nspace: request.target.nspace,

@@ -1,6 +1,7 @@
 /** A pool and a namespace to operate in: the counterpart of librados' `IoCtx`. */
 
 import { RadosError } from '../base/errors.js';
+import { OSD_FLAG } from '../messages/osd-messages.js';
 import { callOp, type OsdOp, readOp } from '../messages/osd-op.js';
 import type { ObjectTarget, OperateOptions, OperateResult } from '../osd-client/request.js';
 import type {
@@ -10,6 +11,7 @@ import type {
   WatchHandler,
   WatchOptions,
 } from '../osd-client/watch-types.js';
+import { decodePage, type ListingPlace, listOp, type ObjectPage } from './object-listing.js';
 
 export type { OperateOptions, OperateResult } from '../osd-client/request.js';
 
@@ -80,6 +82,14 @@ export class IoContext {
   ): Promise<Uint8Array> {
     const { ops } = await this.operate(oid, [readOp(offset, length)], options);
     return outputOf(ops, 0);
+  }
+
+  /** The objects of the namespace from a place on, as far as one request tells of them. */
+  async listPage(place: ListingPlace, options: OperateOptions = {}): Promise<ObjectPage> {
+    const target = { ...this.#target(''), hash: place.hash };
+    const flags = (options.flags ?? 0) | OSD_FLAG.IGNORE_OVERLAY;
+    const { ops } = await this.#operator.operate(target, [listOp(place)], { ...options, flags });
+    return decodePage(place, outputOf(ops, 0));
   }
 
   /** Watches an object: `handler` hears of its notifications, and of doubts about them, until the watch is closed. */

@@ -117,6 +117,22 @@ describe('an OSD that asks to wait', () => {
     expect(again.map(({ attempt }) => attempt)).toEqual([1, 1, 0]);
   });
 
+  it('for one object is obeyed whatever snapshot of it is asked for', async () => {
+    const { world, osd, client, pgOf, positionOf } = await setUp();
+    osd.onRequest = hold;
+    const target = { pool: POOL, nspace: '', oid: 'x' };
+    const read = client.operate(target, [readOp(0, 1)], { snapid: 4n, timeoutMs: 0 });
+    await world.until(() => osd.arrivals.length === 1);
+    const [first] = osd.arrivals as [Arrival];
+    const range = { pg: pgOf(first), id: 5n, begin: positionOf(first), end: positionOf(first) };
+    osd.backoff(first.connection, range, 'BLOCK');
+    await world.until(() => osd.backoffAcks.length === 1);
+    osd.onRequest = ({ reply }) => reply();
+    osd.backoff(first.connection, range, 'UNBLOCK');
+    await world.until(read);
+    expect(osd.arrivals.map(({ attempt }) => attempt)).toEqual([0, 1]);
+  });
+
   it('for a whole PG is obeyed for its objects', async () => {
     const { world, osd, write, pgOf } = await setUp();
     osd.onRequest = hold;

@@ -7,7 +7,7 @@ import type { RadosError } from '../../src/base/errors.js';
 import { encodeWith } from '../../src/encoding/codec.js';
 import { ENTITY_TYPE } from '../../src/encoding/entity.js';
 import { encodeOsdReply } from '../../src/messages/osd-messages.js';
-import { appendOp, readOp, statOp } from '../../src/messages/osd-op.js';
+import { appendOp, callOp, readOp, statOp } from '../../src/messages/osd-op.js';
 import { MSG, outgoing } from '../../src/messages/types.js';
 import { WATCH_EVENT, watchNotify } from '../../src/messages/watch-notify.js';
 import type { OperateOptions } from '../../src/osd-client/request.js';
@@ -43,8 +43,10 @@ async function setUp(
     client.operate(at(oid), [appendOp(bytes(text))], more);
   const read = (oid: string, more?: OperateOptions & { length?: number }) =>
     client.operate(at(oid), [readOp(0, more?.length ?? 100)], more);
+  const call = (oid: string, more?: OperateOptions) =>
+    client.operate(at(oid), [callOp('rbd', 'object_map_load')], more);
   const mon = cluster.mons[0] as FakeMon;
-  return { cluster, world: cluster.world, client, write, read, osd: cluster.osd(0), mon };
+  return { cluster, world: cluster.world, client, write, read, call, osd: cluster.osd(0), mon };
 }
 
 describe('a deadline', () => {
@@ -363,6 +365,19 @@ describe('a buffer that is lent for a read', () => {
     const pending = read('x', { into: memory.subarray(10, 50), length: 40 });
     expect((await world.until(rejection(pending))).code).toBe('EOVERFLOW');
     expect(memory.subarray(50).every((byte) => byte === 5)).toBe(true);
+  });
+
+  it('holds what a class method answers, and is left alone by an answer that is longer', async () => {
+    const { world, osd, call } = await setUp();
+    osd.onRequest = ({ reply }) => reply({ outputs: [data(4)] });
+    const fitting = new Uint8Array(data(4).length);
+    const { outdata } = (await world.until(call('x', { into: fitting }))).ops[0]!;
+    expect(outdata.buffer).toBe(fitting.buffer);
+    expect(Buffer.from(fitting).equals(data(4))).toBe(true);
+    const short = new Uint8Array(100);
+    const longer = (await world.until(call('x', { into: short }))).ops[0]!;
+    expect(Buffer.from(longer.outdata).equals(data(4))).toBe(true);
+    expect(short.every((byte) => byte === 0)).toBe(true);
   });
 
   it('is not written by messages that are no answers', async () => {

@@ -4,6 +4,8 @@
 import { describe, expect, it } from 'vitest';
 
 import { type Codec, decodeAll, encodeWith } from '../../src/encoding/codec.js';
+import { cloneInfo, listSnapsReply } from '../../src/messages/list-snaps.js';
+import { pgnlsReply } from '../../src/messages/pg-listing.js';
 import {
   assertOp,
   breakOp,
@@ -16,7 +18,6 @@ import {
   setCookieOp,
   unlockOp,
 } from '../../src/rados/cls-lock.js';
-import { cloneInfo, listSnapsReply } from '../../src/messages/list-snaps.js';
 import { listWatchersReply, watchItem } from '../../src/rados/watchers.js';
 import { GOLDEN_RELEASES, goldenFiles, isWritten } from '../support/golden.js';
 
@@ -32,6 +33,7 @@ const TYPES = {
   clone_info: cloneInfo,
   obj_list_snap_response_t: listSnapsReply,
   obj_list_watch_response_t: listWatchersReply,
+  pg_nls_response_t: pgnlsReply,
   'rados::cls::lock::locker_id_t': lockerId,
   'rados::cls::lock::locker_info_t': lockerInfo,
   watch_item_t: watchItem,
