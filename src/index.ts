@@ -16,7 +16,13 @@ export {
   Namespaces,
   Pool,
 } from './block/cluster.js';
-export { ImageMetadata, Images } from './block/images.js';
+export {
+  type ExportDiffOptions,
+  ImageMetadata,
+  Images,
+  type ImportDiffOptions,
+  type ImportOptions,
+} from './block/images.js';
 export {
   BlockDevice,
   type BlockDeviceEvents,
@@ -61,6 +67,7 @@ export type {
   MonUnavailableOptions,
   MovePgOptions,
   OpKind,
+  PartOsdsOptions,
   WatchStatus,
 } from './cluster/faults/fault-spec.js';
 export { CephFloat } from './mon-client/mon-command.js';
@@ -77,3 +84,6 @@ export type { LockLossReason } from './rbd/lock-host.js';
 export type { SnapshotInfo, SnapshotNamespace } from './rbd/snapshots.js';
 export type { TrashedImage } from './rbd/trash.js';
 export type { ImageWatcherInfo } from './rbd/watchers.js';
+export { SIM_FAULT_NAMES, type SimFaultName } from './sim/faults/catalogue.js';
+export { type SimulateOptions, type SimulateResult, simulate } from './sim/simulate.js';
+export type { SimulatedClient, Simulation } from './sim/simulation.js';

@@ -15,10 +15,10 @@ import type {
   IterationArguments,
   IterationBatch,
   IterationName,
-  ManageOptions,
   OperationArguments,
   OperationName,
   OperationResult,
+  RunOptions,
 } from './management.js';
 import type { MapOptions } from './map-options.js';
 
@@ -86,14 +86,14 @@ export interface BlockRuntime {
   manage?<K extends OperationName>(
     operation: K,
     args: OperationArguments<K>,
-    options: ManageOptions,
+    options: RunOptions,
   ): Promise<OperationResult<K>>;
   /** As `manage`, for what comes in batches. */
   iterate?<K extends IterationName>(
     iteration: K,
     args: IterationArguments<K>,
     signal: AbortSignal | undefined,
-  ): AsyncIterable<IterationBatch<K>>;
+  ): AsyncGenerator<IterationBatch<K>, void, undefined>;
   /** Plain data for `status()`: sessions, epochs, counters. */
   status?(): unknown;
   /** Every backend is closed by then. */

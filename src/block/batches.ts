@@ -1,6 +1,6 @@
 /**
  * What comes in many batches, over a port between two threads: as many as the receiver has asked for are on their way, so
- * neither side gets ahead of the other by more.
+ * neither side gets ahead of the other by more. Bytes are moved, not copied: they have their memory for themselves (`joined`).
  *
  *     receiver   'more' ...        'more'                    'stop'
  *     sender            batch  batch      batch ...  end: told by the call that began it
@@ -29,6 +29,10 @@ export async function sendBatches<T>(
     else aborter.abort();
     wake();
   });
+  port.on('close', () => {
+    aborter.abort();
+    wake();
+  });
   try {
     for await (const batch of iterate(signal)) {
       while (wanted === 0 && !signal.aborted) {
@@ -38,7 +42,7 @@ export async function sendBatches<T>(
       }
       if (signal.aborted) return;
       wanted--;
-      port.postMessage(batch);
+      port.postMessage(batch, batch instanceof Uint8Array ? [batch.buffer as ArrayBuffer] : []);
     }
   } finally {
     port.close();

@@ -1,5 +1,6 @@
 /** One call of the block-device API on its way: from submission, as one or several requests, to its settlement. */
 
+import { totalBytes } from '../base/total-bytes.js';
 import { copyBytes } from '../base/copy-bytes.js';
 import { RadosError } from '../base/errors.js';
 import { newOrderState, type Ordered, type OrderState } from './ordering.js';
@@ -151,10 +152,4 @@ export class BlockCall implements Ordered {
       cause: error.cause ?? error,
     });
   }
-}
-
-export function totalBytes(vector: readonly Uint8Array[]): number {
-  let bytes = 0;
-  for (const buffer of vector) bytes += buffer.length;
-  return bytes;
 }

@@ -26,6 +26,8 @@ export interface ClusterOptions extends ConnectOptions {
   log?: LogOptions;
   /** Memory of each thread for payloads, windows and maps (virtual until used). Default 512 MiB. */
   memoryBytes?: number;
+  /** With `threads: 0`: another clock, network and randomness, as a simulation's. */
+  environment?: Environment;
 }
 
 export interface MapImageOptions extends MapOptionsInput, OpenOptions {
@@ -67,11 +69,12 @@ export class Cluster implements AsyncDisposable {
   }
 
   static async connect(options: ClusterOptions): Promise<Cluster> {
-    const { threads = 1, log, memoryBytes, ...config } = options;
+    const { threads = 1, log, memoryBytes, environment, ...config } = options;
     if (!Number.isInteger(threads) || threads < 0 || threads > MAX_THREADS) {
       throw new RangeError(`threads must be 0 to ${MAX_THREADS}, not ${threads}`);
     }
-    const env = nodeEnvironment(log ? { log } : {});
+    if (environment && threads !== 0) throw new TypeError('an environment needs threads: 0');
+    const env = environment ?? nodeEnvironment(log ? { log } : {});
     const start = () => startHost(env, { config, log, memoryBytes, inThread: threads === 0 });
     const hosts = await Promise.all(Array.from({ length: Math.max(1, threads) }, start));
     try {

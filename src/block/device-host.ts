@@ -17,10 +17,10 @@ import type {
   IterationArguments,
   IterationBatch,
   IterationName,
-  ManageOptions,
   OperationArguments,
   OperationName,
   OperationResult,
+  RunOptions,
 } from './management.js';
 import type { MapOptions } from './map-options.js';
 
@@ -37,14 +37,14 @@ export interface DeviceHost {
   manage<K extends OperationName>(
     operation: K,
     args: OperationArguments<K>,
-    options?: ManageOptions,
+    options?: RunOptions,
   ): Promise<OperationResult<K>>;
   /** The same for an iteration: its batches as they come. */
   iterate<K extends IterationName>(
     iteration: K,
     args: IterationArguments<K>,
     signal?: AbortSignal,
-  ): AsyncIterable<IterationBatch<K>>;
+  ): AsyncGenerator<IterationBatch<K>, void, undefined>;
   /** The runtime's own plain data. */
   status(): Promise<unknown>;
   /** Closes every device that is still open, by force, and ends the runtime. Safe to call twice. */
@@ -164,7 +164,7 @@ export class DirectHost implements DeviceHost {
   async manage<K extends OperationName>(
     operation: K,
     args: OperationArguments<K>,
-    options: ManageOptions = {},
+    options: RunOptions = {},
   ): Promise<OperationResult<K>> {
     if (!this.#runtime.manage) throw new RadosError('EOPNOTSUPP', `${operation}: not supported`);
     return this.#runtime.manage(operation, args, options);
@@ -174,7 +174,7 @@ export class DirectHost implements DeviceHost {
     iteration: K,
     args: IterationArguments<K>,
     signal?: AbortSignal,
-  ): AsyncIterable<IterationBatch<K>> {
+  ): AsyncGenerator<IterationBatch<K>, void, undefined> {
     if (!this.#runtime.iterate) throw new RadosError('EOPNOTSUPP', `${iteration}: not supported`);
     return this.#runtime.iterate(iteration, args, signal);
   }

@@ -15,7 +15,8 @@ import type { ImageWatcherInfo } from '../rbd/watchers.js';
 import { AbortWatch } from './abort-watch.js';
 import type { DeviceAttributes } from './attributes.js';
 import type { BackendEvent } from './backend.js';
-import { BlockCall, type BlockCallOptions, totalBytes } from './block-call.js';
+import { totalBytes } from '../base/total-bytes.js';
+import { BlockCall, type BlockCallOptions } from './block-call.js';
 import { CallErrors, checkInteger, describeTarget } from './call-errors.js';
 import type { Channel } from './channel.js';
 import type {

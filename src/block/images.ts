@@ -1,18 +1,36 @@
 /** The images of a pool, as an application asks for them. */
 
+import type { Readable, Writable } from 'node:stream';
+
 import type { ImageLocks } from '../rbd/advisory-locks.js';
 import type { ChildImage, ChildrenOptions } from '../rbd/children.js';
 import type { CloneOptions } from '../rbd/clone.js';
 import type { CreateOptions } from '../rbd/create.js';
 import type { CopyImageOptions, DeepCopyOptions } from '../rbd/copy.js';
 import type { DiffExtent, DiffOptions } from '../rbd/diff/diff.js';
+import type { ImportImageOptions } from '../rbd/diff/import-image.js';
 import type { ImageUsage, UsageOptions } from '../rbd/diff/usage.js';
 import type { ImageInfo } from '../rbd/info.js';
 import { type NamedImageSpec, parseImageSpec } from '../rbd/spec.js';
 import type { ImageWatcherInfo } from '../rbd/watchers.js';
+import { readableOf, writableTo } from './byte-streams.js';
 import type { DeviceHost } from './device-host.js';
 import type { ManageOptions, ObjectMapErrors } from './management.js';
 import { Snapshots } from './snapshots.js';
+
+const STREAM_BYTES = 1024 * 1024;
+
+export interface ExportDiffOptions
+  extends Pick<DiffOptions, 'from' | 'to' | 'wholeObject' | 'signal'> {}
+
+export interface ImportDiffOptions {
+  /** Blocks of so many bytes that are all zero are discarded rather than written; 0 writes all. Default 4096. */
+  sparseSize?: number;
+  signal?: AbortSignal;
+}
+
+export interface ImportOptions
+  extends Pick<ImportImageOptions, 'layout' | 'sparseSize' | 'onProgress' | 'signal'> {}
 
 /** The images of a pool. Every method rejects with ENOENT when the pool, namespace or image does not exist. */
 export class Images {
@@ -161,6 +179,62 @@ export class Images {
     const { signal, ...diff } = options;
     const batches = this.#host.iterate('diffImage', [this.#spec(name), diff], signal);
     for await (const extents of batches) yield* extents;
+  }
+
+  /**
+   * What changed, with its data, as a stream that `rbd import-diff` reads, too: since a snapshot or since it was created, up to
+   * a snapshot or to what it is now (`rbd export-diff`). It is made as fast as it is read. Errors: as of `diff`.
+   */
+  exportDiff(name: string, options: ExportDiffOptions = {}): Readable {
+    const { to, signal, ...diff } = options;
+    const end = typeof to === 'bigint' ? { snapId: to } : to === undefined ? {} : { snap: to };
+    return readableOf(
+      (either) => this.#host.iterate('exportDiff', [{ ...this.#spec(name), ...end }, diff], either),
+      { signal, highWaterMark: STREAM_BYTES },
+    );
+  }
+
+  /**
+   * Takes what `exportDiff`, or `rbd export-diff`, has made, and applies it; finishes when that is done, and the snapshot taken
+   * that it leads to. Errors: ENOENT: no such image; EINVAL: the stream is no diff, or the image lacks the snapshot that it starts
+   * from; EEXIST: the image has the one that it leads to; EBADMSG: the stream is cut off. What was applied by then stays.
+   */
+  importDiff(name: string, options: ImportDiffOptions = {}): Writable {
+    const { sparseSize, signal } = options;
+    const how: [NamedImageSpec, number?] = [this.#spec(name)];
+    if (sparseSize !== undefined) how.push(sparseSize);
+    return writableTo(
+      (input, either) => this.#host.manage('importDiff', how, { input, signal: either }),
+      { signal, highWaterMark: STREAM_BYTES },
+    );
+  }
+
+  /**
+   * The image with its snapshots, layout and metadata, as a stream (`rbd export --export-format 2`). It is made as fast as it is
+   * read. Its bytes alone, as of format 1: `createReadStream` of a device.
+   */
+  export(name: string, options: { signal?: AbortSignal } = {}): Readable {
+    return readableOf((either) => this.#host.iterate('exportImage', [this.#spec(name)], either), {
+      signal: options.signal,
+      highWaterMark: STREAM_BYTES,
+    });
+  }
+
+  /**
+   * Takes what `export`, or `rbd export --export-format 2`, has made, for a new image; finishes when that is complete. It is removed
+   * again when it cannot be. `layout` wins over what the stream says; progress counts snapshots, and the head. Errors: EEXIST:
+   * the name is taken; EINVAL: the stream is something else; EBADMSG: it is cut off.
+   */
+  import(name: string, options: ImportOptions = {}): Writable {
+    const { signal, onProgress, ...how } = options;
+    return writableTo(
+      (input, either) =>
+        this.#host.manage('importImage', [this.#spec(name), how], {
+          ...{ input, onProgress },
+          signal: either,
+        }),
+      { signal, highWaterMark: STREAM_BYTES },
+    );
   }
 
   /** How much of the image is used, snapshot by snapshot (`rbd du`): by whole objects unless `exact`. */

@@ -17,6 +17,11 @@ import {
 } from '../rbd/copy.js';
 import { type CreateOptions, createImage } from '../rbd/create.js';
 import { diffBatches, type DiffExtent, type DiffOptions } from '../rbd/diff/diff.js';
+import { exportImageDiff } from '../rbd/diff/export-diff.js';
+import { exportImage } from '../rbd/diff/export-image.js';
+import { diffTarget } from '../rbd/diff/image-target.js';
+import { importDiff } from '../rbd/diff/import-diff.js';
+import { importImage, type ImportImageOptions } from '../rbd/diff/import-image.js';
 import { type ImageUsage, imageUsage, type UsageOptions } from '../rbd/diff/usage.js';
 import { listImages, renameImage } from '../rbd/directory.js';
 import { unless } from '../rbd/errors.js';
@@ -32,7 +37,14 @@ import { validatePool } from '../rbd/pool.js';
 import { removeImage } from '../rbd/remove.js';
 import type { ImageSpec, NamedImageSpec } from '../rbd/spec.js';
 import { listImageWatchers } from '../rbd/watchers.js';
-import { header, type OperationContext, progress, withImage } from './operation-context.js';
+import { joined } from './byte-streams.js';
+import {
+  header,
+  inputOf,
+  type OperationContext,
+  progress,
+  withImage,
+} from './operation-context.js';
 import { snapshotOperations } from './snapshot-operations.js';
 
 export interface PoolCreateOptions {
@@ -167,6 +179,20 @@ export const operations = {
     options: Omit<DeepCopyOptions, keyof ManageOptions>,
   ): Promise<void> => deepCopyImage(context.client, from, to, { ...options, ...progress(context) }),
 
+  /** The input is what `exportDiff` gives. */
+  importDiff: (context: OperationContext, spec: NamedImageSpec, sparseSize?: number) =>
+    withImage(context, spec, (image, { signal }) =>
+      importDiff(diffTarget(image, { signal }), inputOf(context), { sparseSize, signal }),
+    ),
+
+  /** The input is what `exportImage` gives. */
+  importImage: (
+    context: OperationContext,
+    spec: NamedImageSpec,
+    options: Pick<ImportImageOptions, 'layout' | 'sparseSize'>,
+  ): Promise<void> =>
+    importImage(context.client, spec, inputOf(context), { ...options, ...progress(context) }),
+
   imageUsage: async (
     context: OperationContext,
     spec: ImageSpec,
@@ -283,6 +309,24 @@ export const iterations = {
     const image = await openHeader(client, spec, { readOnly: true, ...(signal ? { signal } : {}) });
     yield* diffBatches(image, { ...options, signal });
   },
+
+  /** Up to the snapshot of the spec. */
+  exportDiff: async function* (
+    { client, signal }: OperationContext,
+    spec: ImageSpec,
+    options: Pick<DiffOptions, 'from' | 'wholeObject'>,
+  ): AsyncGenerator<Uint8Array, void, undefined> {
+    await using image = await Image.open(client, spec, {
+      ...{ readOnly: true },
+      ...(signal ? { signal } : {}),
+    });
+    yield* joined(exportImageDiff(image, { ...options, signal }));
+  },
+
+  exportImage: (
+    { client, signal }: OperationContext,
+    spec: NamedImageSpec,
+  ): AsyncGenerator<Uint8Array, void, undefined> => joined(exportImage(client, spec, { signal })),
 };
 
 export type Iterations = typeof iterations;
@@ -307,6 +351,12 @@ export function runIteration<K extends IterationName>(
 export interface ManageOptions {
   signal?: AbortSignal | undefined;
   onProgress?: Progress | undefined;
+}
+
+/** How a host is asked for an operation. */
+export interface RunOptions extends ManageOptions {
+  /** Bytes for it, which are taken as it needs them. */
+  input?: AsyncIterable<Uint8Array> | undefined;
 }
 
 /** Runs an operation by name. */

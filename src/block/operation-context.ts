@@ -2,6 +2,7 @@
 
 import type { RadosClient } from '../rados/rados-client.js';
 import type { Progress } from '../rbd/concurrency.js';
+import { ByteReader } from '../rbd/diff/byte-reader.js';
 import { Image } from '../rbd/image.js';
 import type { MaintenanceOptions } from '../rbd/maintenance/operation.js';
 import { openHeader } from '../rbd/open.js';
@@ -11,6 +12,13 @@ export interface OperationContext {
   client: RadosClient;
   onProgress?: Progress | undefined;
   signal?: AbortSignal | undefined;
+  /** What the caller has for the operation, as it is taken. */
+  input?: AsyncIterable<Uint8Array> | undefined;
+}
+
+/** The bytes of an operation that takes some. */
+export function inputOf({ input }: OperationContext): ByteReader {
+  return new ByteReader(input ?? []);
 }
 
 export function progress({ onProgress, signal }: OperationContext) {

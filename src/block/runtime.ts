@@ -22,10 +22,10 @@ import {
   type IterationArguments,
   type IterationBatch,
   type IterationName,
-  type ManageOptions,
   type OperationArguments,
   type OperationName,
   type OperationResult,
+  type RunOptions,
   runIteration,
   runOperation,
 } from './management.js';
@@ -105,7 +105,7 @@ class CephRuntime implements BlockRuntime {
   async manage<K extends OperationName>(
     operation: K,
     args: OperationArguments<K>,
-    options: ManageOptions,
+    options: RunOptions,
   ): Promise<OperationResult<K>> {
     const { client } = await this.#manager();
     return runOperation({ client, ...options }, operation, args);

@@ -1,5 +1,6 @@
 /** What is done to snapshots, and to images in the trash, as named operations: see `management.ts`. */
 
+import { usageLimit } from '../rados/pool-usage.js';
 import { forceSnapRemove } from '../rbd/force-snap-remove.js';
 import type { SnapCreateOptions, SnapshotRef } from '../rbd/image-snapshots.js';
 import { listSnapshots, type ListSnapshotsOptions, type SnapshotInfo } from '../rbd/snapshots.js';
@@ -94,7 +95,10 @@ export const snapshotOperations = {
     context: OperationContext,
     pool: string,
     namespace: string,
-    which: { expiredBefore?: Date },
-  ): Promise<void> =>
-    purgeTrash(context.client, { pool, namespace }, { ...which, ...progress(context) }),
+    { threshold, ...which }: { expiredBefore?: Date; threshold?: number },
+  ): Promise<void> => {
+    const { client } = context;
+    const limit = threshold === undefined ? {} : { limit: usageLimit(client, threshold) };
+    return purgeTrash(client, { pool, namespace }, { ...which, ...limit, ...progress(context) });
+  },
 };

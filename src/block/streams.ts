@@ -2,9 +2,10 @@
  * Streams of a device's bytes, for export and import. Several requests are in flight; the order is kept.
  */
 
-import { Readable, Writable } from 'node:stream';
+import { type Readable, Writable } from 'node:stream';
 
 import { sparseRuns } from '../base/zeroes.js';
+import { readableOf } from './byte-streams.js';
 import type { BlockDevice } from './device.js';
 
 const MIB = 1024 * 1024;
@@ -91,22 +92,11 @@ export async function* readExtents(
 
 /** The range as a stream of bytes. `start` and `end` are inclusive, as for `fs.createReadStream`. */
 export function createReadStream(device: BlockDevice, options: ReadStreamOptions = {}): Readable {
-  const stop = new AbortController();
-  const signal = options.signal ? AbortSignal.any([options.signal, stop.signal]) : stop.signal;
-  const extents = readExtents(device, { ...options, signal });
-  return new Readable({
-    highWaterMark: options.chunkBytes ?? DEFAULT_CHUNK_BYTES,
-    read() {
-      extents.next().then(
-        (result) => this.push(result.done ? null : result.value.data),
-        (error: Error) => this.destroy(error),
-      );
-    },
-    destroy(error, callback) {
-      stop.abort();
-      callback(error);
-    },
-  });
+  const bytes = async function* (signal: AbortSignal) {
+    for await (const { data } of readExtents(device, { ...options, signal })) yield data;
+  };
+  const { signal, chunkBytes: highWaterMark = DEFAULT_CHUNK_BYTES } = options;
+  return readableOf(bytes, { signal, highWaterMark });
 }
 
 /** Writes a stream of bytes from `start` on. Finishes when all of them are written and flushed. */

@@ -46,12 +46,16 @@ export class Trash {
   }
 
   /**
-   * Removes all images that have expired, now or by the date that is given. Progress counts images. What cannot be removed
-   * stays, and the call rejects as `remove` would.
+   * Removes all images that have expired, now or by the date that is given. With a `threshold` (0 to 1): only if a pool where
+   * some have their data is fuller than that, and then also those that have not expired, until it is not; a cluster without a
+   * manager counts no pool's bytes. Progress counts images. What cannot be removed stays, and the call rejects as `remove` would.
    */
-  purge(options: ManageOptions & { expiredBefore?: Date } = {}): Promise<void> {
-    const { expiredBefore, ...manage } = options;
-    const which = expiredBefore === undefined ? {} : { expiredBefore };
+  purge(options: ManageOptions & { expiredBefore?: Date; threshold?: number } = {}): Promise<void> {
+    const { expiredBefore, threshold, ...manage } = options;
+    const which = {
+      ...(expiredBefore === undefined ? {} : { expiredBefore }),
+      ...(threshold === undefined ? {} : { threshold }),
+    };
     return this.#host.manage('purgeTrash', [this.#pool, this.#namespace, which], manage);
   }
 

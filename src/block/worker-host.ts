@@ -14,7 +14,8 @@ import type { DiffExtent, DiffOptions } from '../rbd/diff/diff.js';
 import { FEATURE } from '../rbd/features.js';
 import type { DeviceAttributes } from './attributes.js';
 import { describeImage, type ImageSpec } from './backend.js';
-import { receiveBatches } from './batches.js';
+import { receiveBatches, sendBatches } from './batches.js';
+import { joined } from './byte-streams.js';
 import { withPorts } from './control.js';
 import { BlockDevice, type Reopened } from './device.js';
 import {
@@ -30,10 +31,10 @@ import type {
   IterationArguments,
   IterationBatch,
   IterationName,
-  ManageOptions,
   OperationArguments,
   OperationName,
   OperationResult,
+  RunOptions,
 } from './management.js';
 import type { MapOptions } from './map-options.js';
 import { RingChannel } from './ring-channel.js';
@@ -149,7 +150,7 @@ export class WorkerHost implements DeviceHost {
   async manage<K extends OperationName>(
     operation: K,
     args: OperationArguments<K>,
-    options: ManageOptions = {},
+    options: RunOptions = {},
   ): Promise<OperationResult<K>> {
     return this.#manageIn(await this.#ready(operation), operation, args, options);
   }
@@ -371,23 +372,35 @@ export class WorkerHost implements DeviceHost {
     thread: OsdClientThread,
     operation: K,
     args: OperationArguments<K>,
-    { signal, onProgress }: ManageOptions,
+    { signal, onProgress, input }: RunOptions,
   ): Promise<OperationResult<K>> {
     const { port1, port2 } = new MessageChannel();
+    const source = input && new MessageChannel();
     const report = ([done, total]: [number, number]) => onProgress?.(done, total);
     if (onProgress) port1.on('message', report);
     const onAbort = () => port1.postMessage('abort');
     signal?.addEventListener('abort', onAbort, { once: true });
     try {
-      const request = withPorts({ operation, args, port: port2 }, [port2]);
-      // As long as it takes: the operation has its own limits, and the worker's end settles it.
-      const result = await thread.control.call('manage', [request], { deadlineMs: 0, signal });
+      const ports = source ? [port2, source.port2] : [port2];
+      const request = withPorts({ operation, args, port: port2, input: source?.port2 }, ports);
+      if (source) {
+        sendBatches(source.port1, () => joined(input)).then(
+          () => port1.postMessage('end'),
+          onAbort,
+        );
+      }
+      // As long as it takes: the operation has its own limits, and the worker's end settles it. One that takes input is over
+      // when it has ended there, so that nothing is written any more.
+      const interest = input ? undefined : signal;
+      const call = { deadlineMs: 0, signal: interest };
+      const result = await thread.control.call('manage', [request], call);
       return result as OperationResult<K>;
     } finally {
       signal?.removeEventListener('abort', onAbort);
       // Its answer came by another port, and may have overtaken the last of these.
       for (let last; onProgress && (last = receiveMessageOnPort(port1)); ) report(last.message);
       port1.close();
+      source?.port1.close();
     }
   }
 

@@ -5,7 +5,7 @@
 import type { MessagePort } from 'node:worker_threads';
 
 import type { Environment } from '../base/environment.js';
-import { RadosError } from '../base/errors.js';
+import { abortError, RadosError } from '../base/errors.js';
 import type { LogOptions } from '../base/log.js';
 import { nodeEnvironment } from '../base/node-environment.js';
 import { sharedAborter } from '../base/shared-aborter.js';
@@ -14,7 +14,7 @@ import type { DiffOptions } from '../rbd/diff/diff.js';
 import { ARENA_PAGE_BYTES } from './arena.js';
 import type { DeviceAttributes } from './attributes.js';
 import type { BlockBackend, BlockRuntime, ImageSpec, RuntimeFactory } from './backend.js';
-import { sendBatches } from './batches.js';
+import { receiveBatches, sendBatches } from './batches.js';
 import { exposeControl } from './control.js';
 import type {
   IterationArguments,
@@ -51,6 +51,8 @@ export interface ManageRequest {
   operation: OperationName;
   args: OperationArguments<OperationName>;
   port: MessagePort;
+  /** Where the operation's input comes from, if it has any. */
+  input: MessagePort | undefined;
 }
 
 /** An iteration of management.ts, or of an open device. */
@@ -131,17 +133,27 @@ export class WorkerControl {
     return (await this.#device(device)).backend.attributes();
   }
 
-  /** `port` carries the progress to main and, once, main's loss of interest back. */
-  async manage({ operation, args, port }: ManageRequest): Promise<unknown> {
+  /** `port` carries the progress to main, and back, once, that there is no more input, or main's loss of interest. */
+  async manage({ operation, args, port, input }: ManageRequest): Promise<unknown> {
     const aborter = sharedAborter();
-    port.on('message', () => aborter.abort());
+    const inputEnded = new Promise<void>((resolve, reject) => {
+      port.on('message', (message: 'abort' | 'end') => {
+        if (message === 'end') return resolve();
+        aborter.abort();
+        reject(abortError(aborter.signal, { op: operation }));
+      });
+    });
+    inputEnded.catch(() => undefined);
     try {
       if (!this.#runtime.manage) throw new RadosError('EOPNOTSUPP', `${operation}: not supported`);
       return await this.#runtime.manage(operation, args, {
         signal: aborter.signal,
         onProgress: (done, total) => port.postMessage([done, total]),
+        input: input && receiveBatches<Uint8Array>(input, inputEnded),
       });
     } finally {
+      // Whoever has taken no input, or not all of it, wants no more.
+      input?.close();
       port.close();
     }
   }

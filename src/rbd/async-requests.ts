@@ -55,10 +55,13 @@ export class AsyncRequests {
   /**
    * Asks with `ask`, which resolves with the owner's answer, and waits for the completion. Resolves with the result:
    * that of the owner, ETIMEDOUT (negative, as all of them) when it stopped to be heard of, or that of `cancel()`.
+   *
+   * Then the signal of `ask` aborts: a question that is still under way would be sent again by whatever moves the header's
+   * object, and an owner that came to be meanwhile would do once more what is done and gone.
    */
   async run(
     id: AsyncRequestId,
-    ask: () => Promise<number>,
+    ask: (over: AbortSignal) => Promise<number>,
     { onProgress, signal }: AsyncRequestOptions = {},
   ): Promise<number> {
     const key = describeRequest(id);
@@ -71,6 +74,7 @@ export class AsyncRequests {
     }
     if (signal?.aborted) throw abortError(signal, { op: 'maintenance request' });
 
+    const over = new AbortController();
     let timer: Timer | undefined;
     let onAbort: (() => void) | undefined;
     try {
@@ -88,7 +92,7 @@ export class AsyncRequests {
         signal?.addEventListener('abort', onAbort, { once: true });
         this.#running.set(key, { progress, settle: resolve });
         heard();
-        ask().then((answer) => {
+        ask(over.signal).then((answer) => {
           if (answer < 0) resolve(answer);
         }, reject);
       });
@@ -96,6 +100,7 @@ export class AsyncRequests {
       timer?.cancel();
       if (onAbort) signal?.removeEventListener('abort', onAbort);
       this.#running.delete(key);
+      over.abort();
     }
   }
 

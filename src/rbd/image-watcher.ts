@@ -247,7 +247,8 @@ export class ImageWatcher implements WatchHandler, AsyncDisposable {
     request: MaintenancePayload & { id: AsyncRequestId },
     options: AsyncRequestOptions = {},
   ): Promise<number> {
-    return this.#asked.run(request.id, () => this.notifyLockOwner(request), options);
+    const ask = (signal: AbortSignal) => this.notifyLockOwner(request, { signal });
+    return this.#asked.run(request.id, ask, options);
   }
 
   /** The owner need not go on. One of librbd's does all the same. */

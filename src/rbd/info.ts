@@ -68,6 +68,8 @@ export async function infoOf(image: ImageHandle): Promise<ImageInfo> {
   const limit = await executeOne(image.ioctx, headerObject(image.id), getSnapshotLimit());
   const striped = (header.features & FEATURE.STRIPINGV2) !== 0n;
   const size = snapshot ? snapshot.imageSize : header.size;
+  // That of a flattened head is kept for its snapshots.
+  const parent = snapshot || header.parent?.ofHead ? header.parent : undefined;
   return {
     name: image.name,
     id: image.id,
@@ -89,7 +91,7 @@ export async function infoOf(image: ImageHandle): Promise<ImageInfo> {
     protected: snapshot?.isProtected,
     // All ones stands for "no limit".
     snapshotLimit: limit > BigInt(Number.MAX_SAFE_INTEGER) ? undefined : Number(limit),
-    parent: header.parent && (await parentInfo(context, header.parent, snapshot?.parentOverlap)),
+    parent: parent && (await parentInfo(context, parent, snapshot?.parentOverlap)),
     stripeUnit: striped ? layout.stripeUnit : undefined,
     stripeCount: striped ? layout.stripeCount : undefined,
   };

@@ -18,6 +18,8 @@ export type MaintenanceJob = (report: ProgressReport, cancelled: AbortSignal) =>
 /** Tells all clients of the image. */
 export type Announce = (payload: KnownPayload) => Promise<NotifyResult>;
 
+/** Results that make the requester look who owns the lock now, and ask again: nothing was decided. */
+const UNDECIDED: ReadonlySet<number> = new Set([-ERRNO.ETIMEDOUT, -ERRNO.ERESTART]);
 /** How long a result is remembered after it was last asked for, as in librbd. */
 const REMEMBER_MS = 600_000;
 const MAX_REMEMBERED = 1024;
@@ -40,8 +42,8 @@ export class RemoteRequests {
   readonly #running = new Map<string, AbortController>();
   /** In the order in which they expire. */
   readonly #finished = new Map<string, Finished>();
-  /** Completions on their way. */
-  readonly #completing = new Set<string>();
+  /** Completions on their way: what is still to be heard. */
+  readonly #completing = new Map<string, { readonly result: number }>();
   #stopped = false;
 
   constructor(env: Environment, announce: Announce) {
@@ -64,7 +66,7 @@ export class RemoteRequests {
     const finished = this.#recall(key);
     if (finished) {
       // Who asks again has not heard of the completion.
-      if (finished.result >= 0) this.#complete(id, finished.result);
+      if (finished.result >= 0 && !this.#completing.has(key)) this.#complete(id, finished.result);
       return finished.result;
     }
     if (this.#running.size >= MAX_RUNNING) return -ERRNO.EAGAIN;
@@ -98,7 +100,8 @@ export class RemoteRequests {
     progress.stop();
     this.#env.log.rbd.debug({ request: key, result }, 'maintenance request is done');
     this.#running.delete(key);
-    this.#remember(key, result);
+    // Remembered, it would be the answer to all that the requester asks from now on.
+    if (!UNDECIDED.has(result)) this.#remember(key, result);
     this.#complete(id, result);
   }
 
@@ -112,21 +115,27 @@ export class RemoteRequests {
 
   #complete(id: AsyncRequestId, result: number): void {
     const key = describeRequest(id);
-    if (this.#completing.has(key)) return;
-    this.#completing.add(key);
-    void this.#announceCompletion(id, result).finally(() => this.#completing.delete(key));
+    const isAnnounced = this.#completing.has(key);
+    this.#completing.set(key, { result });
+    if (!isAnnounced) {
+      void this.#announceCompletion(id, key).finally(() => this.#completing.delete(key));
+    }
   }
 
   /** Until the requester has acknowledged it, is gone, or would get its result by asking again only. */
-  async #announceCompletion(id: AsyncRequestId, result: number): Promise<void> {
+  async #announceCompletion(id: AsyncRequestId, key: string): Promise<void> {
     const giveUp = this.#env.clock.monotonic() + REMEMBER_MS;
     while (!this.#stopped && this.#env.clock.monotonic() < giveUp) {
+      const completion = this.#completing.get(key);
+      if (!completion) return;
       try {
-        const { missed } = await this.#announce({ op: 'asyncComplete', id, result });
+        const { missed } = await this.#announce({ op: 'asyncComplete', id, ...completion });
         // By client: the watch that it asked by may have another cookie now.
-        if (!missed.some(({ gid }) => gid === id.client.gid)) return;
+        const isHeard = !missed.some(({ gid }) => gid === id.client.gid);
+        // It may have run again meanwhile.
+        if (isHeard && this.#completing.get(key) === completion) return;
       } catch (error) {
-        this.#env.log.rbd.warn({ error, request: describeRequest(id) }, 'completion not announced');
+        this.#env.log.rbd.warn({ error, request: key }, 'completion not announced');
         await new Promise<void>((resolve) => {
           this.#env.timers.after(COMPLETION_RETRY_MS, resolve, { background: true });
         });

@@ -29,7 +29,7 @@ import {
   truncateOp,
   zeroOp,
 } from '../messages/osd-op.js';
-import type { SendGate } from '../osd-client/request.js';
+import { madeNow, type SendGate } from '../osd-client/request.js';
 import type { IoContext, OperateOptions, OperateResult } from '../rados/io-context.js';
 import { type ByteRange, type CopiedUp, copiedUp } from './copy-up.js';
 import { isMissingObject, unless } from './errors.js';
@@ -46,7 +46,7 @@ export interface RequestContext {
    */
   admit?(): Promise<void> | undefined;
   /** Whether that still holds when an operation is sent, which waits for its OSD: else all rejects with a `HeldBackError`. */
-  readonly gate?: SendGate;
+  readonly gate?: SendGate | undefined;
 }
 
 /** What goes with a write. */
@@ -153,7 +153,7 @@ export class ObjectRequests {
     if (into) options.into = into;
     if (context.snapId !== undefined) options.snapid = context.snapId;
     if (context.signal) options.signal = context.signal;
-    if (context.gate) madeNow(options, context.gate);
+    madeNow(options, context.gate);
     const oid = dataObject(objectPrefix, extent.objectNo);
     return ioctx.operate(oid, [readOp(extent.offset, extent.length)], options).then(
       ({ ops }) => {
@@ -461,7 +461,7 @@ export class ObjectRequests {
     const { ioctx, objectPrefix } = this.#options;
     const options: OperateOptions = { snapContext: context.snapContext };
     if (context.signal) options.signal = context.signal;
-    if (context.gate) madeNow(options, context.gate);
+    madeNow(options, context.gate);
     const orderSnap = context.onOldSnapContext ? OSD_FLAG.ORDERSNAP : 0;
     const fullTry = context.fullTry ? OSD_FLAG.FULL_TRY : 0;
     if (orderSnap | fullTry) options.flags = orderSnap | fullTry;
@@ -475,11 +475,6 @@ export class ObjectRequests {
 }
 
 const noop = () => undefined;
-
-function madeNow(options: OperateOptions, gate: SendGate): void {
-  options.gate = gate;
-  options.madeAt = gate.seq;
-}
 
 /** What makes part of an object read as zeros and frees most. Of a missing object both say nothing. */
 export function zeroPartOp(

@@ -16,6 +16,7 @@ import { type ImageHeader, type ImageSnapshot, refreshHeader } from './header.js
 import type { ImageGuard, ImageGuardStatus } from './image-guard.js';
 import { ImageData } from './io.js';
 import { notifyHeaderUpdate } from './notify.js';
+import type { SendGate } from '../osd-client/request.js';
 import type { ObjectBackground } from './object-request.js';
 import { HeldObjectMap } from './object-map/held-object-map.js';
 import { knownObjects } from './object-map/loaded-map.js';
@@ -173,6 +174,19 @@ export class OpenImage implements ImageHandle {
   /** What whoever changes the image enters and leaves; undefined without the feature. */
   get lock(): ExclusiveLock | undefined {
     return this.guard?.lock;
+  }
+
+  /**
+   * What an operation on the image as a whole passes before each object: the lock, which may be in doubt or on its way to
+   * another cookie; without the feature the gate, for others may have taken snapshots. Undefined: it may go on at once.
+   */
+  passObject(signal: AbortSignal | undefined): Promise<void> | undefined {
+    return this.lock ? this.lock.passObject(signal) : this.guard?.gate.pass(signal);
+  }
+
+  /** What is asked again as each object operation of it is sent; the lock's owner alone changes what it goes by. */
+  get sendGate(): SendGate | undefined {
+    return this.lock ? undefined : this.guard?.gate;
   }
 
   /** Of the owner of the exclusive lock, while it has it, of an image with the feature. */

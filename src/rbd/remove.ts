@@ -27,7 +27,7 @@ import { Image } from './image.js';
 import { headerObject, objectMapObject, RBD_MIRRORING, RBD_TRASH } from './names.js';
 import { doomedMap, loadMap } from './object-map/loaded-map.js';
 import { formatImageSpec, type NamedImageSpec } from './spec.js';
-import { enterTrash, leaveTrash, setTrashState } from './trash-entries.js';
+import { enterTrash, leaveTrash, leaveTrashAs, setTrashState } from './trash-entries.js';
 import { trimObjects } from './trim.js';
 
 export interface RemoveOptions {
@@ -53,7 +53,8 @@ export async function removeImage(
     const image = await findImage(ioctx, name);
     if (!image) throw new RadosError('ENOENT', 'No such file or directory');
     const { id } = image;
-    if (!image.inTrash) {
+    const isMoved = !image.inTrash;
+    if (isMoved) {
       // An interrupted creation leaves a name without a header: then the name is all there is to remove.
       const header = await unless('ENOENT', readHeader(ioctx, id, { readOnly: false }));
       if (header) await assertRemovable(context, ioctx, header, target);
@@ -63,9 +64,32 @@ export async function removeImage(
         ...{ source: TRASH_SOURCE.REMOVING, name, ...times },
       });
     }
-    await removeTrashedImage(context, ioctx, id, { target, ...options });
+    try {
+      await removeTrashedImage(context, ioctx, id, { target, ...options });
+    } catch (error) {
+      if (isMoved && isRadosError(error) && STAYS.has(error.code))
+        await giveBack(context, ioctx, id, name);
+      throw error;
+    }
   } catch (error) {
     throw imageError(error, 'remove', target);
+  }
+}
+
+/** What came in between: the image is as it was, and has to be found by its name again. */
+const STAYS: ReadonlySet<string> = new Set(['EBUSY', 'ENOTEMPTY', 'EMLINK']);
+
+/** As well as it can be done: the failed removal is what the caller has to know of. */
+async function giveBack(
+  { environment }: RbdContext,
+  ioctx: IoContext,
+  id: string,
+  name: string,
+): Promise<void> {
+  try {
+    await leaveTrashAs(ioctx, environment, id, name);
+  } catch (error) {
+    environment.log.rbd.warn({ err: error, image: name, id }, 'an image stays in the trash');
   }
 }
 

@@ -10,10 +10,15 @@
 import type { Environment } from '../base/environment.js';
 import { encode, type Encoder } from '../encoding/encoder.js';
 import { encodeWith } from '../encoding/codec.js';
-import { deleteOp } from '../messages/osd-op.js';
-import { mutate } from '../rados/class-call.js';
+import { createOp, deleteOp } from '../messages/osd-op.js';
+import { executeOne, mutate } from '../rados/class-call.js';
 import {
+  DIRECTORY_STATE,
+  dirAddImage,
   dirRemoveImage,
+  dirStateAssert,
+  getId,
+  setId,
   TRASH_STATE,
   trashAdd,
   trashImageSpec,
@@ -22,6 +27,7 @@ import {
   trashStateSet,
 } from '../rados/cls-rbd.js';
 import type { IoContext } from '../rados/io-context.js';
+import { assertNameFree } from './directory.js';
 import { unless } from './errors.js';
 import { FULL_TRY } from './full-try.js';
 import { idObject, RBD_DIRECTORY, RBD_TRASH } from './names.js';
@@ -43,6 +49,33 @@ export async function enterTrash(
   await notifyTrash(ioctx, env, ADDED, (e) =>
     e.string(id).raw(encodeWith(trashImageSpec, { ...spec, state: TRASH_STATE.NORMAL })),
   );
+}
+
+/** Gives the image a name. EEXIST: the name is taken; ESTALE: it is on its way elsewhere. */
+export async function leaveTrashAs(
+  ioctx: IoContext,
+  env: Environment,
+  id: string,
+  name: string,
+): Promise<void> {
+  await setTrashState(ioctx, id, TRASH_STATE.RESTORING, TRASH_STATE.NORMAL);
+  try {
+    await claimName(ioctx, name, id);
+  } catch (error) {
+    await setTrashState(ioctx, id, TRASH_STATE.NORMAL, TRASH_STATE.RESTORING);
+    throw error;
+  }
+  const isReady = ioctx.nspace === '' ? [] : [dirStateAssert(DIRECTORY_STATE.READY)];
+  // EEXIST: an earlier attempt came this far.
+  await unless('EEXIST', mutate(ioctx, RBD_DIRECTORY, [...isReady, dirAddImage(name, id)]));
+  await leaveTrash(ioctx, env, id);
+}
+
+async function claimName(ioctx: IoContext, name: string, id: string): Promise<void> {
+  const holder = await unless('ENOENT', executeOne(ioctx, idObject(name), getId()));
+  if (holder === id) return;
+  await assertNameFree(ioctx, name);
+  await mutate(ioctx, idObject(name), [createOp(true), setId(id)]);
 }
 
 /** The image has its name back, or is no more. */

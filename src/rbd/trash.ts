@@ -5,33 +5,29 @@
 
 import { isRadosError, RadosError } from '../base/errors.js';
 import { type Utime, utimeFromMs, utimeToMs } from '../encoding/types.js';
-import { createOp } from '../messages/osd-op.js';
-import { executeOne, mutate } from '../rados/class-call.js';
+import { executeOne } from '../rados/class-call.js';
 import {
-  DIRECTORY_STATE,
-  dirAddImage,
   dirGetId,
-  dirStateAssert,
-  getId,
   getMirrorImage,
-  setId,
   TRASH_SOURCE,
   TRASH_STATE,
   trashGet,
   type TrashImageSpec,
 } from '../rados/cls-rbd.js';
 import type { IoContext } from '../rados/io-context.js';
+import type { UsageLimit } from '../rados/pool-usage.js';
 import type { RbdContext } from './context.js';
-import { assertNameFree, assertNamespace, trashEntries } from './directory.js';
+import { assertNamespace, trashEntries } from './directory.js';
 import { imageError, unless } from './errors.js';
 import { assertWritable, FEATURE, OP_FEATURE } from './features.js';
 import { type ImageHeader, readHeader } from './header.js';
 import { Image } from './image.js';
-import { idObject, RBD_DIRECTORY, RBD_MIRRORING, RBD_TRASH } from './names.js';
+import { RBD_DIRECTORY, RBD_MIRRORING, RBD_TRASH } from './names.js';
 import { assertNotFormat1 } from './open.js';
+import { imagesToFree } from './overfull.js';
 import { type RemoveOptions, removeTrashedImage } from './remove.js';
 import { assertImageName, formatImageSpec, type ImageSpec, type NamedImageSpec } from './spec.js';
-import { enterTrash, leaveTrash, setTrashState } from './trash-entries.js';
+import { enterTrash, leaveTrashAs } from './trash-entries.js';
 
 /** In the order of their numbers (`TrashImageSource`). */
 const SOURCES = ['user', 'mirroring', 'migration', 'removing', 'user-parent'] as const;
@@ -176,17 +172,7 @@ export async function restoreFromTrash(
     const name = newName ?? entry.name;
     assertImageName(name);
     assertRestorable(entry);
-    await setTrashState(ioctx, id, TRASH_STATE.RESTORING, TRASH_STATE.NORMAL);
-    try {
-      await claimName(ioctx, name, id);
-    } catch (error) {
-      await setTrashState(ioctx, id, TRASH_STATE.NORMAL, TRASH_STATE.RESTORING);
-      throw error;
-    }
-    const isReady = ioctx.nspace === '' ? [] : [dirStateAssert(DIRECTORY_STATE.READY)];
-    // EEXIST: an earlier attempt came this far.
-    await unless('EEXIST', mutate(ioctx, RBD_DIRECTORY, [...isReady, dirAddImage(name, id)]));
-    await leaveTrash(ioctx, context.environment, id);
+    await leaveTrashAs(ioctx, context.environment, id, name);
   } catch (error) {
     throw imageError(error, 'restore', formatImageSpec(spec));
   }
@@ -200,13 +186,6 @@ function assertRestorable({ source, state }: TrashImageSpec): void {
   if (state !== TRASH_STATE.NORMAL && state !== TRASH_STATE.RESTORING) {
     throw new RadosError('EBUSY', 'the image is being removed, or moved to the trash');
   }
-}
-
-async function claimName(ioctx: IoContext, name: string, id: string): Promise<void> {
-  const holder = await unless('ENOENT', executeOne(ioctx, idObject(name), getId()));
-  if (holder === id) return;
-  await assertNameFree(ioctx, name);
-  await mutate(ioctx, idObject(name), [createOp(true), setId(id)]);
 }
 
 export interface TrashRemoveOptions extends RemoveOptions {
@@ -248,25 +227,33 @@ export async function removeFromTrash(
 export interface TrashPurgeOptions extends RemoveOptions {
   /** Those that have expired by then: by now, unless told. */
   readonly expiredBefore?: Date;
+  /**
+   * Only if a pool is fuller than that: then also images that have not expired, those first that soonest will, until it is not.
+   */
+  readonly limit?: UsageLimit;
 }
 
 /** What keeps one image there and is no reason to leave the others. */
 const KEPT = ['ENOTEMPTY', 'EBUSY', 'EMLINK', 'EUCLEAN'];
 
 /**
- * Removes the images that users moved there and that have expired. Progress counts images. Rejects with why the first of
+ * Removes the images that users moved there and that have expired, or are to make room. Progress counts images. Rejects with why the first of
  * those was not removed that have to stay: ENOTEMPTY, EBUSY, EMLINK, EUCLEAN as `removeFromTrash`.
  */
 export async function purgeTrash(
   context: RbdContext,
   { pool, namespace }: { pool: string; namespace: string },
-  { expiredBefore, onProgress, ...options }: TrashPurgeOptions = {},
+  { expiredBefore, limit, onProgress, ...options }: TrashPurgeOptions = {},
 ): Promise<void> {
   const until = expiredBefore?.getTime() ?? context.environment.clock.now();
-  const images = await listTrash(await context.ioctx(pool, namespace), { all: true });
+  const images = (await listTrash(await context.ioctx(pool, namespace), { all: true }))
+    .filter(({ source }) => source === 'user' || source === 'user-parent')
+    .sort((a, b) => a.expiresAt.getTime() - b.expiresAt.getTime());
+  const specs = images.map(({ id }) => ({ pool, namespace, id }));
+  const toFree = limit && (await imagesToFree(context, specs, limit, options.signal));
+  if (toFree?.size === 0) return;
   const expired = images.filter(
-    ({ source, expiresAt }) =>
-      (source === 'user' || source === 'user-parent') && expiresAt.getTime() <= until,
+    ({ id, expiresAt }) => toFree?.has(id) || expiresAt.getTime() <= until,
   );
   let removed = 0;
   for (let left = expired; left.length > 0; ) {

@@ -3,6 +3,7 @@
 import type { SnapContext } from '../encoding/types.js';
 import { OSD_FLAG } from '../messages/osd-messages.js';
 import { deleteOp } from '../messages/osd-op.js';
+import { madeNow, type SendGate } from '../osd-client/request.js';
 import type { IoContext } from '../rados/io-context.js';
 import { unless } from './errors.js';
 import { dataObject, type Layout } from './layout.js';
@@ -20,7 +21,10 @@ export interface TrimOptions {
   readonly objectPrefix: string;
   readonly fromSize: number;
   readonly toSize: number;
+  /** Read for each object: of an image without an exclusive lock anybody may take snapshots meanwhile. */
   readonly snapContext: SnapContext;
+  /** Asked again as each removal is sent: where it says no, the step rejects with a `HeldBackError`. */
+  readonly gate?: SendGate | undefined;
   /** Says which objects there are, and is told of their removal. */
   readonly objectMap: TrimmedMap | undefined;
   /** Cuts the object that the boundary falls into, so that what is beyond reads as zeros. */
@@ -83,14 +87,11 @@ function* steps(
 }
 
 async function takeStep(
-  { ioctx, objectPrefix, snapContext, cut }: TrimOptions,
+  { ioctx, objectPrefix, snapContext, gate, cut }: TrimOptions,
   { objectNo, size }: Step,
 ): Promise<void> {
   if (size > 0) return cut?.(objectNo, size);
-  const removal = ioctx.operate(dataObject(objectPrefix, objectNo), [deleteOp()], {
-    snapContext,
-    // Space must be freed even when the cluster is full.
-    flags: OSD_FLAG.FULL_TRY,
-  });
-  await unless('ENOENT', removal);
+  // Space must be freed even when the cluster is full.
+  const options = madeNow({ snapContext, flags: OSD_FLAG.FULL_TRY }, gate);
+  await unless('ENOENT', ioctx.operate(dataObject(objectPrefix, objectNo), [deleteOp()], options));
 }

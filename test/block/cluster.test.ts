@@ -1,5 +1,8 @@
 // What an application asks of a cluster, from a worker as from its own thread.
 
+import { once } from 'node:events';
+import type { Readable, Writable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
 import { describe, expect, it } from 'vitest';
 
 import { CephFloat, connect, type DiffExtent, EmbeddedCluster } from '../../src/index.js';
@@ -91,5 +94,80 @@ describe.each([0, 1])('what changed in an image (threads: %i)', (threads) => {
     const deep = await collect(images.diff('deep', { from: 'monday' }));
     expect(deep).toEqual(await collect(images.diff('disk', { from: 'monday' })));
     expect(await rejection(images.copy('disk', 'deep'))).toMatchObject({ code: 'EEXIST' });
+  });
+});
+
+describe.each([0, 1])('streams of images (threads: %i)', (threads) => {
+  const bytesOf = async (stream: Readable) => Buffer.concat(await stream.toArray());
+
+  it('carry a diff, and a whole image, to others', async () => {
+    await using embedded = await EmbeddedCluster.start({ osds: 1, size: 1, pools: ['rbd'] });
+    await using cluster = await connect(embedded, { threads });
+    const { images } = cluster.pool('rbd');
+    await images.create('disk', { size: 8 * 2 ** 20, order: 20 });
+    await images.metadata('disk').set('colour', 'blue');
+    const disk = await cluster.map('rbd/disk');
+    const old = Buffer.alloc(5 * 2 ** 20, 'old ');
+    await disk.write(0, old);
+    await images.snapshots('disk').create('monday');
+    await disk.write(2 ** 20 + 1000, Buffer.alloc(3 * 2 ** 20, 'new '));
+    await disk.writeZeroes(0, 4096);
+    await images.snapshots('disk').create('tuesday');
+    await disk.write(7 * 2 ** 20, Buffer.alloc(4096, 'newest'));
+    const now = Buffer.from(await disk.read(0, disk.size));
+
+    await pipeline(images.export('disk'), images.import('copy', { layout: { order: 21 } }));
+    const names = async (image: string) =>
+      (await images.snapshots(image).list()).map(({ name }) => name);
+    expect(await names('copy')).toEqual(['monday', 'tuesday']);
+    expect(await images.metadata('copy').list()).toMatchObject({ colour: 'blue' });
+    expect(await images.info('copy')).toMatchObject({ order: 21, size: disk.size });
+    const copy = await cluster.map('rbd/copy', { readOnly: true });
+    expect(now.equals(await copy.read(0, copy.size))).toBe(true);
+
+    await images.create('backup', { size: 1, order: 20 });
+    await pipeline(images.exportDiff('disk', { to: 'monday' }), images.importDiff('backup'));
+    expect(await names('backup')).toEqual(['monday']);
+    const diff = await bytesOf(images.exportDiff('disk', { from: 'monday' }));
+    expect(diff.length).toBeGreaterThan(3 * 2 ** 20);
+    expect(diff.length).toBeLessThan(4 * 2 ** 20);
+    // In odd pieces, of one large buffer.
+    const pieces = Array.from({ length: Math.ceil(diff.length / 77_777) }, (_, i) =>
+      diff.subarray(i * 77_777, (i + 1) * 77_777),
+    );
+    await pipeline(pieces, images.importDiff('backup', { sparseSize: 0 }));
+    const backup = await cluster.map('rbd/backup', { readOnly: true });
+    expect(now.equals(await backup.read(0, backup.size))).toBe(true);
+  });
+
+  it('fail with what is wrong, and leave no half of an image behind', async () => {
+    await using embedded = await EmbeddedCluster.start({ osds: 1, size: 1, pools: ['rbd'] });
+    await using cluster = await connect(embedded, { threads });
+    const { images } = cluster.pool('rbd');
+    await images.create('disk', { size: 4 * 2 ** 20 });
+    const disk = await cluster.map('rbd/disk');
+    await disk.write(0, Buffer.alloc(4 * 2 ** 20, 1));
+    expect(await rejection(bytesOf(images.exportDiff('nobody')))).toMatchObject({ code: 'ENOENT' });
+    expect(await rejection(bytesOf(images.exportDiff('disk', { from: 'monday' })))).toMatchObject({
+      code: 'ENOENT',
+    });
+    const into = (sink: Writable, ...chunks: Buffer[]) => rejection(pipeline(chunks, sink));
+    expect(await into(images.importDiff('nobody'), Buffer.alloc(1))).toMatchObject({
+      code: 'ENOENT',
+    });
+    expect(await into(images.importDiff('disk'), Buffer.alloc(100))).toMatchObject({
+      code: 'EINVAL',
+    });
+    const whole = await bytesOf(images.export('disk'));
+    expect(await into(images.import('disk'), whole)).toMatchObject({ code: 'EEXIST' });
+    expect(await into(images.import('cut'), whole.subarray(0, -100))).toMatchObject({
+      code: 'EBADMSG',
+    });
+    const half = images.import('half');
+    half.on('error', () => {});
+    await new Promise((resolve) => half.write(whole.subarray(0, 2 ** 21), resolve));
+    half.destroy();
+    await once(half, 'close');
+    expect(await images.list()).toEqual(['disk']);
   });
 });

@@ -68,6 +68,21 @@ describe.each([0, 1])('snapshots (threads: %i)', (threads) => {
     expect(await snapshots.list({ all: true })).toEqual([]);
     expect((await images.info('clone-of-s2')).parent).toBeUndefined();
   });
+
+  it('of a clone have a parent still when the clone has been flattened and has none', async () => {
+    await using embedded = await start();
+    await using cluster = await connect(embedded, { threads });
+    const { images } = cluster.pool('rbd');
+    await images.create('vm1', { size: MIB, order: 16 });
+    await images.snapshots('vm1').create('s1');
+    // Without deep-flatten.
+    const features = ['layering', 'exclusive-lock'];
+    await images.clone('vm1@s1', 'child', { format: 2, features });
+    await images.snapshots('child').create('s2');
+    await images.flatten('child');
+    expect((await images.info('child')).parent).toBeUndefined();
+    expect((await images.info('child', { snap: 's2' })).parent).toMatchObject({ image: 'vm1' });
+  });
 });
 
 describe.each([0, 1])('the trash (threads: %i)', (threads) => {

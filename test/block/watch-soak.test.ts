@@ -1,7 +1,8 @@
 // The soak of `npm run soak:watch`, scaled down: watch errors one after the other, under writes and changes of the header.
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { identify, SECTOR_BYTES, stamp, StampedSectors } from '../../bench/soak/stamped-sectors.js';
+import { StampedSectors } from '../../bench/soak/stamped-sectors.js';
+import { identify, SECTOR_BYTES, stamp } from '../../src/sim/checkers/stamps.js';
 import { soakWatch } from '../../bench/soak/watch-soak.js';
 import { type BlockDevice, EmbeddedCluster } from '../../src/index.js';
 

@@ -3,7 +3,7 @@
 import { expect, it } from 'vitest';
 import { isRadosError, RadosError } from '../../src/base/errors.js';
 import { type LockClient, LockWorld } from '../support/lock-world.js';
-import { seededRandom } from '../support/memory-network.js';
+import { seededRandom } from '../../src/sim/random.js';
 
 /** Writes until told to stop, or until the image is closed; what was acknowledged. */
 async function writer(

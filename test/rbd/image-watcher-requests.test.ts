@@ -8,7 +8,7 @@ import { ImageWatcher, type ImageWatchHandler } from '../../src/rbd/image-watche
 import type { AsyncRequestId, MaintenancePayload } from '../../src/rbd/notify-payloads.js';
 import { type MaintenanceJob, RemoteRequests } from '../../src/rbd/notify-requests.js';
 import { FakeHeader } from '../support/fake-header.js';
-import { MemoryWorld } from '../support/memory-network.js';
+import { VirtualWorld } from '../../src/sim/virtual-world.js';
 
 const OWNER = 4100n;
 const REQUESTER = 4200n;
@@ -48,7 +48,7 @@ class Job {
 }
 
 async function setUp() {
-  const world = new MemoryWorld();
+  const world = new VirtualWorld();
   const header = new FakeHeader(world);
   const open = async (gid: bigint) => {
     const image = new FakeImage();
@@ -179,6 +179,44 @@ describe('maintenance at the owner', () => {
     expect(job.runs).toBe(2);
     // A success is announced once more: who asks again waits for that.
     expect(header.sentOf('asyncComplete').map(({ result }) => result)).toEqual([0, -22, 0]);
+  });
+
+  it.each(['ETIMEDOUT', 'ERESTART'] as const)(
+    'that ended undecided (%s) runs anew when it is asked for again',
+    async (code) => {
+      const { world, requester, job, flatten, ask } = await setUp();
+      const id = requester.watcher.newRequestId();
+      const first = ask(flatten(id));
+      await world.advance(10);
+      job.fail(new RadosError(code, 'planted'));
+      await world.advance(10);
+      expect(first.result).toBe(-ERRNO[code]);
+
+      const again = ask(flatten(id));
+      await world.advance(10);
+      expect(again.result).toBeUndefined();
+      expect(job.runs).toBe(2);
+      job.finish();
+      await world.advance(10);
+      expect(again.result).toBe(0);
+    },
+  );
+
+  it('has its last result told, although an earlier one is still on its way', async () => {
+    const { world, requester, job, flatten, ask, header, open } = await setUp();
+    // It keeps every notification under way for as long as it may be.
+    await open(4300n);
+    header.setDeaf(4300n, true);
+    const id = requester.watcher.newRequestId();
+    ask(flatten(id));
+    await world.advance(10);
+    job.fail(new RadosError('ERESTART', 'planted'));
+    await world.advance(10);
+    const again = ask(flatten(id));
+    await world.advance(10);
+    job.finish();
+    await world.advance(12_000);
+    expect(again.result).toBe(0);
   });
 
   it('is completed again and again for a requester that does not hear it (M4)', async () => {
@@ -369,7 +407,7 @@ describe('the owner remembers', () => {
       requestId: BigInt(from + i),
     }));
   const setUpRequests = () => {
-    const world = new MemoryWorld();
+    const world = new VirtualWorld();
     const announced: string[] = [];
     const requests = new RemoteRequests(world.env, async (payload) => {
       announced.push(payload.op);
@@ -438,7 +476,7 @@ describe('the owner remembers', () => {
 describe('a request at another client', () => {
   const CLIENT = { gid: REQUESTER, handle: 9n };
   const setUpRequests = () => {
-    const world = new MemoryWorld();
+    const world = new VirtualWorld();
     return { world, requests: new AsyncRequests(world.env) };
   };
   const accepted = async () => 0;
@@ -456,6 +494,19 @@ describe('a request at another client', () => {
     requests.complete(id, -ERRNO.EEXIST);
     expect(await world.until(result)).toBe(-ERRNO.EEXIST);
     expect(world.pendingEvents).toBe(0);
+  });
+
+  it('is taken back when its answer is not waited for any more', async () => {
+    const { world, requests } = setUpRequests();
+    let over: AbortSignal | undefined;
+    const result = requests.run(requests.newId(CLIENT), (signal) => {
+      over = signal;
+      return new Promise(() => {});
+    });
+    expect(over?.aborted).toBe(false);
+    requests.cancel();
+    expect(await world.until(result)).toBe(-ERRNO.ERESTART);
+    expect(over?.aborted).toBe(true);
   });
 
   it('is waited for as long as there is progress, and 30 seconds more', async () => {

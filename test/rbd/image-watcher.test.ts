@@ -17,7 +17,7 @@ import {
   responseMessage,
 } from '../../src/rbd/notify-payloads.js';
 import { FakeHeader } from '../support/fake-header.js';
-import { MemoryWorld } from '../support/memory-network.js';
+import { VirtualWorld } from '../../src/sim/virtual-world.js';
 
 const OURS = 4100n;
 const PEER: ClientId = { gid: 4200n, handle: 7n };
@@ -93,7 +93,7 @@ class FakeImage implements ImageWatchHandler {
 }
 
 async function setUp() {
-  const world = new MemoryWorld();
+  const world = new VirtualWorld();
   const header = new FakeHeader(world);
   const image = new FakeImage();
   const watcher = await ImageWatcher.open({
@@ -519,7 +519,7 @@ describe('the watch', () => {
   });
 
   it('may bring notifications before its registration is known', async () => {
-    const world = new MemoryWorld();
+    const world = new VirtualWorld();
     const header = new FakeHeader(world);
     const image = new FakeImage();
     const context = header.context(OURS);

@@ -236,6 +236,50 @@ describe('purging', () => {
   });
 });
 
+describe('purging where a pool is too full', () => {
+  const OBJECT = 2 ** 16;
+  /** One object each; the one that expires last was moved first. */
+  async function three(): Promise<string[]> {
+    const ids: string[] = [];
+    for (const [i, name] of ['last', 'second', 'first'].entries()) {
+      ids.unshift(await create(name));
+      const image = await client.open(name);
+      await until(image.write(0, Buffer.from('data')));
+      await until(image.close());
+      await move(name, { expiresAt: new Date(now() + (4 - i) * HOUR) });
+    }
+    return ids;
+  }
+  const purge = (threshold: number, pools: Record<string, [share: number, bytes: number]>) => {
+    const usage = async () =>
+      Object.entries(pools).map(([name, [usedShare, bytes]]) => ({
+        ...{ name, usedShare },
+        usedBytes: bytes * usedShare,
+        availableBytes: bytes * (1 - usedShare),
+      }));
+    return until(purgeTrash(client.rados, POOL, { limit: { threshold, usage } }));
+  };
+
+  it('removes what expires first, also before it has, until the pool is not', async () => {
+    const [, second, last] = await three();
+    // Half an object too much, and five.
+    await purge(0.5, { rbd: [0.55, 10 * OBJECT] });
+    expect((await trashed()).sort()).toEqual([second, last].sort());
+    await purge(0.5, { rbd: [1, 10 * OBJECT], other: [1, OBJECT] });
+    expect(await trashed()).toEqual([]);
+  });
+
+  it('leaves all where no pool is, and what has expired as well', async () => {
+    await three();
+    await create('expired');
+    await move('expired');
+    await purge(0.8, { rbd: [0.8, 10 * OBJECT], other: [1, 10 * OBJECT] });
+    await purge(0.8, {});
+    expect(await trashed()).toHaveLength(4);
+    await expect(purge(1.5, {})).rejects.toMatchObject({ code: 'EINVAL' });
+  });
+});
+
 it('an image on its way out is listed with the images, and its removal goes on by its name', async () => {
   await create('vm1');
   const removal = () => removeImage(client.rados, { ...POOL, name: 'vm1' });

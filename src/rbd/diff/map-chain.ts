@@ -3,13 +3,12 @@
 import { isRadosError } from '../../base/errors.js';
 import { DecodeError } from '../../encoding/decoder.js';
 import { NOSNAP } from '../../encoding/types.js';
-import { DiffChain, ObjectBitmap } from '../../kernels/bitmap.js';
+import { DiffChain, type ObjectBitmap } from '../../kernels/bitmap.js';
 import { threadBitmapMemory } from '../../kernels/bitmap-memory.js';
 import { threadKernelPool } from '../../kernels/pool.js';
-import { executeOne } from '../../rados/class-call.js';
-import { MAP_FLAG, objectMapLoad } from '../../rados/cls-rbd.js';
+import { MAP_FLAG } from '../../rados/cls-rbd.js';
 import { FEATURE } from '../features.js';
-import { objectMapObject } from '../names.js';
+import { StoredMap } from '../object-map/stored-map.js';
 import type { ImageHandle } from '../open.js';
 
 export interface MapChainOptions {
@@ -107,13 +106,14 @@ async function applyMaps(
         throw error;
       });
       if (!map) continue;
+      if (!chain) {
+        chain = DiffChain.start(map);
+        continue;
+      }
       try {
-        if (!chain) chain = DiffChain.start(map);
-        else {
-          // What a smaller snapshot in between has not, was there before all the same. `rbd diff` forgets it.
-          if (!isEnd && map.objectCount < chain.objectCount) map.resize(chain.objectCount);
-          await threadKernelPool().step(chain, map, { isLast: isEnd, signal });
-        }
+        // What a smaller snapshot in between has not, was there before all the same. `rbd diff` forgets it.
+        if (!isEnd && map.objectCount < chain.objectCount) map.resize(chain.objectCount);
+        await threadKernelPool().step(chain, map, { isLast: isEnd, signal });
       } finally {
         map.free();
       }
@@ -172,13 +172,12 @@ async function load(
   version: Version,
   signal: AbortSignal | undefined,
 ): Promise<ObjectBitmap> {
-  const oid = objectMapObject(id, version.id === NOSNAP ? undefined : version.id);
-  const output = await executeOne(ioctx, oid, objectMapLoad(), signal ? { signal } : {});
-  const map = ObjectBitmap.decode(threadBitmapMemory(), output);
+  const stored = new StoredMap(ioctx, id, version.id === NOSNAP ? undefined : version.id);
   const objectCount = header.layout.objectCount(version.size);
+  const map = await stored.load(objectCount, signal ? { signal } : {});
   if (map.objectCount < objectCount) {
     map.free();
-    throw new DecodeError('the object map is too short', 0, [oid]);
+    throw new DecodeError('the object map is too short', 0, [stored.oid]);
   }
   // It may be longer, when a shrink was interrupted.
   map.resize(objectCount);

@@ -1,7 +1,13 @@
 /** A diff of whole objects, from what the object maps tell of them. */
 
 import type { DiffChain } from '../../kernels/bitmap.js';
-import { DIFF, type DiffClass, type Run } from '../../kernels/bitmap-runs.js';
+import {
+  DIFF,
+  type DiffClass,
+  type Run,
+  type Runs,
+  runBetween,
+} from '../../kernels/bitmap-runs.js';
 import type { ImageExtent, Layout } from '../layout.js';
 import { type DiffExtent, joinExtents } from './extents.js';
 
@@ -30,7 +36,7 @@ export async function* wholeDiff(
     yield* objectByObject(changes, layout, length);
     return;
   }
-  const changed = new RunCursor(changes.runs()[Symbol.iterator]());
+  const changed = new RunCursor(changes.runs());
   const shown = new ExtentCursor(behind);
   let batch: DiffExtent[] = [];
   for (;;) {
@@ -61,19 +67,29 @@ function* objectByObject(
   { objectSize }: Layout,
   length: number,
 ): Generator<DiffExtent[], void, undefined> {
-  let batch: DiffExtent[] = [];
-  for (const { first, end, class: kind } of changes.runs()) {
+  const changed = new RunCursor(changes.runs());
+  for (;;) {
+    const batch = takeObjects(changed, objectSize, length);
+    if (batch.length === 0) return;
+    yield batch;
+  }
+}
+
+/** Up to a batch of them; none when there are no more. A function of its own: V8 compiles no loop that yields. */
+function takeObjects(changed: RunCursor, objectSize: number, length: number): DiffExtent[] {
+  const batch: DiffExtent[] = [];
+  const past = Math.ceil(length / objectSize);
+  while (changed.first < past && batch.length < BATCH_MAX) {
+    const { first, class: kind } = changed;
+    const end = Math.min(changed.end, past, first + BATCH_MAX - batch.length);
     const exists = kind === DIFF.DATA_UPDATED;
     for (let objectNo = first; objectNo < end; objectNo++) {
       const offset = objectNo * objectSize;
-      if (offset >= length) break;
       batch.push({ offset, length: Math.min(objectSize, length - offset), exists });
-      if (batch.length < BATCH_MAX) continue;
-      yield batch;
-      batch = [];
     }
+    changed.skip(end);
   }
-  if (batch.length > 0) yield batch;
+  return batch;
 }
 
 /** Bytes of the changed objects that exist, of an image of so many bytes. */
@@ -120,33 +136,56 @@ function throughHoles(extent: DiffExtent, changes: DiffChain, layout: Layout): D
 
 /** Goes through runs of objects in portions. */
 class RunCursor {
-  readonly #runs: Iterator<ChangedRun>;
-  #run: ChangedRun | undefined;
+  /** Of what is left of the run at hand; infinity at the end. */
+  first = 0;
+  end = 0;
+  class: DiffClass = DIFF.HOLE_UPDATED;
+  readonly #runs: Runs<DiffClass>;
+  /** As `Runs` reads them: a run is what lies between two. */
+  #entries: Uint32Array = new Uint32Array(0);
+  #index = 0;
+  #entry = 0;
 
-  constructor(runs: Iterator<ChangedRun>) {
+  constructor(runs: Runs<DiffClass>) {
     this.#runs = runs;
     this.#next();
-  }
-
-  /** The next object; infinity at the end. */
-  get first(): number {
-    return this.#run?.first ?? Number.POSITIVE_INFINITY;
   }
 
   /** What is before the object `end`. */
   take(end: number): ChangedRun[] {
     const taken: ChangedRun[] = [];
-    while (this.#run && this.#run.first < end) {
-      taken.push({ ...this.#run, end: Math.min(this.#run.end, end) });
-      if (this.#run.end > end) this.#run = { ...this.#run, first: end };
-      else this.#next();
+    while (this.first < end) {
+      taken.push({ first: this.first, end: Math.min(this.end, end), class: this.class });
+      this.skip(end);
     }
     return taken;
   }
 
+  /** Of the run at hand, what is before the object `end`. */
+  skip(end: number): void {
+    if (this.end > end) this.first = end;
+    else this.#next();
+  }
+
   #next(): void {
-    const next = this.#runs.next();
-    this.#run = next.done ? undefined : { ...next.value };
+    for (;;) {
+      if (this.#index === this.#entries.length) {
+        const entries = this.#runs.read();
+        if (!entries) break;
+        this.#entries = entries;
+        this.#index = 0;
+      }
+      const before = this.#entry;
+      const entry = this.#entries[this.#index++] as number;
+      this.#entry = entry;
+      const run = runBetween<DiffClass>(before, entry);
+      if (!run) continue;
+      this.first = run.first;
+      this.end = run.end;
+      this.class = run.class;
+      return;
+    }
+    this.first = Number.POSITIVE_INFINITY;
   }
 }
 

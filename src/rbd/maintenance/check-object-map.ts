@@ -1,15 +1,17 @@
 /** Comparing an object map with the objects (`librbd/operation/ObjectMapIterate.cc`): what is wrong is flagged as invalid. */
 
 import { NOSNAP } from '../../encoding/types.js';
+import type { ObjectBitmap } from '../../kernels/bitmap.js';
 import { OBJECT_STATE, type ObjectState } from '../../kernels/object-state.js';
 import { loadUnbelieved } from '../object-map/loaded-map.js';
 import { dataObject } from '../layout.js';
 import { listSnaps } from '../list-snaps.js';
 import { trueState } from '../object-map/object-truth.js';
 import { assertHasMap, assertOwned, snapshotOf } from './rebuild-object-map.js';
-import { eachObject, objectNumbers, type Operation } from './operation.js';
+import { eachListed, listObjects } from './listed-objects.js';
+import type { Operation, OperationContext } from './operation.js';
 
-const { NONEXISTENT, EXISTS, EXISTS_CLEAN } = OBJECT_STATE;
+const { NONEXISTENT, EXISTS, PENDING, EXISTS_CLEAN } = OBJECT_STATE;
 
 /** States as Ceph numbers them. */
 export interface ObjectMapError {
@@ -42,24 +44,29 @@ export const checkObjectMap: Operation<CheckRequest> = {
     const marked = (objectNo: number) =>
       isHead ? objectMap.head.stateOf(objectNo) : (states?.get(objectNo) ?? EXISTS);
     let isWrong = false;
+    const checkOne = (objectNo: number) =>
+      objectMap.alone(objectNo, context.signal, async () => {
+        const versions = await listSnaps(
+          image.dataIoctx,
+          dataObject(image.objectPrefix, objectNo),
+          context.signal,
+        );
+        const found = {
+          objectNo,
+          marked: marked(objectNo),
+          actual: trueState(versions, image.header, snapId),
+        };
+        if (isRight(found)) return;
+        isWrong = true;
+        onError(found);
+      });
+    const list = async (part: OperationContext) => {
+      const found = (await listObjects(image, objectCount, part))?.found;
+      if (found) addPending(found, isHead ? objectMap.head.states : states);
+      return found;
+    };
     try {
-      await eachObject(image, context, objectNumbers(0, objectCount), objectCount, (objectNo) =>
-        objectMap.alone(objectNo, context.signal, async () => {
-          const versions = await listSnaps(
-            image.dataIoctx,
-            dataObject(image.objectPrefix, objectNo),
-            context.signal,
-          );
-          const found = {
-            objectNo,
-            marked: marked(objectNo),
-            actual: trueState(versions, image.header, snapId),
-          };
-          if (isRight(found)) return;
-          isWrong = true;
-          onError(found);
-        }),
-      );
+      await eachListed(image, objectCount, context, list, checkOne);
     } finally {
       states?.free();
     }
@@ -68,6 +75,15 @@ export const checkObjectMap: Operation<CheckRequest> = {
     await image.headerUpdated();
   },
 };
+
+/** Of what does not exist, which no listing tells of, only those can be wrong. */
+function addPending(found: ObjectBitmap, states: ObjectBitmap | undefined): void {
+  if (!states) return;
+  const end = Math.min(found.objectCount, states.objectCount);
+  for (const { first, end: past } of states.runs(1 << (2 * PENDING), 0, end)) {
+    found.fill(first, past, EXISTS);
+  }
+}
 
 /** That an object may exist does no harm; all else is wrong, as Ceph's own check has it. */
 function isRight({ marked, actual }: ObjectMapError): boolean {

@@ -68,7 +68,8 @@ async function copyUpAll(
     get snapContext() {
       return image.header.snapContext;
     },
-    admit: () => image.lock?.passObject(context.signal),
+    admit: () => image.passObject(context.signal),
+    gate: image.sendGate,
   };
   await eachObject(image, context, objectNumbers(0, count), count, (objectNo) =>
     data.objects.copyUp(objectNo, writing),

@@ -88,8 +88,8 @@ export class Maintenance {
   }
 
   /** The lock is to be given back: what runs ends soon, and is done by others. With a cause, it is not. */
-  interrupt(cause: RadosError = this.#restart()): void {
-    for (const control of this.#running.keys()) control.abort(cause);
+  interrupt(cause?: RadosError): void {
+    for (const control of this.#running.keys()) control.abort(cause ?? this.#restart());
   }
 
   /** Interrupts what runs, and waits for its end. */

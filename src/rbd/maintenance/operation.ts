@@ -1,6 +1,7 @@
 /** What a maintenance operation is: something that changes an image as a whole, done by the owner of its exclusive lock. */
 
 import type { ErrnoCode } from '../../base/errors.js';
+import { HeldBackError } from '../../osd-client/request.js';
 import { eachManaged, type Progress } from '../concurrency.js';
 import type { AsyncRequestId, NotifyOp, PayloadOf } from '../notify-payloads.js';
 import type { OpenImage } from '../open-image.js';
@@ -60,7 +61,8 @@ export type RequestOf<Op extends NotifyOp> = Omit<PayloadOf<Op>, 'id'>;
 
 /**
  * The part of an operation that takes long: `step` for each item, so many at a time as do not get in the way of I/O. Stops
- * between them when it is to stop, and settles when those that were begun have settled.
+ * between them when it is to stop, and settles when those that were begun have settled. A step of which something was held back,
+ * because the header had changed by the time that it was to be sent, is taken again.
  */
 export async function eachObject<T>(
   image: OpenImage,
@@ -70,12 +72,31 @@ export async function eachObject<T>(
   step: (item: T) => Promise<unknown>,
 ): Promise<void> {
   const { signal } = context;
-  await eachManaged(items, total, step, {
+  const stepByFreshHeader = async (item: T): Promise<void> => {
+    for (;;) {
+      try {
+        await step(item);
+        return;
+      } catch (error) {
+        if (!(error instanceof HeldBackError)) throw error;
+        await image.passObject(signal);
+      }
+    }
+  };
+  await eachManaged(items, total, stepByFreshHeader, {
     signal,
     onProgress: (done) => context.onProgress(done, total),
-    // The lock may be in doubt, or on its way to another cookie.
-    admit: () => image.lock?.passObject(signal),
+    admit: () => image.passObject(signal),
   });
+}
+
+/** For a part of the operation: from one share of its progress to another. */
+export function portion(context: OperationContext, from: number, to: number): OperationContext {
+  return {
+    ...context,
+    onProgress: (done, total) =>
+      context.onProgress(Math.floor(total * from + done * (to - from)), total),
+  };
 }
 
 /** That many object numbers from the first on. */

@@ -3,9 +3,16 @@
  *
  * Each object is looked at while nobody writes it, and its state stored before somebody may: so from then on the map is
  * right about it. The flags are cleared last, the head's after those of the snapshots. Interrupted, it begins anew.
+ *
+ * Where the objects of the pool can be listed for less, only those are looked at that are listed, or that a map has: of all
+ * others it says what is true, that they do not exist, or what their writers have told it since. A map that has far more than
+ * there is, as one that was lost, is emptied first, and the pool listed again: what is written from then on tells the map
+ * anew, and what is being written at that moment is looked at.
  */
 
 import { isRadosError, RadosError } from '../../base/errors.js';
+import type { ObjectBitmap } from '../../kernels/bitmap.js';
+import { OBJECT_STATE } from '../../kernels/object-state.js';
 import { statOp } from '../../messages/osd-op.js';
 import { FEATURE } from '../features.js';
 import type { ImageSnapshot } from '../header.js';
@@ -17,14 +24,10 @@ import { dataObject } from '../layout.js';
 import { listSnaps } from '../list-snaps.js';
 import { trueState } from '../object-map/object-truth.js';
 import type { OpenImage } from '../open-image.js';
-import {
-  eachObject,
-  objectNumbers,
-  type Operation,
-  type OperationContext,
-  type RequestOf,
-} from './operation.js';
+import { eachListed, listObjects } from './listed-objects.js';
+import { type Operation, type OperationContext, portion, type RequestOf } from './operation.js';
 
+const { EXISTS } = OBJECT_STATE;
 /** In memory at a time. Each look at an object tells of all of them. */
 const MAPS_MAX = 4;
 
@@ -125,7 +128,7 @@ async function correctAll(
   context: OperationContext,
 ): Promise<void> {
   const total = Math.max(...maps.map(({ objectCount }) => objectCount));
-  await eachObject(image, context, objectNumbers(0, total), total, (objectNo) =>
+  const correctOne = (objectNo: number) =>
     objectMap.alone(objectNo, context.signal, async () => {
       const versions = await listSnaps(
         image.dataIoctx,
@@ -136,9 +139,39 @@ async function correctAll(
         maps.map(async (map) => {
           if (objectNo >= map.objectCount) return;
           const state = trueState(versions, image.header, map.snapId);
-          if (map.stateOf(objectNo) !== state) await map.correct(objectNo, state);
+          if (map.states.get(objectNo) !== state) await map.correct(objectNo, state);
         }),
       );
-    }),
-  );
+    });
+  const listThose = (part: OperationContext) => list(image, objectMap, maps, total, part);
+  await eachListed(image, total, context, listThose, correctOne);
+}
+
+/** Undefined: to look at each of the objects takes no longer. */
+async function list(
+  image: OpenImage,
+  objectMap: ObjectMap,
+  maps: readonly ExaminedMap[],
+  total: number,
+  context: OperationContext,
+): Promise<ObjectBitmap | undefined> {
+  const listed = await listObjects(image, total, portion(context, 0, 0.5));
+  if (!listed) return undefined;
+  const listedCount = total - listed.found.count().nonexistent;
+  const marked = maps.map(({ states, objectCount }) => objectCount - states.count().nonexistent);
+  if (Math.max(...marked) <= listedCount + listed.probes) {
+    for (const { states } of maps) addExisting(listed.found, states);
+    return listed.found;
+  }
+  listed.found.free();
+  for (const map of maps) await map.empty();
+  const busy = objectMap.busyObjects();
+  const again = await listObjects(image, total, portion(context, 0.5, 1));
+  for (const objectNo of busy) if (objectNo < total) again?.found.set(objectNo, EXISTS);
+  return again?.found;
+}
+
+function addExisting(found: ObjectBitmap, states: ObjectBitmap): void {
+  const end = Math.min(found.objectCount, states.objectCount);
+  for (const { first, end: past } of states.occupied(0, end)) found.fill(first, past, EXISTS);
 }

@@ -57,7 +57,8 @@ async function shrink(image: OpenImage, size: number, context: OperationContext)
     get snapContext() {
       return image.header.snapContext;
     },
-    admit: () => image.lock?.passObject(context.signal),
+    admit: () => image.passObject(context.signal),
+    gate: image.sendGate,
     fullTry: true,
   };
   try {
@@ -68,7 +69,10 @@ async function shrink(image: OpenImage, size: number, context: OperationContext)
       objectPrefix: image.objectPrefix,
       fromSize: image.size,
       toSize: size,
-      snapContext: image.header.snapContext,
+      get snapContext() {
+        return image.header.snapContext;
+      },
+      gate: image.sendGate,
       objectMap: image.objectMap,
       // Below the boundary a clone keeps what its parent has.
       cut: (objectNo, left) => image.data.objects.cut(objectNo, left, trimming),

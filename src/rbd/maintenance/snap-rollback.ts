@@ -9,6 +9,7 @@
  * another client gets the lock in between, it is taken back.
  */
 
+import { madeNow } from '../../osd-client/request.js';
 import { RadosError } from '../../base/errors.js';
 import { rollbackOp } from '../../messages/osd-op.js';
 import { findSnapshot, type ImageSnapshot } from '../header.js';
@@ -64,15 +65,15 @@ async function rollBackObjects(
   snapshot: ImageSnapshot,
   context: OperationContext,
 ): Promise<void> {
-  const { objectMap, dataIoctx, objectPrefix, objectCount, header } = image;
-  const { snapContext } = header;
+  const { objectMap, dataIoctx, objectPrefix, objectCount } = image;
   await objectMap?.rollingBack(snapshot.id);
   const total = objectMap?.countExisting(0, objectCount) ?? objectCount;
-  await eachObject(image, context, objectNumbers(image), total, (objectNo) =>
-    dataIoctx.operate(dataObject(objectPrefix, objectNo), [rollbackOp(snapshot.id)], {
-      snapContext,
-    }),
-  );
+  await eachObject(image, context, objectNumbers(image), total, (objectNo) => {
+    // Read for each object: of an image without an exclusive lock anybody may take snapshots meanwhile.
+    const options = madeNow({ snapContext: image.header.snapContext }, image.sendGate);
+    const oid = dataObject(objectPrefix, objectNo);
+    return dataIoctx.operate(oid, [rollbackOp(snapshot.id)], options);
+  });
   await objectMap?.rolledBack(snapshot.id);
 }
 

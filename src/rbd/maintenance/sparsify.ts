@@ -14,13 +14,7 @@ import { sparsifyObject } from '../../rados/cls-rbd.js';
 import { unless } from '../errors.js';
 import { dataObject } from '../layout.js';
 import type { OpenImage } from '../open-image.js';
-import {
-  eachObject,
-  objectNumbers,
-  type Operation,
-  type OperationContext,
-  type RequestOf,
-} from './operation.js';
+import { eachObject, objectNumbers, type Operation, type RequestOf } from './operation.js';
 
 type Sparsify = RequestOf<'sparsify'>;
 
@@ -41,7 +35,7 @@ export const sparsify: Operation<Sparsify> = {
     assertSparseSize(image, request);
     const { layout } = image.header;
     const total = layout.objectCount(image.size);
-    const step = (objectNo: number) => sparsifyOne(image, objectNo, request.sparseSize, context);
+    const step = (objectNo: number) => sparsifyOne(image, objectNo, request.sparseSize);
     await eachObject(image, context, objectNumbers(0, total), total, async (objectNo) => {
       const map = image.objectMap;
       if (map && !map.mayExist(objectNo)) return;
@@ -62,40 +56,41 @@ function assertSparseSize(image: OpenImage, { sparseSize }: Sparsify): void {
   );
 }
 
-/** Resolves with whether the object is still there. */
+/**
+ * Resolves with whether the object is still there. Once begun it is not given up: an operation that nobody waits for may
+ * still wait at its OSD, and be done when the lock is another's.
+ */
 async function sparsifyOne(
   image: OpenImage,
   objectNo: number,
   sparseSize: number,
-  { signal }: OperationContext,
 ): Promise<boolean> {
   const { dataIoctx: ioctx, header } = image;
   const oid = dataObject(image.objectPrefix, objectNo);
   const overlap = header.parent?.ofHead ? header.parent.overlap : 0;
   const removeEmpty = objectNo >= header.layout.objectCount(overlap);
-  const options = { snapContext: header.snapContext, signal };
+  const { snapContext } = header;
   try {
-    await mutate(ioctx, oid, [sparsifyObject(sparseSize, removeEmpty)], options);
+    await mutate(ioctx, oid, [sparsifyObject(sparseSize, removeEmpty)], { snapContext });
   } catch (error) {
     if (isRadosError(error, 'ENOENT')) return false;
     // Of an erasure-coded pool, whose OSDs have not all of an object.
     if (!isRadosError(error, 'EOPNOTSUPP')) throw error;
-    await trimZeroes(image, oid, { sparseSize, removeEmpty, signal });
+    await trimZeroes(image, oid, { sparseSize, removeEmpty });
   }
   if (!removeEmpty || !image.objectMap) return true;
-  return (await unless('ENOENT', ioctx.operate(oid, [statOp()], { signal }))) !== undefined;
+  return (await unless('ENOENT', ioctx.operate(oid, [statOp()]))) !== undefined;
 }
 
 /** Cuts off the zeros at an object's end, unless they are written over meanwhile. */
 async function trimZeroes(
   { dataIoctx: ioctx, header }: OpenImage,
   oid: string,
-  how: { sparseSize: number; removeEmpty: boolean; signal: AbortSignal },
+  { sparseSize, removeEmpty }: { sparseSize: number; removeEmpty: boolean },
 ): Promise<void> {
-  const { sparseSize, removeEmpty, signal } = how;
   const { layout, snapContext } = header;
   for (let attempt = 1; attempt <= TRIMS_MAX; attempt++) {
-    const bytes = await unless('ENOENT', ioctx.read(oid, 0, layout.objectSize, { signal }));
+    const bytes = await unless('ENOENT', ioctx.read(oid, 0, layout.objectSize));
     if (!bytes) return;
     let end = bytes.length;
     while (end > 0) {
@@ -107,7 +102,7 @@ async function trimZeroes(
     const cut = end === 0 && removeEmpty ? deleteOp() : truncateOp(end);
     const zeroes = new Uint8Array(layout.objectSize - end);
     try {
-      await ioctx.operate(oid, [cmpExtOp(end, zeroes), cut], { snapContext, signal });
+      await ioctx.operate(oid, [cmpExtOp(end, zeroes), cut], { snapContext });
       return;
     } catch (error) {
       if (isRadosError(error, 'ENOENT')) return;

@@ -177,6 +177,13 @@ export class HeadMap {
     if (!this.#inStep) throw this.#error('EIO', 'it cannot be stored');
   }
 
+  /** None of the objects exists by it, whatever there is: it is not to be believed. Rejects when that is not what is stored. */
+  async empty(): Promise<void> {
+    await this.invalidate();
+    await this.save((states) => states.fill(0, states.objectCount, NONEXISTENT));
+    if (!this.#inStep) throw this.#error('EIO', 'it cannot be stored');
+  }
+
   /** The map is not to be believed any more. Resolves when that is stored. */
   invalidate(): Promise<void> {
     this.#valid = false;
@@ -244,7 +251,7 @@ export class HeadMap {
   async #load(): Promise<ObjectBitmap | RadosError> {
     try {
       await this.stored.lock();
-      return await this.stored.load();
+      return await this.stored.load(this.objectCount);
     } catch (cause) {
       const error = toRadosError(cause);
       if (error.code === 'EBLOCKLISTED') throw error;

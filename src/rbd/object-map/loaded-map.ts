@@ -34,8 +34,8 @@ export async function loadUnbelieved(
   snapshot?: ImageSnapshot,
 ): Promise<ObjectBitmap | undefined> {
   try {
-    const states = await new StoredMap(ioctx, id, snapshot?.id).load();
     const objectCount = header.layout.objectCount(snapshot?.imageSize ?? header.size);
+    const states = await new StoredMap(ioctx, id, snapshot?.id).load(objectCount);
     if (states.objectCount >= objectCount) return states;
     states.free();
     return undefined;

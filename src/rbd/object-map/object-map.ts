@@ -155,6 +155,11 @@ export class ObjectMap implements MaintainedObjectMap {
     return this.#snapshots.examine(snapshot);
   }
 
+  /** Objects that are being written or removed just now. */
+  busyObjects(): number[] {
+    return this.#sequencer.busyObjects();
+  }
+
   /** Runs `step` while nobody writes or removes the object. */
   async alone(objectNo: number, signal: AbortSignal, step: () => Promise<void>): Promise<void> {
     const release = await this.#sequencer.exclude(objectNo, signal);

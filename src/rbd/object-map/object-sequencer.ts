@@ -44,6 +44,11 @@ export class ObjectSequencer {
     while (!this.tryEnter(objectNo)) await this.#over(objectNo, signal);
   }
 
+  /** At which anybody is, or waits to be alone. */
+  busyObjects(): number[] {
+    return [...this.#writers.keys(), ...this.#exclusions.keys()];
+  }
+
   /** Resolves when nobody else is at the object nor can come, with how to let them. */
   async exclude(objectNo: number, signal?: AbortSignal): Promise<() => void> {
     while (this.#exclusions.has(objectNo)) await this.#over(objectNo, signal);

@@ -27,8 +27,6 @@ import type { MappedImage } from './mapped-image.js';
 import { StoredMap } from './stored-map.js';
 
 const { NONEXISTENT, EXISTS, EXISTS_CLEAN } = OBJECT_STATE;
-/** What may exist, whatever its state, in runs of class 1. */
-const ONE_CLASS = 0b01_01_01_00;
 
 export class SnapshotMaps {
   readonly #image: MappedImage;
@@ -114,7 +112,12 @@ export class SnapshotMaps {
     });
     return {
       ...{ snapId, objectCount },
-      stateOf: (objectNo) => states.get(objectNo),
+      states,
+      empty: async () => {
+        await storeInvalid(this.#image, snapId);
+        states.fill(0, objectCount, NONEXISTENT);
+        await stored.save(states);
+      },
       correct: (objectNo, state) => updates.change(objectNo, state),
       validate: async () => {
         if (this.#failures === failures) await storeValid(this.#image, snapId);
@@ -126,7 +129,7 @@ export class SnapshotMaps {
   /** A snapshot's map as it is; or one of objects that all may exist, in place of one that makes no sense. */
   async #asStored(stored: StoredMap, objectCount: number): Promise<ObjectBitmap> {
     try {
-      const states = await stored.load();
+      const states = await stored.load(objectCount);
       if (states.objectCount === objectCount) return states;
       states.free();
     } catch (error) {
@@ -150,7 +153,7 @@ export class SnapshotMaps {
       await this.#head.save((head) => {
         prepare(head);
         const end = Math.min(head.objectCount, states.objectCount);
-        for (const { first, end: past } of states.runs(ONE_CLASS, 0, end)) {
+        for (const { first, end: past } of states.occupied(0, end)) {
           head.fill(first, past, EXISTS);
         }
       });
@@ -165,7 +168,7 @@ export class SnapshotMaps {
     const next = snapshots[snapshots.indexOf(snapshot) + 1];
     let states: ObjectBitmap;
     try {
-      states = await this.#stored(snapshot.id).load();
+      states = await this.#stored(snapshot.id).load(this.#objectCount(snapshot));
     } catch (error) {
       // It was merged and removed before, when this was interrupted; or it was never written, and what it would have is
       // in the next one's as well.

@@ -6,9 +6,10 @@
  */
 
 import { isRadosError } from '../../base/errors.js';
-import { ObjectBitmap } from '../../kernels/bitmap.js';
+import { ObjectBitmap, StagedBitmap } from '../../kernels/bitmap.js';
+import { encodedBytes } from '../../kernels/bitmap-codec.js';
 import { threadBitmapMemory } from '../../kernels/bitmap-memory.js';
-import { OBJECT_STATE } from '../../kernels/object-state.js';
+import { OBJECT_STATE, OBJECTS_MAX } from '../../kernels/object-state.js';
 import { deleteOp, type OsdOp, readOp, truncateOp, writeFullOp } from '../../messages/osd-op.js';
 import { type ClassCall, executeOne, mutate } from '../../rados/class-call.js';
 import {
@@ -60,10 +61,32 @@ export class StoredMap {
     await unless('ENOENT', this.#mutate([unlock(RBD_LOCK_NAME)], options));
   }
 
-  /** To be freed. ENOENT: there is none, or nothing in it. EINVAL, EPROTO: it makes no sense. */
-  async load(options?: OperateOptions): Promise<ObjectBitmap> {
-    const encoded = await executeOne(this.#ioctx, this.oid, objectMapLoad(), options);
-    return ObjectBitmap.decode(threadBitmapMemory(), encoded);
+  /**
+   * To be freed. ENOENT: there is none, or nothing in it. EINVAL, EPROTO: it makes no sense.
+   *
+   * A map of `objectCount` objects, which is what the image's header says, comes from the socket straight to where it stays;
+   * one of another size is copied.
+   */
+  async load(objectCount: number, options?: OperateOptions): Promise<ObjectBitmap> {
+    const memory = threadBitmapMemory();
+    const room = objectCount <= OBJECTS_MAX ? encodedBytes(objectCount) : 0;
+    const staged = new StagedBitmap(memory, room);
+    let encoded: Uint8Array;
+    try {
+      encoded = await executeOne(this.#ioctx, this.oid, objectMapLoad(), {
+        ...options,
+        into: staged.bytes,
+      });
+      if (!staged.isFilledBy(encoded)) {
+        const states = ObjectBitmap.decode(memory, encoded);
+        staged.discard();
+        return states;
+      }
+    } catch (error) {
+      staged.discard();
+      throw error;
+    }
+    return staged.decode();
   }
 
   /** The bytes as they lie there. */

@@ -110,6 +110,23 @@ describe('a shrink whose owner is killed', () => {
   });
 });
 
+describe('a sparsify whose owner is asked for the lock', () => {
+  it('M8 has nothing under way any more when another gets it', async () => {
+    const other = await (await at.client()).open('vm1');
+    await at.until(at.faults.delayReplies({ prefix: 'rbd_data.', ops: 'call', ms: 3000 }));
+    const sparsified = owner.sparsify();
+    await at.world.advance(500);
+    const before = at.world.now;
+    const written = other.write(0, stamp(0));
+    await at.until(() => other.lock?.state === 'locked');
+    expect(at.world.now - before).toBeGreaterThan(2000);
+    await at.until(written);
+    await at.until(sparsified);
+    expect(other.lock?.state).toBe('locked');
+    await expectWhole(SIZE);
+  });
+});
+
 describe('a shrink whose owner is asked for the lock', () => {
   it('M8 is interrupted, and goes on at the new owner', async () => {
     const other = await (await at.client()).open('vm1');

@@ -10,7 +10,7 @@ import type { KnownPayload } from '../../../src/rbd/notify-payloads.js';
 import { ClusterWorld } from '../../support/cluster-world.js';
 import { FakeImage } from '../../support/fake-image.js';
 import { FakeObjects, fakeContext } from '../../support/fake-objects.js';
-import { MemoryWorld } from '../../support/memory-network.js';
+import { VirtualWorld } from '../../../src/sim/virtual-world.js';
 
 const PROGRESS_INTERVAL_MS = 250;
 
@@ -22,7 +22,7 @@ afterEach(async () => {
 
 describe('M21 an operation over very many objects', () => {
   it('tells of its progress four times a second, over a million steps', async () => {
-    const world = new MemoryWorld();
+    const world = new VirtualWorld();
     const announced: { at: number; payload: KnownPayload }[] = [];
     const requests = new RemoteRequests(world.env, async (payload) => {
       announced.push({ at: world.now, payload });
