@@ -5,10 +5,11 @@
  * So are these: what comes in goes out unchanged, and `<` compares as `std::string` does.
  */
 
+import { latin1Text } from '../base/bytes-as-text.js';
 import { blob, type Codec, mapped } from '../encoding/codec.js';
 
 export function latin1(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1');
+  return latin1Text(bytes, 0, bytes.length);
 }
 
 export function latin1Bytes(text: string): Uint8Array {

@@ -14,6 +14,8 @@ import { WindowPool } from '../msgr/window-pool.js';
 import type { CrushMappers } from '../osdmap/crush-mapper.js';
 import { wasmMappers } from '../osdmap/crush-wasm.js';
 import type { MessengerContext } from '../msgr/connection.js';
+import { AdminSockets, CLUSTER_TARGET } from './admin/admin-sockets.js';
+import { CLUSTER_COMMANDS } from './admin/cluster-commands.js';
 import { ClusterStores } from './cluster-stores.js';
 import { FaultHost } from './faults/fault-host.js';
 import { FaultMachinery, MON_NAME, osdName } from './faults/fault-machinery.js';
@@ -21,6 +23,7 @@ import { formatKeyring } from './mon/auth-database.js';
 import { checkHealth, healthStatus } from './mon/health.js';
 import { MonDatabase } from './mon/mon-database.js';
 import { ADMIN, Monitor } from './mon/monitor.js';
+import { OSD_COMMANDS } from './osd/daemon-commands.js';
 import { OsdDaemon } from './osd-daemon.js';
 import type { ClusterSettings } from './settings.js';
 
@@ -62,7 +65,7 @@ export interface ClusterStatus {
   healthChecks: string[];
   osds: OsdStatus[];
   pools: PoolStatus[];
-  /** PGs by the state of their primaries: `{active: 32}`. */
+  /** PGs by state: `{'active+clean': 32}`. */
   pgs: Record<string, number>;
   /** Clients that are connected to the monitor. */
   clients: number;
@@ -101,13 +104,14 @@ export class ClusterHost {
   readonly #crushMappers: CrushMappers;
   readonly #monitor: Monitor;
   readonly #stores: ClusterStores;
-  readonly #running = new Map<number, OsdDaemon>();
+  readonly #running: Map<number, OsdDaemon>;
   /** OSDs on their way up. */
   readonly #starting = new Set<number>();
   readonly #machinery: FaultMachinery;
   readonly faults: FaultHost;
   /** Resolves when the monitor's disk failed, and the cluster with it. */
   readonly failed: Promise<Error>;
+  readonly #adminSockets: AdminSockets;
   #stopped = false;
 
   /** Resolves when all OSDs are up and all pools are there. */
@@ -138,6 +142,7 @@ export class ClusterHost {
     const { messenger, settings, crushMappers, stores } = parts;
     const { host, port, preferredPort, fsid, osds, auth, size, downOutIntervalS } = settings;
     const machinery = new FaultMachinery(env, osds);
+    const running = new Map<number, OsdDaemon>();
     const monitor = await Monitor.start({
       ...messenger,
       env: machinery.monEnvironment(),
@@ -151,10 +156,12 @@ export class ClusterHost {
       auth,
       database: new MonDatabase(stores.mon),
       downOutIntervalS,
+      pgStats: () => [...running.values()].flatMap((osd) => osd.pgStats()),
+      scrub: (osd, pg, kind) => running.get(osd)?.scrub(pg, kind) ?? false,
       // min_size 0: half of the copies, and one for an odd number.
       poolDefaults: { size, minSize: 0, pgNum: DEFAULT_PG_NUM },
     });
-    const cluster = new ClusterHost({ ...parts, monitor, machinery });
+    const cluster = new ClusterHost({ ...parts, monitor, machinery, running });
     try {
       await cluster.#bringUp();
       return cluster;
@@ -164,7 +171,14 @@ export class ClusterHost {
     }
   }
 
-  private constructor(parts: Ground & { monitor: Monitor; machinery: FaultMachinery }) {
+  private constructor(
+    parts: Ground & {
+      monitor: Monitor;
+      machinery: FaultMachinery;
+      running: Map<number, OsdDaemon>;
+    },
+  ) {
+    this.#running = parts.running;
     this.#messenger = parts.messenger;
     this.#settings = parts.settings;
     this.#crushMappers = parts.crushMappers;
@@ -177,6 +191,7 @@ export class ClusterHost {
       });
     });
     this.#machinery = parts.machinery;
+    this.#adminSockets = new AdminSockets(parts.messenger.env);
     this.faults = new FaultHost({
       machinery: parts.machinery,
       state: parts.monitor.state,
@@ -187,6 +202,7 @@ export class ClusterHost {
       stopOsd: (id) => this.stopOsd(id),
       startOsd: (id) => this.startOsd(id),
       reportFailure: (id) => this.#monitor.link().reportFailure(id, id),
+      retireTickets: () => this.#monitor.retireTickets(),
     });
   }
 
@@ -202,7 +218,7 @@ export class ClusterHost {
   status(): ClusterStatus {
     const { state } = this.#monitor;
     const { map } = state.osdMaps;
-    const checks = checkHealth(map);
+    const checks = checkHealth(map, state.pgStats());
     return {
       fsid: map.fsid,
       monHost: this.#monitor.monHost,
@@ -225,6 +241,31 @@ export class ClusterHost {
       pgs: this.#countPgs(),
       clients: state.clients().length,
     };
+  }
+
+  /** What an OSD's admin socket answers, as data: `daemon('osd.0', 'dump_ops_in_flight')`. */
+  async daemon(name: string, command: string): Promise<unknown> {
+    const { prefix, args } = OSD_COMMANDS.parse(command.split(/\s+/));
+    return await OSD_COMMANDS.run(this.#daemonOf(name), prefix, args);
+  }
+
+  /** `osd.0.asok` and so on, and `cluster.asok`, from now until the cluster stops. */
+  async openAdminSockets(dir: string): Promise<void> {
+    const names = [CLUSTER_TARGET, ...this.#osdIds().map(osdName)];
+    await this.#adminSockets.open(dir, names, async (name, prefix, args) =>
+      name === CLUSTER_TARGET
+        ? await CLUSTER_COMMANDS.print(this, prefix, args)
+        : await OSD_COMMANDS.print(this.#daemonOf(name), prefix, args),
+    );
+  }
+
+  #daemonOf(name: string): OsdDaemon {
+    const id = /^osd\.(\d+)$/.exec(name)?.[1];
+    if (id === undefined) throw new TypeError(`'${name}' is no OSD: osd.0, say`);
+    this.#checkId(Number(id));
+    const osd = this.#running.get(Number(id));
+    if (!osd) throw new RadosError('ENOENT', `${name} is not running`, { op: 'daemon' });
+    return osd;
   }
 
   /** Ends an OSD as a crash would: unanswered requests stay unanswered, its memory is kept for `startOsd`. */
@@ -257,14 +298,21 @@ export class ClusterHost {
     if (this.#running.has(id) || this.#starting.has(id)) {
       throw new RadosError('EEXIST', `osd.${id} is running`, { op: 'startOsd' });
     }
-    if (options.lost) await this.#stores.replace(id);
-    else await this.#stores.reopen(id);
+    // From here on: opening its store takes a while, and nobody else may open it meanwhile.
+    this.#starting.add(id);
+    try {
+      if (options.lost) await this.#stores.replace(id);
+      else await this.#stores.reopen(id);
+    } finally {
+      this.#starting.delete(id);
+    }
     await this.#startOsd(id);
   }
 
   /** Ends everything. Safe to call twice. */
   async stop(): Promise<void> {
     this.#stopped = true;
+    await this.#adminSockets.close();
     this.faults.close();
     const running = [...this.#running.values()];
     this.#running.clear();
@@ -324,11 +372,15 @@ export class ClusterHost {
         mon: gate.monLink(this.#monitor.link()),
         faults: this.#machinery.osds,
         passage: () => gate.passage(),
+        pingPassage: () => gate.pingPassage(),
         onClient: (remote, client) => this.#machinery.network.identify(osdName(id), remote, client),
-        peers: { osd: (peer) => this.#running.get(peer) },
+        peers: {
+          osd: (peer) => this.#machinery.peers.reach(id, peer, this.#running.get(peer)?.peer),
+        },
         objectStore: this.#stores.osd(id),
         ...(beforeBoot ? { beforeBoot } : {}),
         watchTimeoutS: this.#settings.watchTimeoutS,
+        pipelineMode: this.#settings.pipeline.mode,
         crushMappers: this.#crushMappers,
         onReachable: (osd) => this.#running.set(id, osd),
       });

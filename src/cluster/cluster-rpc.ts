@@ -26,7 +26,15 @@ interface PlainError {
   retryable?: boolean;
 }
 
-const METHODS = ['describe', 'status', 'killOsd', 'startOsd', 'stop'] as const;
+const METHODS = [
+  'describe',
+  'status',
+  'daemon',
+  'openAdminSockets',
+  'killOsd',
+  'startOsd',
+  'stop',
+] as const;
 const FAULT_METHODS = [
   'arm',
   'fired',
@@ -46,6 +54,8 @@ type Method = (typeof METHODS)[number] | `faults.${FaultMethod}`;
 export interface ClusterControl {
   describe(): Promise<ClusterDescription>;
   status(): Promise<ClusterStatus>;
+  daemon(name: string, command: string): Promise<unknown>;
+  openAdminSockets(dir: string): Promise<void>;
   killOsd(id: number): Promise<void>;
   startOsd(id: number, options?: { lost?: boolean }): Promise<void>;
   stop(): Promise<void>;
@@ -150,6 +160,14 @@ export class ClusterThread implements ClusterControl {
     return this.#call('status') as Promise<ClusterStatus>;
   }
 
+  daemon(name: string, command: string): Promise<unknown> {
+    return this.#call('daemon', name, command);
+  }
+
+  async openAdminSockets(dir: string): Promise<void> {
+    await this.#call('openAdminSockets', dir);
+  }
+
   readonly faults = Object.fromEntries(
     FAULT_METHODS.map((name) => [
       name,
@@ -216,6 +234,8 @@ export function controlOf(host: ClusterHost): ClusterControl {
     faults: host.faults,
     describe: async () => host.describe(),
     status: async () => host.status(),
+    daemon: (name, command) => host.daemon(name, command),
+    openAdminSockets: (dir) => host.openAdminSockets(dir),
     killOsd: async (id) => host.killOsd(id),
     startOsd: (id, options) => host.startOsd(id, options),
     stop: () => host.stop().finally(() => onEnd()),

@@ -159,6 +159,7 @@ export class EmbeddedCluster implements AsyncDisposable {
       };
       const cluster = new EmbeddedCluster({ control, description, settings, dir, cleanUp });
       await cluster.#writeFiles(env, description.adminKeyring);
+      await control.openAdminSockets(dir);
       return cluster;
     } catch (error) {
       await control.stop();
@@ -180,6 +181,15 @@ export class EmbeddedCluster implements AsyncDisposable {
 
   status(): Promise<ClusterStatus> {
     return this.#control.status();
+  }
+
+  /**
+   * What a daemon is at, as its admin socket tells it: `daemon('osd.0', 'dump_ops_in_flight')`; `help` tells what there is. The
+   * sockets themselves are in `dir` (`osd.0.asok`), for `ceph daemon`. EINVAL: there is no such command; ENOENT: the OSD
+   * is not running.
+   */
+  daemon(name: string, command: string): Promise<unknown> {
+    return this.#control.daemon(name, command);
   }
 
   /**
@@ -253,5 +263,7 @@ keyring = ${cluster.keyringPath}
 auth cluster required = ${auth}
 auth service required = ${auth}
 auth client required = ${auth}
+[osd]
+admin socket = ${cluster.dir}/$name.asok
 `;
 }

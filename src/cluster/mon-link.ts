@@ -7,6 +7,7 @@
 
 import type { AuthServer } from '../auth/method.js';
 import type { EntityAddr } from '../encoding/entity.js';
+import type { PgId } from '../encoding/types.js';
 import type { OsdMap } from '../osdmap/osdmap.js';
 
 export interface MapUpdate {
@@ -28,6 +29,8 @@ export interface MonLink {
   boot(osd: number, addrs: readonly EntityAddr[]): Promise<void>;
   /** `osd` no longer answers, says `reporter`. */
   reportFailure(osd: number, reporter: number): void;
+  /** As `PgHost.requestPgTemp`. */
+  requestPgTemp?(pg: PgId, osds: readonly number[]): boolean;
   /** Whether an OSD has no room for more. Resolves when the map says so, and clients with it know what to do. */
   reportFull(osd: number, full: boolean): Promise<void>;
   /** cephx or none, for one incoming connection at an OSD: shares the monitor's rotating secrets. */

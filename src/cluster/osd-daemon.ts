@@ -4,8 +4,8 @@
  *   session -> request -> PG -> object lane -> executor -> store transaction -> replicas -> reply
  */
 
-import type { SocketAddress, Timer } from '../base/environment.js';
-import { RadosError } from '../base/errors.js';
+import { channel } from 'node:diagnostics_channel';
+import type { SocketAddress } from '../base/environment.js';
 import { ADDR_TYPE, type EntityAddr, ENTITY_TYPE, sameAddr } from '../encoding/entity.js';
 import { formatPgId, type PgId } from '../encoding/types.js';
 import { CON_MODE } from '../auth/method.js';
@@ -15,25 +15,36 @@ import { twinMappers } from '../osdmap/crush-twin.js';
 import type { CrushMappers } from '../osdmap/crush-mapper.js';
 import { stableMod } from '../osdmap/object-hash.js';
 import type { OsdMap } from '../osdmap/osdmap.js';
-import { objectToPg, Placement } from '../osdmap/placement.js';
 import type { ClassRegistry } from './classes/class-registry.js';
 import { createClasses } from './classes/index.js';
 import type { ClientIdentity } from './faults/client-match.js';
 import type { OsdFaults } from './faults/osd-faults.js';
 import type { MonLink } from './mon-link.js';
-import type { ClientRequest, ClientSession } from './osd/client-request.js';
+import type { Backoff } from './osd/backoffs.js';
+import type { ClientOp } from './osd/client-op.js';
+import { ClientThrottle } from './osd/client-throttle.js';
+import type { ClientSession } from './osd/client-request.js';
+import type { CommandSource } from './osd/daemon-commands.js';
 import { Executor } from './osd/executor.js';
 import { DEFAULT_LIMITS, type OsdLimits } from './osd/limits.js';
-import type { CopySource } from './osd/op-context.js';
-import type { CopyTarget, OsdPeer, PeerDirectory, ReplicatedChange } from './osd/osd-peer.js';
+import { MonReports } from './osd/mon-reports.js';
+import { OsdMaps } from './osd/osd-maps.js';
+import type { OsdPeer, PeerDirectory } from './osd/osd-peer.js';
+import { PeerCalls } from './osd/peer-calls.js';
 import { Pg } from './osd/pg.js';
+import { splitPg } from './osd/pg-split.js';
 import type { MapView, PgHost } from './osd/pg-host.js';
 import type { PgPrimary } from './osd/pg-primary.js';
+import { OpTracker } from './osd/op-tracker.js';
+import { Blocker } from './osd/pipeline/blocker.js';
+import type { PipelineMode } from './osd/pipeline/pg-pipeline.js';
+import type { Phase } from './osd/pipeline/phase.js';
+import { PipelineWorld } from './osd/pipeline/world.js';
+import type { PgStat } from './osd/pg-state.js';
+import type { ScrubKind } from './osd/scrub/scrubber.js';
+import { RecoverySlots } from './osd/recovery-slots.js';
 import { OsdSession, type SessionOwner } from './osd/session.js';
-import type { ObjectId } from './store/object-id.js';
 import type { ObjectStore } from './store/object-store.js';
-import type { LogEntry, PgInfo } from './store/pg-record.js';
-import type { ObjectDump } from './store/transaction.js';
 
 export type { OsdPeer, PeerDirectory } from './osd/osd-peer.js';
 
@@ -59,23 +70,24 @@ export interface OsdDaemonOptions extends MessengerContext {
   readonly beforeBoot?: () => Promise<void>;
   /** A client has authenticated, on the connection from this address. */
   readonly onClient?: (remote: SocketAddress, client: ClientIdentity) => void;
+  /** How much of its work goes side by side. Default `object`. */
+  readonly pipelineMode?: PipelineMode;
   /** Faults that are injected into its work. */
   readonly faults?: OsdFaults;
   /** What calls of other OSDs wait for, when they must. */
   readonly passage?: () => Promise<void> | undefined;
+  /** The same for their heartbeats. */
+  readonly pingPassage?: () => Promise<void> | undefined;
+  /** Without an answer for so long, a peer is reported (`osd_heartbeat_grace`). */
+  readonly heartbeatGraceMs?: number;
 }
 
-const HEARTBEAT_MS = 1000;
-/** How long an OSD may be missing before it is reported: one that just started is not in the directory yet. */
-const FAILURE_GRACE_MS = 100;
-/** How often an OSD without room looks whether there is some. */
-const SPACE_LOOK_MS = 500;
-const MAX_IN_FLIGHT_OPS = 1024;
-const MAX_IN_FLIGHT_BYTES = 64 * 1024 * 1024;
-/** Views of past maps kept for PGs that catch up. */
-const PAST_VIEWS_MAX = 64;
+/** Where every OSD is published when it begins, for who wants to look on (`node:diagnostics_channel`). */
+export const OSD_CHANNEL = 'linger.osd';
 
-export class OsdDaemon implements OsdPeer, PgHost, SessionOwner {
+const published = channel(OSD_CHANNEL);
+
+export class OsdDaemon implements PgHost, SessionOwner, CommandSource {
   readonly whoami: number;
   readonly env;
   readonly log;
@@ -85,24 +97,26 @@ export class OsdDaemon implements OsdPeer, PgHost, SessionOwner {
   readonly classes: ClassRegistry = createClasses();
   readonly executor = new Executor(this.classes);
   readonly peers: PeerDirectory;
+  /** What it is to other OSDs. */
+  readonly peer: OsdPeer;
   readonly faults: OsdFaults | undefined;
-  readonly maxInFlightOps = MAX_IN_FLIGHT_OPS;
-  readonly maxInFlightBytes = MAX_IN_FLIGHT_BYTES;
+  readonly recoverySlots: RecoverySlots;
+  readonly pipeline: PipelineWorld;
+  readonly pipelineMode: PipelineMode;
+  readonly tracker = new OpTracker();
+  readonly untilUp = new Blocker('osd_boot');
+  readonly #createOrWaitPg: Phase;
+  readonly throttle: ClientThrottle;
 
   readonly #options: OsdDaemonOptions;
   readonly #mon: MonLink;
-  readonly #mappers: CrushMappers;
+  readonly #maps: OsdMaps;
+  readonly #reports: MonReports;
   readonly #nonce: number;
   readonly #pgs = new Map<string, Pg>();
   readonly #sessions = new Set<OsdSession>();
-  readonly #pastViews = new Map<number, MapView>();
-  #waiters: { epoch: number; resolve: () => void; reject: (error: Error) => void }[] = [];
-  #view: MapView | undefined;
   #server: Server | undefined;
   #unsubscribe: (() => void) | undefined;
-  #heartbeat: Timer | undefined;
-  #spaceWatch: Timer | undefined;
-  readonly #suspects = new Set<number>();
   #notifies = 0;
   #up = false;
   #booted = false;
@@ -111,8 +125,12 @@ export class OsdDaemon implements OsdPeer, PgHost, SessionOwner {
   private constructor(options: OsdDaemonOptions) {
     this.#options = options;
     this.#mon = options.mon;
-    this.#mappers = options.crushMappers ?? twinMappers;
     this.whoami = options.id;
+    this.#maps = new OsdMaps({
+      name: `osd.${options.id}`,
+      mappers: options.crushMappers ?? twinMappers,
+      mapAt: (epoch) => options.mon.mapAt?.(epoch),
+    });
     this.env = options.env;
     this.log = options.env.log.osd;
     this.crc32c = options.crc32c;
@@ -122,11 +140,39 @@ export class OsdDaemon implements OsdPeer, PgHost, SessionOwner {
       ...options.limits,
       watchTimeoutS: options.watchTimeoutS ?? DEFAULT_LIMITS.watchTimeoutS,
     };
+    this.throttle = new ClientThrottle(this.limits.clients);
     this.faults = options.faults;
+    this.pipeline = new PipelineWorld(options.env.clock, {
+      osd: options.id,
+      faults: options.faults?.points,
+    });
+    this.pipelineMode = options.pipelineMode ?? 'object';
+    this.#createOrWaitPg = this.pipeline.exclusive('S1.create_or_wait_pg', `osd.${options.id}`);
+    this.recoverySlots = new RecoverySlots(this.limits.recoveryMaxActive);
+    this.peer = new PeerCalls({
+      whoami: options.id,
+      maps: this.#maps,
+      passage: options.passage,
+      pingPassage: options.pingPassage,
+      pg: (id) => this.#pgs.get(formatPgId(id)),
+      removePg: (pg) => this.#removePg(pg),
+    });
     // This OSD is its own peer whether or not the directory has it yet.
-    this.peers = { osd: (id) => (id === this.whoami ? this : options.peers.osd(id)) };
+    this.peers = { osd: (id) => (id === this.whoami ? this.peer : options.peers.osd(id)) };
+    this.#reports = new MonReports({
+      env: options.env,
+      whoami: options.id,
+      mon: options.mon,
+      peers: this.peers,
+      heartbeatMs: options.heartbeatMs,
+      heartbeatGraceMs: options.heartbeatGraceMs,
+      view: () => this.view,
+      isFull: () => this.store.isFull,
+      onHeartbeat: () => this.#onHeartbeat(),
+    });
     // Never 0, and new with every start, so that a restart is a change of the map.
     this.#nonce = options.env.random.u32() || 1;
+    if (published.hasSubscribers) published.publish(this);
   }
 
   /** Resolves when the monitor's map says that this OSD is up. */
@@ -159,6 +205,11 @@ export class OsdDaemon implements OsdPeer, PgHost, SessionOwner {
     return [{ type: ADDR_TYPE.MSGR2, nonce: this.#nonce, host, port: address.port }];
   }
 
+  /** The same for all OSDs of a cluster in this process, and for no other. */
+  get cluster(): unknown {
+    return this.#options.faults ?? this.#options.mon;
+  }
+
   get alive(): boolean {
     return !this.#dead;
   }
@@ -168,13 +219,29 @@ export class OsdDaemon implements OsdPeer, PgHost, SessionOwner {
     return this.#pgs.get(formatPgId(id))?.active;
   }
 
+  get pgCount(): number {
+    return this.#pgs.size;
+  }
+
   servedPgs(): PgPrimary[] {
     return [...this.#pgs.values()].flatMap(({ active }) => (active ? [active] : []));
   }
 
-  /** PGs that this OSD is primary for, by state. */
+  /** The states of the PGs that this OSD is primary for, by PG. */
   pgStates(): Map<string, string> {
-    return new Map([...this.#pgs].map(([key, pg]) => [key, pg.state]));
+    const states = new Map<string, string>();
+    for (const [key, { stateName }] of this.#pgs) if (stateName) states.set(key, stateName);
+    return states;
+  }
+
+  /** What it reports to the monitor. */
+  pgStats(): PgStat[] {
+    return [...this.#pgs.values()].flatMap((pg) => pg.stat() ?? []);
+  }
+
+  /** False: it is not the PG's primary. */
+  scrub(id: PgId, kind: ScrubKind): boolean {
+    return this.#pgs.get(formatPgId(id))?.requestScrub(kind) ?? false;
   }
 
   // ---- life ----
@@ -204,60 +271,46 @@ export class OsdDaemon implements OsdPeer, PgHost, SessionOwner {
     await this.#options.beforeBoot?.();
     await this.#mon.boot(id, this.addrs);
     this.#booted = true;
-    this.#scheduleHeartbeat();
-    // What it said before it ended may not be so any more.
-    this.#watchSpace();
+    this.#reports.start();
+  }
+
+  #onHeartbeat(): void {
+    this.tracker.complain(this.pipeline.now(), this.log);
+    for (const pg of this.#pgs.values()) pg.onTick();
   }
 
   #shutDown(): Server | undefined {
     if (this.#dead) return undefined;
     this.#dead = true;
     this.#unsubscribe?.();
-    this.#heartbeat?.cancel();
-    this.#spaceWatch?.cancel();
+    this.#reports.end();
+    // Nobody is told to come again.
+    for (const { backoffs } of this.#sessions) backoffs?.clear();
     for (const pg of this.#pgs.values()) pg.stop();
     this.#pgs.clear();
-    const gone = this.#goneError();
-    for (const { reject } of this.#waiters.splice(0)) reject(gone);
+    this.#maps.end();
     return this.#server;
-  }
-
-  #goneError(): RadosError {
-    return new RadosError('EAGAIN', `osd.${this.whoami} is gone`, { retryable: true });
-  }
-
-  #scheduleHeartbeat(): void {
-    const interval = this.#options.heartbeatMs ?? HEARTBEAT_MS;
-    this.#heartbeat = this.env.timers.after(
-      interval,
-      () => {
-        const { map } = this.view;
-        for (let osd = 0; osd < map.maxOsd; osd++) {
-          if (osd !== this.whoami && map.isUp(osd) && !this.peers.osd(osd)) {
-            this.reportFailure(osd);
-          }
-        }
-        this.#scheduleHeartbeat();
-      },
-      { background: true },
-    );
   }
 
   // ---- maps ----
 
   get view(): MapView {
-    if (!this.#view) throw new RadosError('EAGAIN', `osd.${this.whoami} has no map yet`);
-    return this.#view;
+    return this.#maps.view;
+  }
+
+  get isUp(): boolean {
+    return this.#up;
   }
 
   get epoch(): number {
-    return this.#view?.epoch ?? 0;
+    return this.#maps.epoch;
   }
 
   #onMap(map: OsdMap): void {
     if (this.#dead || map.epoch <= this.epoch) return;
     // Every epoch counts: an interval may have come and gone in one that was not announced.
-    for (let missed = this.epoch + 1; this.#view && missed < map.epoch; missed++) {
+    const first = this.epoch === 0 ? map.epoch : this.epoch + 1;
+    for (let missed = first; missed < map.epoch; missed++) {
       const between = this.#mon.mapAt?.(missed);
       if (between) this.#takeMap(between);
     }
@@ -276,11 +329,12 @@ export class OsdDaemon implements OsdPeer, PgHost, SessionOwner {
   }
 
   #takeMap(map: OsdMap): void {
-    this.#view = this.#createView(map);
+    this.#maps.take(map);
     // Between a restart and its boot the map may still show the OSD up: at the old address, as somebody else.
     this.#up =
       map.isUp(this.whoami) &&
       map.osdAddrs(this.whoami).some((addr) => this.addrs.some((own) => sameAddr(addr, own)));
+    this.#splitPgs();
     if (this.#up) this.#createPgs();
     for (const [key, pg] of [...this.#pgs]) {
       if (pg.onMap()) continue;
@@ -289,14 +343,28 @@ export class OsdDaemon implements OsdPeer, PgHost, SessionOwner {
         this.log.warn({ pg: key, err: error }, 'a PG could not be removed');
       });
     }
-    const reached = this.#waiters.filter(({ epoch }) => epoch <= map.epoch);
-    this.#waiters = this.#waiters.filter(({ epoch }) => epoch > map.epoch);
-    for (const { resolve } of reached) resolve();
+    this.#maps.announce();
+    if (this.#up) this.untilUp.lift();
     for (const session of this.#sessions) session.onMap();
   }
 
-  #createView(map: OsdMap): MapView {
-    return { map, epoch: map.epoch, placement: new Placement(map, this.#mappers(map.crush)) };
+  /** Before anybody looks at them in this map. */
+  #splitPgs(): void {
+    const { store } = this;
+    for (const collection of store.collections()) {
+      const id = parsePgId(collection);
+      const info = store.pgInfo(collection);
+      const after = this.view.map.pool(id.pool)?.pgNum;
+      if (!info || after === undefined) continue;
+      const before = info.pgNum ?? this.viewAt(info.mapEpoch)?.map.pool(id.pool)?.pgNum ?? after;
+      if (before >= after) continue;
+      const pg = this.#ensurePg(id);
+      pg.beginSplit();
+      const children = splitPg(id, { store, before, after });
+      pg.endSplit();
+      for (const child of children) this.#ensurePg(child);
+      this.log.info({ pg: collection, into: children.length + 1 }, 'a PG was split');
+    }
   }
 
   #createPgs(): void {
@@ -319,22 +387,17 @@ export class OsdDaemon implements OsdPeer, PgHost, SessionOwner {
     return pg;
   }
 
+  async #removePg(pg: Pg): Promise<void> {
+    this.#pgs.delete(formatPgId(pg.id));
+    await pg.destroy();
+  }
+
   mapReached(epoch: number): Promise<void> {
-    if (this.#dead) return Promise.reject(this.#goneError());
-    if (epoch <= this.epoch) return Promise.resolve();
-    return new Promise((resolve, reject) => this.#waiters.push({ epoch, resolve, reject }));
+    return this.#maps.reached(epoch);
   }
 
   viewAt(epoch: number): MapView | undefined {
-    if (epoch === this.#view?.epoch) return this.#view;
-    let view = this.#pastViews.get(epoch);
-    const map = view ? undefined : this.#mon.mapAt?.(epoch);
-    if (map) {
-      if (this.#pastViews.size >= PAST_VIEWS_MAX) this.#pastViews.clear();
-      view = this.#createView(map);
-      this.#pastViews.set(epoch, view);
-    }
-    return view;
+    return this.#maps.at(epoch);
   }
 
   mapMessage(fromEpoch: number): Uint8Array | undefined {
@@ -345,38 +408,16 @@ export class OsdDaemon implements OsdPeer, PgHost, SessionOwner {
     if (session instanceof OsdSession) session.shareMap();
   }
 
-  async reportFull(): Promise<void> {
-    this.#watchSpace();
-    await this.#mon.reportFull(this.whoami, true);
+  reportFull(): Promise<void> {
+    return this.#reports.full();
   }
 
-  /** Until there is room again. */
-  #watchSpace(): void {
-    if (this.#dead) return;
-    this.#spaceWatch ??= this.env.timers.after(
-      SPACE_LOOK_MS,
-      () => {
-        this.#spaceWatch = undefined;
-        if (this.store.isFull) this.#watchSpace();
-        else void this.#mon.reportFull(this.whoami, false);
-      },
-      { background: true },
-    );
-  }
-
-  /** Not at once, and not from within the monitor's call with a map: what looks dead may just be starting. */
   reportFailure(osd: number): void {
-    if (this.#dead || osd === this.whoami || this.#suspects.has(osd)) return;
-    this.#suspects.add(osd);
-    this.env.timers.after(
-      FAILURE_GRACE_MS,
-      () => {
-        this.#suspects.delete(osd);
-        const missing = !this.#dead && this.view.map.isUp(osd) && !this.peers.osd(osd);
-        if (missing) this.#mon.reportFailure(osd, this.whoami);
-      },
-      { background: true },
-    );
+    this.#reports.failure(osd);
+  }
+
+  requestPgTemp(id: PgId, osds: readonly number[]): boolean {
+    return this.#mon.requestPgTemp?.(id, osds) ?? false;
   }
 
   /** Unique in the cluster's life: the epoch, then a counter. */
@@ -388,20 +429,26 @@ export class OsdDaemon implements OsdPeer, PgHost, SessionOwner {
   // ---- clients ----
 
   /** Requests for PGs of others, and for PGs that do not exist, get no answer: the next map tells the client. */
-  dispatch(client: ClientRequest): void {
-    const { request } = client;
+  dispatch(op: ClientOp): void {
+    const { request } = op.client;
     const pool = this.view.map.pool(request.pg.pool);
     const { actingPrimary } = this.view.placement.pgToUpActing(request.pg);
     const misdirected =
-      !this.#up ||
       actingPrimary !== this.whoami ||
       !pool ||
       stableMod(request.hash, pool.pgNum) !== request.pg.seed ||
       request.locator.pool !== request.pg.pool;
-    const pg = misdirected ? undefined : this.#pgs.get(formatPgId(request.pg));
-    if (pg) pg.handle(client);
-    else client.release();
+    if (misdirected) op.drop('misdirected');
+    // An operation that was sent by an older map than that would reorder those that were sent again (`can_discard_op`).
+    else if (pool.lastForceOpResend > request.epoch) op.drop('to be sent again');
+    else op.enter(this.#createOrWaitPg, this.#pgFound);
   }
+
+  readonly #pgFound = (op: ClientOp): void => {
+    const pg = this.#pgs.get(formatPgId(op.client.request.pg));
+    if (pg) pg.handle(op);
+    else op.drop('no such PG');
+  };
 
   /** A client has one connection: another from the same address ends the first (`stateless_registered_server`). */
   opened(session: OsdSession, { remoteAddress }: Connection): void {
@@ -415,70 +462,19 @@ export class OsdDaemon implements OsdPeer, PgHost, SessionOwner {
   closed(session: OsdSession): void {
     this.#sessions.delete(session);
     for (const pg of this.#pgs.values()) pg.sessionClosed(session);
+    this.pipeline.log?.session('session closed', session);
   }
 
-  // ---- other OSDs (OsdPeer) ----
-
-  async #pgFor(id: PgId, since: number): Promise<Pg | undefined> {
-    const passage = this.#options.passage?.();
-    if (passage) await passage;
-    await this.mapReached(since);
-    if (this.#dead) throw this.#goneError();
-    return this.#pgs.get(formatPgId(id));
+  backoffs(): Backoff[] {
+    return [...this.#sessions].flatMap(({ backoffs }) => backoffs?.all() ?? []);
   }
 
-  async #requirePg(id: PgId, since: number): Promise<Pg> {
-    const pg = await this.#pgFor(id, since);
-    if (!pg) throw new RadosError('ENOENT', `osd.${this.whoami} has no PG ${formatPgId(id)}`);
-    return pg;
-  }
-
-  async query(id: PgId, since: number): Promise<PgInfo | undefined> {
-    return (await this.#pgFor(id, since))?.query(since);
-  }
-
-  async history(id: PgId): Promise<{ info: PgInfo; log: readonly LogEntry[] } | undefined> {
-    return (await this.#pgFor(id, 0))?.history();
-  }
-
-  async listObjects(id: PgId, from: ObjectId | undefined, max: number): Promise<ObjectId[]> {
-    await this.#requirePg(id, 0);
-    return this.store.list(formatPgId(id), from, max);
-  }
-
-  async dumpObject(id: PgId, object: ObjectId): Promise<ObjectDump | undefined> {
-    await this.#requirePg(id, 0);
-    return this.store.dump(formatPgId(id), object);
-  }
-
-  async recover(id: PgId, since: number, source: number): Promise<void> {
-    const pg = await this.#requirePg(id, since);
-    await pg.recover(since, source);
-  }
-
-  async activate(id: PgId, since: number): Promise<void> {
-    const pg = await this.#requirePg(id, since);
-    await pg.activate(since);
-  }
-
-  async replicate(id: PgId, since: number, change: ReplicatedChange): Promise<void> {
-    const pg = await this.#requirePg(id, since);
-    await pg.replicate(since, change);
-  }
-
-  async removePg(id: PgId, since: number): Promise<void> {
-    const pg = await this.#pgFor(id, since);
-    if (!pg?.mayRemove(since)) return;
-    this.#pgs.delete(formatPgId(id));
-    await pg.destroy();
-  }
-
-  async copySource(target: CopyTarget): Promise<CopySource> {
-    await this.#options.passage?.();
-    const place = objectToPg(this.view.map, target);
-    const pg = place && this.#pgs.get(formatPgId(place.pg));
-    if (!pg || this.#dead) throw this.#goneError();
-    return pg.copySource(target, place.hash);
+  busyPhases(): Phase[] {
+    return [
+      ...[...this.#sessions].flatMap((session) => session.phases()),
+      this.#createOrWaitPg,
+      ...[...this.#pgs.values()].flatMap((pg) => pg.busyPhases()),
+    ].filter(({ size }) => size > 0);
   }
 }
 

@@ -2,7 +2,10 @@
 
 import type { LogOptions } from '../base/log.js';
 import type { StoredCluster } from './data-directory.js';
+import { PIPELINE_MODES, type PipelineMode } from './osd/pipeline/pg-pipeline.js';
 import type { StoreLimits } from './store/durable/durable-store.js';
+
+export { PIPELINE_MODES, type PipelineMode };
 
 export interface PoolOptions {
   name: string;
@@ -12,6 +15,14 @@ export interface PoolOptions {
   size?: number;
   /** What the pool is for. Default `rbd`. */
   application?: string;
+}
+
+export interface PipelineOptions {
+  /**
+   * How much of an OSD's work goes side by side. `object`, the default: requests of one object follow one another. `object-rw`:
+   * reads of one object go together. `seed`: those of a PG follow one another, one at a time.
+   */
+  mode: PipelineMode;
 }
 
 export interface ClusterSettings {
@@ -30,6 +41,7 @@ export interface ClusterSettings {
   storeLimits: Partial<StoreLimits>;
   watchTimeoutS: number;
   downOutIntervalS: number;
+  pipeline: PipelineOptions;
   log: LogOptions;
 }
 
@@ -65,6 +77,8 @@ export interface ClusterSettingsInput {
   watchTimeoutS?: number;
   /** `mon_osd_down_out_interval`: when an OSD that is down loses its data's places to others. Default 600. */
   downOutIntervalS?: number;
+  /** How the OSDs order requests. Default `{ mode: 'object' }`. */
+  pipeline?: Partial<PipelineOptions>;
   /** Logs of the cluster, to stderr. Default: silent. */
   log?: LogOptions;
 }
@@ -111,8 +125,16 @@ export function resolveSettings(
     storeLimits: input.storeLimits ?? {},
     watchTimeoutS: seconds('watchTimeoutS', input.watchTimeoutS ?? 30),
     downOutIntervalS: seconds('downOutIntervalS', input.downOutIntervalS ?? 600),
+    pipeline: resolvePipeline(input.pipeline),
     log: input.log ?? {},
   });
+}
+
+function resolvePipeline({ mode = 'object' }: Partial<PipelineOptions> = {}): PipelineOptions {
+  if (!PIPELINE_MODES.includes(mode)) {
+    throw new TypeError(`pipeline mode '${String(mode)}' is none of ${PIPELINE_MODES.join(', ')}`);
+  }
+  return { mode };
 }
 
 function resolvePool(pool: string | PoolOptions, osds: number): PoolOptions {

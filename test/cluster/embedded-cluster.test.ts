@@ -93,6 +93,14 @@ describe.each([
     await expect(cluster.startOsd(7)).rejects.toThrow(RangeError);
   });
 
+  it('starts an OSD once, however many ask for it at a time', async () => {
+    await using cluster = await EmbeddedCluster.start({ inThread, pools: ['rbd'] });
+    await cluster.killOsd(1);
+    const starts = [1, 2, 3].map(() => cluster.startOsd(1).then(() => 'started'));
+    const results = await Promise.all(starts.map((start) => start.catch(({ code }) => code)));
+    expect(results.sort()).toEqual(['EEXIST', 'EEXIST', 'started']);
+  });
+
   it('says which address is taken', async () => {
     const blocker = createServer();
     await new Promise<void>((resolve) => blocker.listen(0, '127.0.0.1', resolve));
@@ -201,4 +209,4 @@ describe('an embedded cluster', () => {
   });
 });
 
-const isSettled = (state: string) => state === 'active' || state === 'replica';
+const isSettled = (state: string) => state === 'active+clean';

@@ -7,8 +7,8 @@ import { OSD_FLAG } from '../../src/messages/osd-messages.js';
 import { deleteOp, writeFullOp } from '../../src/messages/osd-op.js';
 import type { IoContext } from '../../src/rados/io-context.js';
 import { ClusterWorld, type WorldClient } from '../support/cluster-world.js';
-import { FakeDisk } from '../support/fake-disk.js';
-import { MemoryWorld } from '../support/memory-network.js';
+import { VirtualDisk } from '../../src/sim/virtual-disk.js';
+import { VirtualWorld } from '../../src/sim/virtual-world.js';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -19,8 +19,8 @@ const name = (i: number) => `object ${i}`;
 const contentOf = (i: number) => Buffer.alloc(OBJECT_BYTES, 1 + (i % 255));
 
 describe('a cluster whose disk is full', () => {
-  let world: MemoryWorld;
-  let disk: FakeDisk;
+  let world: VirtualWorld;
+  let disk: VirtualDisk;
   let cluster: ClusterWorld;
   let client: WorldClient;
   let io: IoContext;
@@ -49,8 +49,8 @@ describe('a cluster whose disk is full', () => {
   const status = () => cluster.host.status();
 
   beforeEach(async () => {
-    world = new MemoryWorld();
-    disk = new FakeDisk(world);
+    world = new VirtualWorld();
+    disk = new VirtualDisk(world);
     disk.capacityBytes = 32 * MIB;
     acknowledged.clear();
     await start();

@@ -6,8 +6,9 @@ import { examine, type Known } from '../../bench/soak/kill-check.js';
 import { objectName, vectorOf } from '../../bench/soak/kill-model.js';
 import type { IoContext } from '../../src/rados/io-context.js';
 import { ClusterWorld } from '../support/cluster-world.js';
-import { FakeDisk } from '../support/fake-disk.js';
-import { MemoryWorld, seededRandom } from '../support/memory-network.js';
+import { VirtualDisk } from '../../src/sim/virtual-disk.js';
+import { seededRandom } from '../../src/sim/random.js';
+import { VirtualWorld } from '../../src/sim/virtual-world.js';
 
 const KIB = 1024;
 const OBJECTS = 6;
@@ -26,8 +27,8 @@ async function write(io: IoContext, known: { acknowledged: number; begun: number
 describe('a cluster whose power fails', () => {
   it.each([1, 2])('has what it acknowledged, each time (seed %i)', async (seed) => {
     const random = seededRandom(seed);
-    const world = new MemoryWorld({ seed });
-    let disk = new FakeDisk(world);
+    const world = new VirtualWorld({ seed });
+    let disk = new VirtualDisk(world);
     let known: Known[] = Array.from({ length: OBJECTS }, () => ({ acknowledged: 0, begun: 0 }));
     let acknowledged = 0;
     for (let life = 0; life <= LIVES; life++) {

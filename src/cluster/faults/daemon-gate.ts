@@ -11,19 +11,26 @@ export class DaemonGate {
   #waiting: (() => void)[] = [];
   #opening: { promise: Promise<void>; open: () => void } | undefined;
   #onHeld: (() => void)[] = [];
+  /** Those that keep heartbeats too. */
+  #silent = 0;
 
   get isShut(): boolean {
     return this.#shut > 0;
   }
 
-  /** Shuts it until the returned function is called. `onHeld` hears of everything that has to wait. */
-  shut(onHeld: () => void): () => void {
+  /**
+   * Shuts it until the returned function is called. `onHeld` hears of everything that has to wait. `silent`: heartbeats wait
+   * too, so that peers find out.
+   */
+  shut(onHeld: () => void, { silent }: { silent: boolean }): () => void {
     this.#shut++;
+    if (silent) this.#silent++;
     this.#onHeld.push(onHeld);
     let released = false;
     return () => {
       if (released) return;
       released = true;
+      if (silent) this.#silent--;
       this.#onHeld.splice(this.#onHeld.indexOf(onHeld), 1);
       if (--this.#shut === 0) this.#open();
     };
@@ -41,6 +48,11 @@ export class DaemonGate {
       this.#opening = { promise, open };
     }
     return this.#opening.promise;
+  }
+
+  /** What a peer's heartbeat waits for. */
+  pingPassage(): Promise<void> | undefined {
+    return this.#silent > 0 ? this.passage() : undefined;
   }
 
   timers(inner: Timers): Timers {

@@ -9,6 +9,7 @@ import {
   type ClientStatus,
   type ConnectionMatch,
   FAULT_KINDS,
+  OP_POINT_ACTIONS,
   type FaultControl,
   type FaultCounters,
   type FaultKind,
@@ -24,8 +25,10 @@ import {
 import type { FaultTargets } from './fault-targets.js';
 import type { Shaper } from './lane.js';
 import { blocklist, churnMap, fillPools, movePg, poolId, setFlags } from './map-faults.js';
+import { corruptObject } from './object-faults.js';
 import type { ConnectionFilter, ConnectionRule } from './network-faults.js';
-import type { ObjectFilter, OpFilter } from './osd-faults.js';
+import { parseOpPoint } from './op-points.js';
+import { isRequest, type ObjectFilter, type OpFilter } from './osd-faults.js';
 import { dropWatches, listWatches } from './watch-faults.js';
 
 type Undo = () => void | Promise<void>;
@@ -37,8 +40,6 @@ type Arm<K extends FaultKind> = (
 
 /** Armed at a time, stopped ones not counted. */
 const MAX_FAULTS = 1000;
-/** `osd_heartbeat_grace`. */
-const HEARTBEAT_GRACE_MS = 20_000;
 const MAX_EPOCHS = 10_000;
 const NOTHING: Undo = () => {};
 
@@ -132,6 +133,7 @@ export class FaultHost implements FaultControl {
     for (const { fault } of this.#faults.values()) fault.stop();
     this.#faults.clear();
     this.#machinery.osds.close();
+    this.#machinery.peers.close();
     for (const timer of this.#timers) timer.cancel();
     this.#timers.clear();
   }
@@ -169,6 +171,8 @@ export class FaultHost implements FaultControl {
       }),
     dropReplies: (fault, options) =>
       this.#machinery.osds.replies(fault, this.#opFilter(options), { what: 'drop' }),
+
+    opPoint: (fault, options) => this.#opPoint(fault, options),
 
     resetConnections: (fault, { connections = 'open', everyMs, ...match }) => {
       const rule: ConnectionRule = {
@@ -226,9 +230,15 @@ export class FaultHost implements FaultControl {
       await this.#startOsd(osd);
       return NOTHING;
     },
-    freezeOsd: (fault, { osd, ms, graceMs = HEARTBEAT_GRACE_MS }) =>
+    freezeOsd: (fault, { osd, ms, graceMs }) =>
       this.#freezeOsd(fault, { osd, ms: milliseconds(ms), graceMs }),
+    partOsds: (fault, options) => this.#partOsds(fault, options),
     movePg: (fault, options) => counted(fault, movePg(this.#targets.state, options)),
+    corruptObject: async (fault, options) => {
+      await corruptObject(this.#targets, options);
+      fault.fire();
+      return NOTHING;
+    },
     blocklist: (fault, { client, expireS }) => {
       const addr = addrOf(client) ?? this.#addrOfClient(client);
       return counted(fault, blocklist(this.#targets.state, addr, expireS));
@@ -254,6 +264,13 @@ export class FaultHost implements FaultControl {
             ? { what: 'reset', fire }
             : { what: 'shape', toCluster: held, toClient: held },
       });
+    },
+    retireTickets: (fault) => {
+      if (!this.#targets.retireTickets()) {
+        throw new RadosError('EOPNOTSUPP', 'the cluster has no tickets');
+      }
+      fault.fire();
+      return NOTHING;
     },
     freezeClock: (fault, { ms }) => {
       const release = this.#machinery.clock.freeze();
@@ -292,6 +309,42 @@ export class FaultHost implements FaultControl {
   #opFilter({ ops, ...match }: OpOptions): OpFilter {
     const kinds = typeof ops === 'string' ? [ops] : ops;
     return { ...this.#objectFilter(match), ops: kinds };
+  }
+
+  #opPoint(
+    fault: ArmedFault,
+    { point: text, action, ms, ...match }: FaultOptions['opPoint'],
+  ): Undo {
+    const point = parseOpPoint(text);
+    if (point.osd !== undefined) this.#targets.checkOsd(point.osd);
+    if (!OP_POINT_ACTIONS.includes(action)) throw new TypeError(`no action is called '${action}'`);
+    const filter = this.#opFilter(match);
+    const undo: Undo[] = [];
+    const disarm = this.#machinery.osds.points.arm({
+      ...{ point, fault, action, ms: milliseconds(ms) },
+      matches: ({ client, opClass }) => isRequest(filter, client, opClass),
+      act: (osd, { client }) => {
+        if (action === 'kill') {
+          if (!this.#targets.osd(osd)) return;
+          this.#targets.killOsd(osd);
+          undo.push(() => this.#startOsd(osd));
+        } else if (action === 'reset') {
+          client.session.close();
+        } else {
+          const { pool, seed } = client.request.pg;
+          try {
+            undo.push(movePg(this.#targets.state, { pool, pg: seed }));
+          } catch (error) {
+            // The only OSD that is up keeps it.
+            if (!isRadosError(error, 'EINVAL')) throw error;
+          }
+        }
+      },
+    });
+    return async () => {
+      disarm();
+      for (const each of undo.splice(0).reverse()) await each();
+    };
   }
 
   // ---- connections ----
@@ -346,13 +399,21 @@ export class FaultHost implements FaultControl {
     }
   }
 
+  #partOsds(fault: ArmedFault, { osds, from }: FaultOptions['partOsds']): Undo {
+    for (const osd of [...osds, ...(from ?? [])]) this.#targets.checkOsd(osd);
+    const one = new Set(osds);
+    const other = new Set(from ?? this.#machinery.osdIds.filter((osd) => !one.has(osd)));
+    if (osds.some((osd) => other.has(osd))) throw new TypeError('an OSD hears of itself');
+    return this.#machinery.peers.part(fault, one, other);
+  }
+
   #freezeOsd(
     fault: ArmedFault,
-    { osd, ms, graceMs }: { osd: number; ms: number | undefined; graceMs: number },
+    { osd, ms, graceMs }: { osd: number; ms: number | undefined; graceMs: number | undefined },
   ): Undo {
     this.#targets.checkOsd(osd);
     const fire = () => fault.fire();
-    const open = this.#machinery.gate(osd).shut(fire);
+    const open = this.#machinery.gate(osd).shut(fire, { silent: graceMs !== 0 });
     const held: Shaper = { hold: true, fire };
     const connect = this.#machinery.network.arm({
       filter: { daemon: osdName(osd), client: undefined },
@@ -360,8 +421,7 @@ export class FaultHost implements FaultControl {
       later: true,
       act: { what: 'shape', toCluster: held, toClient: held },
     });
-    const missed =
-      graceMs > 0 ? this.#after(graceMs, () => this.#targets.reportFailure(osd)) : NOTHING;
+    const missed = graceMs ? this.#after(graceMs, () => this.#targets.reportFailure(osd)) : NOTHING;
     return this.#endAfter(ms, () => {
       void missed();
       // First what it was about to do, then what came in meanwhile.

@@ -12,6 +12,7 @@ import { ClockFaults } from './clock-faults.js';
 import { DaemonGate } from './daemon-gate.js';
 import { NetworkFaults } from './network-faults.js';
 import { OsdFaultRules } from './osd-faults.js';
+import { PeerFaults } from './peer-faults.js';
 
 /** There is one monitor. */
 export const MON_NAME = 'mon.a';
@@ -23,6 +24,9 @@ export class FaultMachinery {
   readonly clock: ClockFaults;
   readonly network: NetworkFaults;
   readonly osds: OsdFaultRules;
+  readonly peers = new PeerFaults();
+  /** However many of them run. */
+  readonly osdIds: readonly number[];
   readonly #gates: readonly DaemonGate[];
 
   constructor(env: Environment, osds: number) {
@@ -30,7 +34,8 @@ export class FaultMachinery {
     this.clock = new ClockFaults(env);
     this.network = new NetworkFaults(env);
     this.osds = new OsdFaultRules(env);
-    this.#gates = Array.from({ length: osds }, () => new DaemonGate());
+    this.osdIds = Array.from({ length: osds }, (_, id) => id);
+    this.#gates = this.osdIds.map(() => new DaemonGate());
   }
 
   /** Outlives the OSD: one that is restarted while its machine stands still stands still. */

@@ -76,6 +76,28 @@ export interface FailOpsOptions extends OpOptions {
   errno: ErrnoCode;
 }
 
+/**
+ * What happens at a point of the request pipeline: the request waits, or gets no answer, or its OSD dies, or its connection
+ * breaks, or its PG gets another primary.
+ */
+export type OpPointAction = 'delay' | 'drop' | 'kill' | 'reset' | 'move';
+
+export const OP_POINT_ACTIONS = [
+  'delay',
+  'drop',
+  'kill',
+  'reset',
+  'move',
+] as const satisfies readonly OpPointAction[];
+
+export interface OpPointOptions extends OpOptions {
+  /** `osd.1.op.O1.process.entered`: OSD, phase and event, or `*` in the place of OSD or phase. */
+  point: string;
+  action: OpPointAction;
+  /** Of `delay`. Default: until the fault is stopped. */
+  ms?: number;
+}
+
 /** Which connections: all that match everything given. */
 export interface ConnectionMatch {
   /** A client is known once it has authenticated. */
@@ -130,8 +152,14 @@ export interface FreezeOsdOptions {
   osd: number;
   /** Default: until the fault is stopped. */
   ms?: number;
-  /** When its peers report it, as after `osd_heartbeat_grace`. Default 20 s; 0: never. */
+  /** When it is reported. Default: when its peers have had no heartbeat for 20 s (`osd_heartbeat_grace`); 0: never. */
   graceMs?: number;
+}
+
+export interface PartOsdsOptions {
+  osds: readonly number[];
+  /** Default: all others. */
+  from?: readonly number[];
 }
 
 export interface MovePgOptions {
@@ -145,6 +173,18 @@ export interface MovePgOptions {
   to?: number;
   /** `pg-temp`: as backfill does it; `upmap`: as the balancer. Default `pg-temp`. */
   by?: 'pg-temp' | 'upmap';
+}
+
+export interface CorruptObjectOptions {
+  pool: string | number;
+  object: string;
+  namespace?: string;
+  /** A clone's id. Default: the head. */
+  snap?: bigint;
+  /** Whose copy. Default: the last of the acting set. */
+  osd?: number;
+  /** A bit of its data, of an xattr or of an omap value; its size; all of it. Default `data`. */
+  what?: 'data' | 'xattr' | 'omap' | 'size' | 'missing';
 }
 
 export interface BlocklistOptions {
@@ -192,6 +232,7 @@ export interface FaultOptions {
   failOps: FailOpsOptions;
   delayReplies: DelayRepliesOptions;
   dropReplies: OpOptions;
+  opPoint: OpPointOptions;
   resetConnections: ResetOptions;
   refuseConnections: RefuseOptions;
   blackHole: ShapeOptions;
@@ -202,12 +243,15 @@ export interface FaultOptions {
   stopOsd: { osd: number };
   restartOsd: { osd: number };
   freezeOsd: FreezeOsdOptions;
+  partOsds: PartOsdsOptions;
   movePg: MovePgOptions;
+  corruptObject: CorruptObjectOptions;
   blocklist: BlocklistOptions;
   setFlags: { flags: readonly MapFlag[] };
   full: FullOptions;
   churnMap: { epochs: number };
   monUnavailable: MonUnavailableOptions;
+  retireTickets: Record<never, never>;
   freezeClock: { ms?: number };
   jumpClock: JumpClockOptions;
 }
@@ -227,6 +271,7 @@ export const FAULT_KINDS = [
   'failOps',
   'delayReplies',
   'dropReplies',
+  'opPoint',
   'resetConnections',
   'refuseConnections',
   'blackHole',
@@ -237,12 +282,15 @@ export const FAULT_KINDS = [
   'stopOsd',
   'restartOsd',
   'freezeOsd',
+  'partOsds',
   'movePg',
+  'corruptObject',
   'blocklist',
   'setFlags',
   'full',
   'churnMap',
   'monUnavailable',
+  'retireTickets',
   'freezeClock',
   'jumpClock',
 ] as const satisfies readonly FaultKind[];

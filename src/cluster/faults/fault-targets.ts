@@ -16,4 +16,6 @@ export interface FaultTargets {
   stopOsd(id: number): Promise<void>;
   startOsd(id: number): Promise<void>;
   reportFailure(osd: number): void;
+  /** Whether there were any. */
+  retireTickets(): boolean;
 }

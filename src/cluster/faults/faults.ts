@@ -13,6 +13,7 @@ import type {
   BlocklistOptions,
   BreakAfterOptions,
   ClientStatus,
+  CorruptObjectOptions,
   DelayConnectionsOptions,
   DelayNotifyOptions,
   DelayRepliesOptions,
@@ -32,6 +33,8 @@ import type {
   MovePgOptions,
   NotifyOptions,
   OpOptions,
+  OpPointOptions,
+  PartOsdsOptions,
   RefuseOptions,
   ResetOptions,
   ShapeOptions,
@@ -135,6 +138,14 @@ export class Faults {
     return this.#arm('dropReplies', options);
   }
 
+  /**
+   * Something happens as a request comes to a point of its way through an OSD, by name: `osd.1.op.O1.process.entered`,
+   * `osd.*.op.*.reply`. In life: any of it, at the worst moment. The names of phases and events are in docs/fault-injection.md.
+   */
+  opPoint(options: OpPointOptions): Promise<Fault> {
+    return this.#arm('opPoint', options);
+  }
+
   // ---- connections ----
 
   /**
@@ -201,9 +212,26 @@ export class Faults {
     return this.#arm('freezeOsd', options);
   }
 
+  /**
+   * OSDs and others do not hear of each other, and clients and the monitor hear of all: what one asks the other waits until
+   * `stop`, and after 20 s without a heartbeat (`osd_heartbeat_grace`) each is reported by the others. In life: a switch of
+   * the cluster network that died, a wrong VLAN or MTU there. What was asked before is answered. Counts what had to wait.
+   */
+  partOsds(options: PartOsdsOptions): Promise<Fault> {
+    return this.#arm('partOsds', options);
+  }
+
   /** A PG gets another primary. In life: backfill, the balancer, an administrator. `stop` moves it back. */
   movePg(options: MovePgOptions): Promise<Fault> {
     return this.#arm('movePg', options);
+  }
+
+  /**
+   * One OSD's copy of an object is not what it was, and the OSD does not know: a scrub finds it, a repair mends it. In life:
+   * bit rot, a write that the disk lost, a file system's repair. `stop` undoes nothing.
+   */
+  corruptObject(options: CorruptObjectOptions): Promise<Fault> {
+    return this.#arm('corruptObject', options);
   }
 
   // ---- the map and the monitor ----
@@ -237,6 +265,14 @@ export class Faults {
    */
   monUnavailable(options: MonUnavailableOptions = {}): Promise<Fault> {
     return this.#arm('monUnavailable', options);
+  }
+
+  /**
+   * Tickets that clients have are good no more: connections stand, and the next ones need new tickets. In life: a client that
+   * was away for hours, keys that rotated meanwhile. EOPNOTSUPP: the cluster has no tickets (`auth: 'none'`).
+   */
+  retireTickets(): Promise<Fault> {
+    return this.#arm('retireTickets', {});
   }
 
   // ---- time ----

@@ -23,7 +23,8 @@ export class FaultyStream implements Stream {
   readonly #out: Lane;
   #handler: StreamHandler | undefined;
   #scratch: Uint8Array | undefined;
-  #direct = true;
+  /** Where the next bytes go: to the handler's own place, or to the scratch. */
+  #place: Uint8Array | undefined;
   #paused = false;
   #inFull = false;
   /** The owner dropped the stream. */
@@ -63,13 +64,12 @@ export class FaultyStream implements Stream {
     this.#handler = handler;
     return {
       readInto: () => {
-        this.#direct = this.#in.clear && !this.#dropped;
-        if (this.#direct) return handler.readInto();
-        this.#scratch ??= new Uint8Array(SCRATCH_BYTES);
-        return this.#scratch;
+        this.#place = this.#passes ? handler.readInto() : this.#ownPlace();
+        return this.#place;
       },
       onRead: (length) => {
-        if (this.#direct) handler.onRead(length);
+        // A fault may have come since the place was asked for, which is right after the read before.
+        if (this.#passes && this.#place !== this.#scratch) handler.onRead(length);
         else this.#hold(length);
       },
       onDrain: () => {
@@ -161,9 +161,19 @@ export class FaultyStream implements Stream {
 
   // ---- from the socket ----
 
+  get #passes(): boolean {
+    return this.#in.clear && !this.#dropped;
+  }
+
+  #ownPlace(): Uint8Array {
+    this.#scratch ??= new Uint8Array(SCRATCH_BYTES);
+    return this.#scratch;
+  }
+
   #hold(length: number): void {
-    if (this.#dropped || !this.#scratch) return;
-    this.#in.put(this.#scratch.slice(0, length));
+    if (this.#dropped || !this.#place) return;
+    // A copy: not Buffer's own `slice`, which would be a view of the place.
+    this.#in.put(Uint8Array.prototype.slice.call(this.#place, 0, length));
     if (!this.#inFull && this.#in.queued >= MAX_HELD_IN_BYTES) {
       this.#inFull = true;
       this.#inner.pause();

@@ -122,8 +122,10 @@ export function movePg(state: MonState, options: MovePgOptions): () => void {
       state.osdMaps.commit((incremental) => incremental.oldPgUpmap.push(pg));
     };
   }
+  state.osds.pinPgTemp(key, true);
   state.osdMaps.commit((incremental) => incremental.newPgTemp.set(key, osds));
   return () => {
+    state.osds.pinPgTemp(key, false);
     if (!state.osdMaps.map.pgTemp.has(key)) return;
     state.osdMaps.commit((incremental) => incremental.newPgTemp.set(key, []));
   };

@@ -14,6 +14,7 @@ import type { ArmedFault } from './armed-fault.js';
 import type { ClientIdentity, ClientMatcher } from './client-match.js';
 import type { NotifyMessage, OpKind } from './fault-spec.js';
 import { HeldActs } from './held-acts.js';
+import { OpPoints } from './op-points.js';
 
 /** A message of a notify on its way. */
 export interface NotifyEvent {
@@ -32,6 +33,8 @@ export interface OsdFaults {
     | undefined;
   /** Takes a message of a notify over: `deliver` is called now, later, twice, or never. */
   readonly passNotify: ((event: NotifyEvent, deliver: () => void) => void) | undefined;
+  /** At the events of the request pipeline. */
+  readonly points: OpPoints;
 }
 
 /** Of which objects and whose. */
@@ -64,6 +67,7 @@ export class OsdFaultRules implements OsdFaults {
   failOp: OsdFaults['failOp'];
   passReply: OsdFaults['passReply'];
   passNotify: OsdFaults['passNotify'];
+  readonly points: OpPoints;
   readonly #env: Environment;
   readonly #failing = new Set<{ filter: OpFilter; fault: ArmedFault; errno: number }>();
   readonly #replies = new Set<Rule<OpFilter>>();
@@ -71,6 +75,7 @@ export class OsdFaultRules implements OsdFaults {
 
   constructor(env: Environment) {
     this.#env = env;
+    this.points = new OpPoints(env);
   }
 
   /** Each returns what disarms it. */
@@ -96,6 +101,7 @@ export class OsdFaultRules implements OsdFaults {
   /** The cluster ends: what is held stays undone. */
   close(): void {
     for (const { held } of [...this.#replies, ...this.#notifies]) held.discard();
+    this.points.close();
     this.#failing.clear();
     this.#replies.clear();
     this.#notifies.clear();
@@ -174,7 +180,7 @@ function isAbout(
   );
 }
 
-function isRequest(
+export function isRequest(
   filter: OpFilter,
   { request, session }: ClientRequest,
   opClass: OpClass,

@@ -1,14 +1,16 @@
 /**
- * What a client may do at the monitor, and with which pools' snapshots: the parts of `mon/MonCap.cc` and
- * `osd/OSDCap.cc` that clients of block devices meet.
+ * What a client may do at the monitor: the parts of `mon/MonCap.cc` that clients of block devices meet.
  *
  *     allow *                          everything
  *     allow rw, allow service osd r    reading, writing and executing, of all services or one
  *     allow profile rbd, profile rbd   a named set of grants
+ *     allow r network 10.0.0.0/8       the same, for clients there
  *     allow command "osd blocklist" with blocklistop=add addr regex "^[^/]+/[0-9]+$"
  *
  * Grants are separated by commas or semicolons and add up. Text that does not parse is refused when it is set.
  */
+
+import { inNetwork } from '../network.js';
 
 const READ = 1;
 const WRITE = 2;
@@ -24,6 +26,8 @@ interface Grant {
   /** Undefined: all services. */
   service?: string;
   permissions: number;
+  /** Only for clients in it: `10.0.0.0/8`. */
+  network?: string;
   /** Only this command, with these arguments. */
   command?: { prefix: string; args: ReadonlyMap<string, ArgumentMatch> };
 }
@@ -50,10 +54,13 @@ export class MonCaps {
     return new MonCaps(parseGrants(text).flatMap(({ words, all }) => monGrants(words, all)));
   }
 
-  /** Caps of which every part that does not parse grants nothing. */
-  static lenient(text: string): MonCaps {
+  /** What a client at this address may do; caps that do not parse grant nothing. */
+  static of(text: string, host: string): MonCaps {
     try {
-      return MonCaps.parse(text);
+      const grants = MonCaps.parse(text).#grants;
+      return new MonCaps(
+        grants.filter(({ network }) => network === undefined || inNetwork(host, network)),
+      );
     } catch {
       return new MonCaps([]);
     }
@@ -64,9 +71,7 @@ export class MonCaps {
     const needed = permissionBits(permissions);
     let granted = 0;
     for (const grant of this.#grants) {
-      if (!grant.command && (grant.service === undefined || grant.service === service)) {
-        granted |= grant.permissions;
-      }
+      if (!grant.command && covers(grant, service)) granted |= grant.permissions;
     }
     return (granted & needed) === needed;
   }
@@ -75,6 +80,12 @@ export class MonCaps {
     if (this.allows(attempt.module, attempt.perm)) return true;
     return this.#grants.some(({ command }) => command && matchesCommand(command, attempt));
   }
+}
+
+/** The keys of `config-key` hold secrets: a grant for all services covers them only if it grants everything. */
+function covers({ service, permissions }: Grant, wanted: string): boolean {
+  if (service !== undefined) return service === wanted;
+  return wanted !== 'config-key' || permissions === ALL;
 }
 
 function permissionBits(text: string): number {
@@ -131,7 +142,27 @@ function stoppedAt(rest: string, text: string): string {
   return `stopped at '${rest}' of '${text}'`;
 }
 
-function monGrants(words: readonly string[], all: string): Grant[] {
+function monGrants(grantWords: readonly string[], all: string): Grant[] {
+  const { words, network } = splitNetwork(grantWords, all);
+  const grants = grantsOf(words, all);
+  return network === undefined ? grants : grants.map((grant) => ({ ...grant, network }));
+}
+
+/** `... network 10.0.0.0/8` at the end of a grant. An address without a length is taken, and nobody is in it. */
+function splitNetwork(words: readonly string[], all: string) {
+  const at = words.lastIndexOf('network');
+  const isArgument = words[at + 1] === '=' && words.includes('with');
+  if (at < 2 || isArgument) return { words, network: undefined };
+  const [network = '=', ...rest] = words.slice(at + 1);
+  if (network === '=' || rest.length > 0) {
+    throw new CapsError(stoppedAt(all.slice(all.lastIndexOf('network')), all));
+  }
+  const bad = network.search(/[^\da-fA-F:./]/);
+  if (bad >= 0) throw new CapsError(stoppedAt(all.slice(all.lastIndexOf(network) + bad), all));
+  return { words: words.slice(0, at), network };
+}
+
+function grantsOf(words: readonly string[], all: string): Grant[] {
   const fail = () => new CapsError(stoppedAt(all, all));
   const [first, second = '', ...rest] = words;
   if (first === 'profile') return profileGrants(second);
@@ -153,8 +184,7 @@ function monGrants(words: readonly string[], all: string): Grant[] {
       return [{ permissions: 0, command: { prefix, args } }];
     }
     default:
-      // A network may follow (`allow r network 10.0.0.0/8`); only loopback meets this monitor.
-      if (!isPermissions(second) || (rest.length > 0 && rest[0] !== 'network')) throw fail();
+      if (!isPermissions(second) || rest.length > 0) throw fail();
       return [{ permissions: permissionsOf(second) }];
   }
 }
@@ -201,8 +231,9 @@ function profileGrants(profile: string): Grant[] {
     case 'rbd':
     case 'rbd-mirror':
     case 'rbd-mirror-peer':
-      return [...readOnly, blocklistGrant('blocklist'), blocklistGrant('blacklist')];
     case 'rbd-read-only':
+      // All of rbd's: who may only read meets dead lock holders as well.
+      return [...readOnly, blocklistGrant('blocklist'), blocklistGrant('blacklist')];
     case 'read-only':
     case 'simple-rados-client':
       return readOnly;
@@ -236,36 +267,8 @@ function blocklistGrant(spelling: 'blocklist' | 'blacklist'): Grant {
   return { permissions: 0, command: { prefix: `osd ${spelling}`, args } };
 }
 
-/**
- * Whether OSD caps allow writing to a pool: who may write may make and remove its snapshots
- * (`OSDMonitor::enforce_pool_op_caps`).
- */
-export function osdCapsAllowWrite(text: string, pool: string): boolean {
-  let grants: ParsedGrant[];
-  try {
-    grants = parseGrants(text);
-  } catch {
-    return false;
-  }
-  return grants.some(({ words }) => {
-    const writes = words[0] === 'profile' ? words[1] === 'rbd' : grantsWrite(words);
-    return writes && poolMatches(words, pool);
-  });
-}
-
-function grantsWrite(words: readonly string[]): boolean {
-  if (words[0] !== 'allow') return false;
-  if (words[1] === 'profile') return words[2] === 'rbd';
-  return words.some((word) => word === '*' || (/^[rwx]+$/.test(word) && word.includes('w')));
-}
-
-function poolMatches(words: readonly string[], pool: string): boolean {
-  const at = words.indexOf('pool');
-  if (at < 0) return true;
-  const value = words[at + 1] === '=' ? words[at + 2] : words[at + 1];
-  if (value?.endsWith('*')) return pool.startsWith(value.slice(0, -1));
-  return value === pool;
-}
+/** A namespace may end in `*`, a pool is one. */
+const POOL_PATTERN = /\bpool[=\s]+[\w./-]*\*/;
 
 /** What `auth caps` accepts, by service. Undefined when the text is fine. */
 export function capsProblem(service: string, text: string): string | undefined {
@@ -280,12 +283,29 @@ export function capsProblem(service: string, text: string): string | undefined {
     case 'osd':
     case 'mds':
     case 'mgr': {
+      const grammar =
+        service === 'osd' ? /^\s*(allow\s+(?!profile\b)|profile\s+)\S/ : /^\s*(allow|profile)\s+\S/;
       const well = text
         .split(/[;,]/)
-        .every((grant) => grant.trim() === '' || /^\s*(allow|profile)\s+\S/.test(grant));
-      return well ? undefined : `${service} capability parse failed, ${stoppedAt(text, text)}`;
+        .every(
+          (grant) => grant.trim() === '' || (grammar.test(grant) && !POOL_PATTERN.test(grant)),
+        );
+      const stopped = well ? badNetwork(text) : stoppedAt(text, text);
+      return stopped && `${service} capability parse failed, ${stopped}`;
     }
     default:
       return `unknown cap type '${service}'`;
   }
+}
+
+/** A grant may end in `network ADDRESS/LENGTH`; methods of classes are allowed everywhere. */
+function badNetwork(text: string): string | undefined {
+  const match = /\s(network(?![\w.-])\s*=?\s*)([^\s;,]*)/.exec(text);
+  if (!match) return undefined;
+  const [, word = '', network = ''] = match;
+  const at = match.index + 1;
+  if (word.includes('=') || network === '') return stoppedAt(text.slice(at), text);
+  if (/^\s*allow\s+class\s/.test(text)) return stoppedAt(text.slice(at + word.length), text);
+  const bad = network.search(/[^\da-fA-F:./]/);
+  return bad < 0 ? undefined : stoppedAt(text.slice(at + word.length + bad), text);
 }

@@ -2,10 +2,12 @@
 
 import { OSDMAP_FLAG, type OsdMap } from '../../osdmap/osdmap.js';
 import { POOL_FLAG } from '../../osdmap/pool.js';
+import type { PgStat } from '../osd/pg-state.js';
 import type { Json } from './formatter.js';
 import { crushLocation, subtreeOsds } from './crush-tree.js';
 import { notableMapFlags } from './flags.js';
 import { fullOsds } from './full-osds.js';
+import { pgChecks } from './pg-map.js';
 
 export interface HealthCheck {
   code: string;
@@ -16,8 +18,14 @@ export interface HealthCheck {
 }
 
 /** In the order of their codes, errors before warnings. */
-export function checkHealth(map: OsdMap): HealthCheck[] {
-  const checks = [...downChecks(map), ...fullChecks(map), ...flagChecks(map), ...poolChecks(map)];
+export function checkHealth(map: OsdMap, pgs: readonly PgStat[]): HealthCheck[] {
+  const checks = [
+    ...downChecks(map),
+    ...fullChecks(map),
+    ...flagChecks(map),
+    ...poolChecks(map),
+    ...pgChecks(pgs),
+  ];
   const rank = (check: HealthCheck) => (check.severity === 'HEALTH_ERR' ? 0 : 1);
   return checks.sort((a, b) => rank(a) - rank(b) || (a.code < b.code ? -1 : 1));
 }

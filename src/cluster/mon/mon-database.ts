@@ -9,7 +9,7 @@ import { Commits } from './commits.js';
 const COLLECTION = 'mon';
 
 /** Each is an object; its names and values are the object's omap. */
-export type MonService = 'monmap' | 'osdmap' | 'auth' | 'cephx';
+export type MonService = 'monmap' | 'osdmap' | 'auth' | 'cephx' | 'config-key';
 
 function objectOf(service: MonService): ObjectId {
   return { pool: 0, nspace: '', oid: service, key: '', hash: 0, snap: NOSNAP };

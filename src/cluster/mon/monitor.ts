@@ -18,11 +18,14 @@ import { type Server, serve } from '../../msgr/listener.js';
 import type { WindowPool } from '../../msgr/window-pool.js';
 import type { CrushMappers } from '../../osdmap/crush-mapper.js';
 import type { ClientIdentity } from '../faults/client-match.js';
+import type { PgStat } from '../osd/pg-state.js';
 import type { MonLink } from '../mon-link.js';
 import { AuthDatabase } from './auth-database.js';
 import { keepKeyServer } from './kept-keys.js';
 import { MonDatabase } from './mon-database.js';
 import { BlocklistExpiry } from './blocklist-expiry.js';
+import { CentralConfig } from './config/central-config.js';
+import { ConfigKeys } from './config/config-keys.js';
 import { createInitialMap } from './initial-map.js';
 import { currentMonMap } from './mon-map.js';
 import type { MonState, PoolDefaults } from './mon-state.js';
@@ -30,6 +33,7 @@ import { OsdMapService } from './osdmap-service.js';
 import { OsdStates } from './osd-states.js';
 import { addPool } from './pools.js';
 import { MonSession } from './session.js';
+import type { Subscribable } from './subscriptions.js';
 
 export interface MonitorOptions {
   env: Environment;
@@ -48,6 +52,10 @@ export interface MonitorOptions {
   database?: MonDatabase;
   /** Seconds after which an OSD that is down is out too. */
   downOutIntervalS?: number;
+  /** Asked when somebody wants to know how PGs are. */
+  pgStats?: () => readonly PgStat[];
+  /** As `MonState.scrub`. */
+  scrub?: MonState['scrub'];
   /** Lifetimes of cephx tickets; for tests. */
   ticketTtlMs?: { mon?: number; service?: number };
   /** A client has authenticated, on the connection from this address. */
@@ -142,6 +150,7 @@ export class Monitor {
     for (let osd = 0; osd < options.osds; osd++) {
       if (!auth.get(`osd.${osd}`)) auth.set(`osd.${osd}`, OSD_CAPS);
     }
+    const configKeys = new ConfigKeys(database);
     this.#state = {
       env,
       commits: database.commits,
@@ -155,17 +164,25 @@ export class Monitor {
           : { downOutIntervalS: options.downOutIntervalS }),
       }),
       auth,
+      configKeys,
+      config: new CentralConfig(configKeys, env.clock),
       crushMappers: options.crushMappers,
       poolDefaults: options.poolDefaults,
       startedMs: env.clock.now(),
+      pgStats: options.pgStats ?? (() => []),
+      scrub: options.scrub ?? (() => false),
       clients: () => [...this.#sessions].map(({ client }) => client),
     };
     // Of OSDs that were up before: they ended with the monitor.
     this.#state.osds.markDown(Array.from({ length: osdMaps.map.maxOsd }, (_, osd) => osd));
     this.#expiry = new BlocklistExpiry(env, osdMaps);
-    osdMaps.subscribe(() => {
-      for (const session of [...this.#sessions]) session.deliver('osdmap');
-    });
+    // Whoever hears of it may act on it: not before the disk has it.
+    configKeys.subscribe(() => database.commits.after(() => this.#deliver('config')));
+    osdMaps.subscribe(() => this.#deliver('osdmap'));
+  }
+
+  #deliver(what: Subscribable): void {
+    for (const session of [...this.#sessions]) session.deliver(what);
   }
 
   get state(): MonState {
@@ -204,6 +221,7 @@ export class Monitor {
       mapMessage: (fromEpoch) => osdMaps.updateFrom(fromEpoch)?.front,
       boot: (osd, addrs) => osds.boot(osd, addrs),
       reportFailure: (osd, reporter) => osds.reportFailure(osd, reporter),
+      requestPgTemp: (pg, acting) => osds.requestPgTemp(pg, acting),
       reportFull: (osd, full) => osds.reportFull(osd, full),
       authServer: () => this.#osdAuthServer(),
       authMethods: [this.#options.auth === 'cephx' ? AUTH_METHOD.CEPHX : AUTH_METHOD.NONE],
@@ -217,6 +235,13 @@ export class Monitor {
     this.#expiry.close();
     this.#state.osds.close();
     await this.#server.close();
+  }
+
+  /** Tickets of clients are good no more: they need new ones for their next connections. False: there are none. */
+  retireTickets(): boolean {
+    if (this.#options.auth !== 'cephx') return false;
+    this.#keys.retireServiceSecrets();
+    return true;
   }
 
   #osdAuthServer(): AuthServer {

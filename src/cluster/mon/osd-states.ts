@@ -10,6 +10,7 @@
 import type { Environment, Timer } from '../../base/environment.js';
 import { ERRNO, RadosError } from '../../base/errors.js';
 import { type EntityAddr, formatAddrvec, sameAddr } from '../../encoding/entity.js';
+import { formatPgId, type PgId } from '../../encoding/types.js';
 import { FEATURES_SUPPORTED } from '../../messages/features.js';
 import { NEW_OSD_XINFO } from '../../osdmap/apply-incremental.js';
 import type { Incremental } from '../../osdmap/incremental.js';
@@ -42,6 +43,7 @@ export class OsdStates {
   readonly #waiting: PendingBoot[] = [];
   /** Boots of this turn: what starts together comes up in one epoch, and PGs see one change instead of many. */
   #booting: PendingBoot[] = [];
+  readonly #pinnedPgs = new Set<string>();
   #closed = false;
 
   constructor(options: OsdStatesOptions) {
@@ -86,6 +88,27 @@ export class OsdStates {
   reportFull(osd: number, full: boolean): Promise<void> {
     if (!this.#closed) markFull(this.#osdMaps, osd, full);
     return new Promise((resolve) => this.#osdMaps.whenPublished(resolve));
+  }
+
+  /**
+   * Who serves a PG while its data is on the way; an empty list: those that it belongs to. False when it is not done, because
+   * an administrator or a fault has said who does.
+   */
+  requestPgTemp(pg: PgId, osds: readonly number[]): boolean {
+    const key = formatPgId(pg);
+    if (this.#closed || this.#pinnedPgs.has(key)) return false;
+    const { map } = this.#osdMaps;
+    const current = map.pgTemp.get(key) ?? [];
+    if (current.join() === osds.join()) return true;
+    if (!map.pool(pg.pool) || !osds.every((osd) => map.isUp(osd))) return false;
+    this.#osdMaps.commit((incremental) => incremental.newPgTemp.set(key, [...osds]));
+    return true;
+  }
+
+  /** The pg_temp that somebody else sets stays until it is unpinned. */
+  pinPgTemp(key: string, pinned: boolean): void {
+    if (pinned) this.#pinnedPgs.add(key);
+    else this.#pinnedPgs.delete(key);
   }
 
   /** Those of the list that are up go down, in one epoch. */

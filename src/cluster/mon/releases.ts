@@ -29,5 +29,6 @@ export function releaseName(release: number): string {
  * Tools look at the version before they use a feature, so it names the release whose protocol is spoken here; the
  * commit makes clear that it is not Ceph's own build.
  */
-export const VERSION =
-  'ceph version 16.2.15 (0000000000000000000000000000000000000000) pacific (stable)';
+export const VERSION_NUMBER = '16.2.15';
+
+export const VERSION = `ceph version ${VERSION_NUMBER} (0000000000000000000000000000000000000000) pacific (stable)`;

@@ -28,6 +28,7 @@ import {
   monGetVersion,
   monGetVersionReply,
   monMapMessage,
+  monSubscribe,
   monSubscribeAck,
   NO_PAXOS,
   POOL_OP,
@@ -44,8 +45,10 @@ import {
   PRIORITY,
 } from '../../messages/types.js';
 import type { Connection } from '../../msgr/connection.js';
-import { MonCaps, osdCapsAllowWrite } from './caps.js';
+import { OsdCaps } from '../osd/osd-caps.js';
+import { MonCaps } from './caps.js';
 import { runCommand } from './commands/table.js';
+import { configEntity } from './config/config-entity.js';
 import { EMPTY_MGR_MAP } from './mgr-map.js';
 import { encodeMonMap } from './mon-map.js';
 import type { ClientSession, MonState } from './mon-state.js';
@@ -55,8 +58,10 @@ import { type Publish, type Subscribable, Subscriptions } from './subscriptions.
 const OSD_MAP_VERSION = 4;
 const OSD_MAP_COMPAT = 3;
 
-/** MMonSubscribe of any version: what follows in newer ones (the client's host name) is for logs. */
+/** MMonSubscribe of any version. From `HOSTNAME_SINCE` on the name of the client's host follows. */
 const subscribeItems = map(string, record('ceph_mon_subscribe_item', { start: u64n, flags: u8 }));
+
+const HOSTNAME_SINCE = 3;
 
 /** MGetPoolStatsReply without a pool: its `pool_stat_t` would come from a manager. */
 const poolStatsReply = record('MGetPoolStatsReply', {
@@ -80,6 +85,10 @@ export class MonSession {
   readonly #subscriptions = new Subscriptions(this.#publish());
   readonly #caps: MonCaps;
   readonly client: ClientSession;
+  /** Where it says that it runs. */
+  #host = '';
+  /** The configuration that it has. */
+  #config: Uint8Array | undefined;
 
   constructor(state: MonState, connection: Connection) {
     this.#state = state;
@@ -87,7 +96,7 @@ export class MonSession {
     const { peer } = connection;
     // Whoever got in came through an AuthServer that the monitor made.
     this.#auth = peer.auth as MonAuthServer | undefined;
-    this.#caps = MonCaps.lenient(peer.caps ?? '');
+    this.#caps = MonCaps.of(peer.caps ?? '', peer.addrs[0]?.host ?? '');
     this.client = {
       name: peer.entity ? formatAuthEntity(peer.entity) : 'client.?',
       features: peer.features,
@@ -160,6 +169,18 @@ export class MonSession {
     this.#push(MSG.MON_MAP, encodeWith(monMapMessage, { monmap }));
   }
 
+  /** What is set for this client, when that is news to it. */
+  #sendConfig(): void {
+    const settings = this.#state.config.settingsOf(
+      configEntity(this.#state, this.client.name, this.#host),
+    );
+    const config = new Map([...settings].map(([name, { value }]) => [name, value]));
+    const front = encodeWith(configMessage, { config });
+    if (this.#config && Buffer.compare(this.#config, front) === 0) return;
+    this.#config = front;
+    this.#push(MSG.CONFIG, front);
+  }
+
   #publish(): Publish {
     const publishers: Record<Subscribable, (start: number) => number | undefined> = {
       osdmap: (start) => {
@@ -178,9 +199,10 @@ export class MonSession {
         return epoch + 1;
       },
       config: (start) => {
-        if (start > 0) return undefined;
-        this.#push(MSG.CONFIG, encodeWith(configMessage, { config: new Map() }));
-        return 1;
+        const { version } = this.#state.config;
+        if (start > version) return undefined;
+        this.#sendConfig();
+        return version + 1;
       },
       mgrmap: (start) => {
         if (start > EMPTY_MGR_MAP.epoch) return undefined;
@@ -192,7 +214,11 @@ export class MonSession {
   }
 
   #onSubscribe(message: IncomingMessage): void {
-    this.#subscriptions.request(decode('MMonSubscribe', subscribeItems, message));
+    const items = decode('MMonSubscribe', subscribeItems, message);
+    if (message.version >= HOSTNAME_SINCE) {
+      this.#host = decode('MMonSubscribe', monSubscribe, message).hostname;
+    }
+    this.#subscriptions.request(items);
     if ((this.client.features & FEATURE_MON_STATEFUL_SUB) !== 0n) return;
     const ack = { intervalS: SUBSCRIBE_INTERVAL_S, fsid: this.#state.monMap.fsid };
     this.#push(MSG.MON_SUBSCRIBE_ACK, encodeWith(monSubscribeAck, ack));
@@ -260,7 +286,7 @@ export class MonSession {
     if (!unmanaged.includes(request.op)) return false;
     const pool = this.#state.osdMaps.map.poolName.get(request.pool) ?? '';
     const osdCaps = this.#state.auth.get(this.client.name)?.caps.get('osd') ?? '';
-    return osdCapsAllowWrite(osdCaps, pool);
+    return OsdCaps.parse(osdCaps).allowsSnapshots(pool);
   }
 
   /** Without a manager nobody counts: zeros, as from a real cluster without one. */

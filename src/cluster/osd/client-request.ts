@@ -9,6 +9,7 @@ import {
   type OsdReply,
 } from '../../messages/osd-messages.js';
 import { MSG, type OutgoingMessage, outgoing } from '../../messages/types.js';
+import type { SessionBackoffs } from './backoffs.js';
 import type { RequestId } from '../store/pg-record.js';
 
 /** A connected client. */
@@ -19,6 +20,9 @@ export interface ClientSession {
   /** Its caps for OSDs, such as `allow *`. */
   readonly caps: string;
   readonly closed: boolean;
+  /** What it was asked to wait for; undefined when the client cannot be asked. */
+  readonly backoffs: SessionBackoffs | undefined;
+  close(): void;
   send(message: OutgoingMessage): void;
 }
 
@@ -50,7 +54,11 @@ export function requestIdKey({ name, inc, tid }: RequestId): string {
 
 /** Answers a request and lets go of it. */
 export function sendReply(client: ClientRequest, reply: OsdReply): void {
-  const data = reply.ops.map(({ outdata }) => outdata).filter(({ length }) => length > 0);
+  const data: Uint8Array[] = [];
+  for (const { outdata, bulk } of reply.ops) {
+    if (outdata.length > 0) data.push(outdata);
+    if (bulk) data.push(...bulk);
+  }
   client.session.send(
     outgoing(MSG.OSD_OPREPLY, encodeOsdReply(reply), {
       version: MOSDOPREPLY_VERSION,

@@ -14,7 +14,7 @@ import {
   type SnapContext,
   ZERO_EVERSION,
 } from '../../encoding/types.js';
-import { OSD_FLAG, type OsdReply } from '../../messages/osd-messages.js';
+import { OSD_FLAG, type OsdReply, outputBytes } from '../../messages/osd-messages.js';
 import { isWriteOp, OP, OP_FLAG, type OsdOp } from '../../messages/osd-op.js';
 import { POOL_FLAG } from '../../osdmap/pool.js';
 import type { ClassRegistry } from '../classes/class-registry.js';
@@ -24,7 +24,7 @@ import type { StoreOp } from '../store/transaction.js';
 import { type ClientRequest, requestId } from './client-request.js';
 import type { OpClass } from './op-class.js';
 import { type CopySource, OpContext, type PgView } from './op-context.js';
-import { type LiveOp, liveOp, type OpHandler } from './ops/live-op.js';
+import { dropOutput, type LiveOp, liveOp, type OpHandler, wholeOutput } from './ops/live-op.js';
 import { createOpTable } from './ops/op-table.js';
 import { isValidSnapContext, makeWriteable, resolveSnap, snapSetOf } from './snapshots.js';
 
@@ -127,9 +127,9 @@ export class Executor {
     }
     if (changes && returnVector) {
       for (const op of ops) {
-        if (op.outdata.length <= pg.limits.maxWriteReplyBytes) continue;
+        if (outputBytes(op) <= pg.limits.maxWriteReplyBytes) continue;
         op.rval = -ERRNO.EOVERFLOW;
-        op.outdata = new Uint8Array(0);
+        dropOutput(op);
         result = -ERRNO.EOVERFLOW;
       }
       if (result < 0) return { kind: 'reply', reply: reply(ctx, ops, result) };
@@ -137,7 +137,7 @@ export class Executor {
     if (changes && !returnVector) {
       // Old clients took a positive result of a write for an error, and had no place for its output.
       result = 0;
-      for (const op of ops) op.outdata = new Uint8Array(0);
+      for (const op of ops) dropOutput(op);
     }
 
     let version = nextVersion(pg, pg.lastUpdate.version);
@@ -154,7 +154,9 @@ export class Executor {
       userVersion = settleUserVersion(ctx, version, userVersionBefore);
       storeOps = finish(ctx, version, userVersion);
     }
-    const returns = returnVector ? ops.map(({ rval, outdata }) => ({ rval, outdata })) : undefined;
+    const returns = returnVector
+      ? ops.map((op) => ({ rval: op.rval, outdata: wholeOutput(op) }))
+      : undefined;
     const entry: LogEntry = {
       version,
       objects,
@@ -257,10 +259,11 @@ const ZERO_VERSIONS = {
 };
 
 function echo(ops: readonly LiveOp[]): OsdReply['ops'] {
-  return ops.map(({ code, flags, arg, indata, rval, outdata }) => ({
+  return ops.map(({ code, flags, arg, indata, rval, outdata, bulk }) => ({
     op: { code, flags, arg, indata } satisfies OsdOp,
     rval,
     outdata,
+    bulk,
   }));
 }
 

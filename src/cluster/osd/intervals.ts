@@ -7,35 +7,60 @@
  */
 
 import type { PgId } from '../../encoding/types.js';
+import { stableMod } from '../../osdmap/object-hash.js';
 import type { PastInterval } from '../store/pg-record.js';
 import type { MapView } from './pg-host.js';
 
 export interface PgPlace {
+  /** Where CRUSH and upmaps put it: `acting`, unless a pg_temp says otherwise. */
+  readonly up: readonly number[];
   readonly acting: readonly number[];
   readonly primary: number;
+  readonly size: number;
   readonly minSize: number;
+  /** Of the pool: with more PGs, each begins anew. */
+  readonly pgNum: number;
   /** Equal texts: the same interval. */
   readonly identity: string;
 }
 
-/** Where a map puts a PG; undefined when its pool or the PG itself does not exist. */
+/** Where a map puts a PG, or the one that it was part of then; undefined when its pool does not exist. */
 export function placeOf({ map, placement }: MapView, pg: PgId): PgPlace | undefined {
   const pool = map.pool(pg.pool);
-  if (!pool || pg.seed >= pool.pgNum) return undefined;
-  const { up, upPrimary, acting, actingPrimary } = placement.pgToUpActing(pg);
+  if (!pool) return undefined;
+  const then = { pool: pg.pool, seed: stableMod(pg.seed, pool.pgNum) };
+  const { up, upPrimary, acting, actingPrimary } = placement.pgToUpActing(then);
   const starts = acting.map((osd) => map.osdInfo[osd]?.upFrom ?? 0);
-  const { size, minSize } = pool;
+  const { size, minSize, pgNum } = pool;
   return {
+    up,
     acting,
     primary: actingPrimary,
+    size,
     minSize,
-    identity: [up, upPrimary, acting, actingPrimary, starts, size, minSize].join('|'),
+    pgNum,
+    identity: [up, upPrimary, acting, actingPrimary, starts, size, minSize, pgNum].join('|'),
   };
 }
 
 /** Enough members were up to acknowledge a write. */
 export function maybeWrote({ acting, primary, minSize }: PgPlace): boolean {
   return primary >= 0 && acting.length >= Math.max(1, minSize);
+}
+
+/** The first epoch of the interval that a map belongs to, as far as maps are kept. */
+export function intervalStart(
+  pg: PgId,
+  view: MapView,
+  viewAt: (epoch: number) => MapView | undefined,
+): number {
+  const identity = placeOf(view, pg)?.identity;
+  let first = view.epoch;
+  for (let earlier = viewAt(first - 1); earlier; earlier = viewAt(first - 1)) {
+    if (placeOf(earlier, pg)?.identity !== identity) break;
+    first--;
+  }
+  return first;
 }
 
 /**

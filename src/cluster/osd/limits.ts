@@ -1,5 +1,7 @@
 /** Limits of a 16.2 OSD, with the names of its options. */
 
+import type { ThrottleLimits } from './client-throttle.js';
+
 export interface OsdLimits {
   /** `osd_max_object_size` */
   readonly maxObjectBytes: number;
@@ -25,6 +27,12 @@ export interface OsdLimits {
   readonly notifyTimeoutS: number;
   /** `osd_client_watch_timeout` */
   readonly watchTimeoutS: number;
+  /** `osd_recovery_max_active`, as on rotating disks: clients come first. */
+  readonly recoveryMaxActive: number;
+  /** Of all clients' requests in hand: `osd_client_message_cap` and `osd_client_message_size_cap`. */
+  readonly clients: ThrottleLimits;
+  /** Of those of one connection. */
+  readonly connection: ThrottleLimits;
 }
 
 const MIB = 1024 * 1024;
@@ -42,4 +50,7 @@ export const DEFAULT_LIMITS: OsdLimits = {
   maxWriteReplyBytes: 64,
   notifyTimeoutS: 30,
   watchTimeoutS: 30,
+  recoveryMaxActive: 3,
+  clients: { messages: 256, bytes: 500 * MIB },
+  connection: { messages: 256, bytes: 64 * MIB },
 };

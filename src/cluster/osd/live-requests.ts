@@ -1,62 +1,45 @@
-/**
- * The requests of a PG from arrival to answer, in the order of arrival.
- *
- * They outlive intervals: what was not answered in one starts again in the next.
- */
+/** The requests of a PG that were not answered yet, in the order of arrival. They outlive intervals. */
 
-import type { ClassRegistry } from '../classes/class-registry.js';
-import { type ClientRequest, requestId, requestIdKey } from './client-request.js';
-import { classify, type OpClass } from './op-class.js';
+import type { ClientOp, OpRoster } from './client-op.js';
 
-export interface LiveRequest {
-  /** The newest attempt: a resend takes the place of the attempt before. */
-  client: ClientRequest;
-  readonly opClass: OpClass;
-  /** Of writes only: what a resend is recognised by. */
-  readonly key: string | undefined;
-}
+export class LiveRequests implements OpRoster {
+  readonly #all = new Set<ClientOp>();
+  readonly #writes = new Map<string, ClientOp>();
 
-export class LiveRequests {
-  readonly #classes: ClassRegistry;
-  readonly #all = new Set<LiveRequest>();
-  readonly #writes = new Map<string, LiveRequest>();
-
-  constructor(classes: ClassRegistry) {
-    this.#classes = classes;
-  }
-
-  /** A copy: answering removes. */
-  all(): LiveRequest[] {
-    return [...this.#all];
+  get size(): number {
+    return this.#all.size;
   }
 
   /**
-   * Takes a request. Undefined for a resend of a write that is still under way: it happens once, and answers the newest
-   * attempt.
+   * Takes a request. False for a resend of a write that is under way: the write happens once, and answers the newest
+   * attempt. One that has not begun gives way to its resend, which has the place of a new request.
    */
-  add(client: ClientRequest): LiveRequest | undefined {
-    const opClass = classify(this.#classes, client.request.ops);
-    const key = opClass.mayWrite ? requestIdKey(requestId(client)) : undefined;
-    const earlier = key === undefined ? undefined : this.#writes.get(key);
-    if (earlier) {
-      earlier.client.release();
-      earlier.client = client;
-      return undefined;
+  add(op: ClientOp): boolean {
+    if (op.key !== undefined) {
+      const earlier = this.#writes.get(op.key);
+      if (earlier?.submitted || earlier?.pinned) {
+        earlier.client.release();
+        earlier.client = op.client;
+        return false;
+      }
+      if (earlier) {
+        earlier.drop('sent again');
+      }
+      this.#writes.set(op.key, op);
     }
-    const live: LiveRequest = { client, opClass, key };
-    this.#all.add(live);
-    if (key !== undefined) this.#writes.set(key, live);
-    return live;
+    op.roster = this;
+    this.#all.add(op);
+    return true;
   }
 
-  remove(live: LiveRequest): void {
-    this.#all.delete(live);
-    if (live.key !== undefined) this.#writes.delete(live.key);
+  remove(op: ClientOp): void {
+    this.#all.delete(op);
+    if (op.key !== undefined && this.#writes.get(op.key) === op) this.#writes.delete(op.key);
   }
 
   /** All of them, which then are no more. */
-  takeAll(): LiveRequest[] {
-    const taken = this.all();
+  takeAll(): ClientOp[] {
+    const taken = [...this.#all];
     this.#all.clear();
     this.#writes.clear();
     return taken;

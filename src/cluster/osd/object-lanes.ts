@@ -1,77 +1,98 @@
 /**
- * One lane per object: its requests execute in the order they came.
- *
- * Writes follow one another without waiting for their commits; a read waits until every write before it is committed,
- * so that nobody ever reads what a failover may take back.
+ * Work of the PG's own on its objects: expired watches, removed snapshots, recovery. It takes its turn in `process` of the
+ * object's lane as a client's operation does, so that nothing else happens to the object meanwhile.
  */
 
+import { Handle } from './pipeline/handle.js';
+import type { ObjectLane, PgPipeline } from './pipeline/pg-pipeline.js';
+import type { PipelineWorld } from './pipeline/world.js';
+
 export interface LaneTask {
-  /** A write, or a read that a later write must not overtake: both start behind uncommitted writes. */
-  readonly pipelined: boolean;
   /** Starts the task. It holds the lane for others until the returned promise settles, if there is one. */
   start(): Promise<void> | undefined;
 }
 
-interface Lane {
-  readonly queue: LaneTask[];
-  uncommitted: number;
-  busy: boolean;
+class OwnWork extends Handle {
+  readonly id = 0;
+  readonly instance = 1;
+  #settled = false;
+
+  constructor(
+    world: PipelineWorld,
+    readonly lane: ObjectLane,
+    readonly task: LaneTask,
+    readonly lanes: { readonly ended: boolean },
+    readonly gone: (work: OwnWork) => void,
+  ) {
+    super(world);
+  }
+
+  protected override get over(): boolean {
+    return this.lanes.ended;
+  }
+
+  static readonly begin = (work: OwnWork): void => {
+    const held = work.task.start();
+    if (work.ended) return;
+    if (!held) {
+      work.complete(OwnWork.left);
+      return;
+    }
+    const go = () => {
+      work.#settled = true;
+      work.unblock();
+    };
+    held.then(go, go);
+    if (!work.#settled) work.wait('own_work', '', OwnWork.finish);
+  };
+
+  static readonly finish = (work: OwnWork): void => work.complete(OwnWork.left);
+
+  static readonly left = (work: OwnWork): void => work.gone(work);
 }
 
 export class ObjectLanes {
-  readonly #lanes = new Map<string, Lane>();
+  readonly #world: PipelineWorld;
+  readonly #pipeline: PgPipeline;
+  readonly #work = new Set<OwnWork>();
+  #ended = false;
+  readonly #gone = (work: OwnWork): void => {
+    this.#work.delete(work);
+    this.#pipeline.leave(work.lane);
+  };
 
-  get size(): number {
-    return this.#lanes.size;
+  constructor(world: PipelineWorld, pipeline: PgPipeline) {
+    this.#world = world;
+    this.#pipeline = pipeline;
   }
 
   submit(key: string, task: LaneTask): void {
-    let lane = this.#lanes.get(key);
-    if (!lane) {
-      lane = { queue: [], uncommitted: 0, busy: false };
-      this.#lanes.set(key, lane);
-    }
-    lane.queue.push(task);
-    this.#pump(key, lane);
+    const lane = this.#pipeline.enter(key);
+    const work = new OwnWork(this.#world, lane, task, this, this.#gone);
+    this.#work.add(work);
+    work.enter(lane.process, OwnWork.begin);
   }
 
-  /** Between `writing` and `written` of a write, readers of the object wait. */
   writing(key: string): void {
-    const lane = this.#lanes.get(key);
-    if (lane) lane.uncommitted++;
+    this.#pipeline.writing(key);
   }
 
   written(key: string): void {
-    const lane = this.#lanes.get(key);
-    if (!lane) return;
-    lane.uncommitted--;
-    this.#pump(key, lane);
+    this.#pipeline.written(key);
   }
 
-  /** Forgets everything: the interval ended. */
-  clear(): void {
-    for (const lane of this.#lanes.values()) lane.queue.length = 0;
-    this.#lanes.clear();
+  get ended(): boolean {
+    return this.#ended;
   }
 
-  #pump(key: string, lane: Lane): void {
-    if (lane.busy) return;
-    lane.busy = true;
-    for (let task = lane.queue[0]; task; task = lane.queue[0]) {
-      if (!task.pipelined && lane.uncommitted > 0) break;
-      lane.queue.shift();
-      const held = task.start();
-      if (held) {
-        const release = () => {
-          lane.busy = false;
-          this.#pump(key, lane);
-        };
-        held.then(release, release);
-        return;
-      }
+  /** Forgets everything, for good: the interval ended. */
+  end(): void {
+    this.#ended = true;
+    for (const work of this.#work) {
+      this.#world.log?.add('interrupt', work);
+      work.abort();
     }
-    lane.busy = false;
-    const idle = lane.queue.length === 0 && lane.uncommitted === 0;
-    if (idle && this.#lanes.get(key) === lane) this.#lanes.delete(key);
+    this.#work.clear();
+    this.#pipeline.clear();
   }
 }

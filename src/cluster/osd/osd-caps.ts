@@ -3,10 +3,14 @@
  *
  *     allow *
  *     allow rwx pool=rbd namespace=a object_prefix rbd_data.
+ *     allow rw tag rbd key=value, allow class lock, allow r network 10.0.0.0/8
  *     allow class-read, profile rbd pool=rbd, profile rbd-read-only
  *
- * Grants add up. What does not parse grants nothing.
+ * A request needs one grant that allows all its reading and writing; the class methods that it calls may be allowed by
+ * others. What does not parse grants nothing.
  */
+
+import { inNetwork } from '../network.js';
 
 const READ = 1;
 const WRITE = 2;
@@ -17,17 +21,28 @@ const ALL = READ | WRITE | EXECUTE;
 
 export const NEEDS = { READ, WRITE, CLASS_READ, CLASS_WRITE } as const;
 
-interface Grant {
+interface Grant extends Scope {
   permissions: number;
-  pool?: string | undefined;
-  namespace?: string | undefined;
-  objectPrefix?: string | undefined;
+  /** These methods, whatever they do: of a class all, or one. */
+  allowedClass?: { name: string; method: string | undefined } | undefined;
+}
+
+/** A method that a request calls, and what it was registered for. */
+export interface ClassCall {
+  className: string;
+  method: string;
+  /** Of NEEDS.CLASS_READ and NEEDS.CLASS_WRITE. */
+  needs: number;
 }
 
 export interface CapsTarget {
   poolName: string;
   nspace: string;
   oid: string;
+  /** Of the pool: by application, key and value. */
+  applications: ReadonlyMap<string, ReadonlyMap<string, string>>;
+  /** The client's. */
+  host: string;
 }
 
 const cache = new Map<string, OsdCaps>();
@@ -50,23 +65,60 @@ export class OsdCaps {
     return caps;
   }
 
-  /** `needs` is a combination of NEEDS; one grant may bring one part and another the rest. */
-  allows(target: CapsTarget, needs: number): boolean {
-    let granted = 0;
-    for (const grant of this.#grants) if (matches(grant, target)) granted |= grant.permissions;
-    return (granted & needs) === needs;
+  /** `needs` is a combination of NEEDS.READ and NEEDS.WRITE, for what the request does beside its calls. */
+  allows(target: CapsTarget, needs: number, calls: readonly ClassCall[]): boolean {
+    let allowed: boolean[] | undefined;
+    for (const grant of this.#grants) {
+      if ((grant.permissions & needs) !== needs || !matches(grant, target)) continue;
+      if (calls.length === 0) return true;
+      allowed ??= calls.map(() => false);
+      for (const [i, call] of calls.entries()) allowed[i] ||= allowsCall(grant, call);
+      if (allowed.every(Boolean)) return true;
+    }
+    return false;
+  }
+
+  /**
+   * Whether who has these caps may make and remove the pool's snapshots (`OSDMonitor::is_osd_writable`): whoever may write
+   * to it by name, or to all pools without any restriction.
+   */
+  allowsSnapshots(poolName: string): boolean {
+    return this.#grants.some(({ permissions, pool, namespace, objectPrefix, tag }) => {
+      if ((permissions & WRITE) === 0) return false;
+      if (pool !== undefined && pool !== '') return pool === poolName;
+      return namespace === undefined && !objectPrefix && tag === undefined;
+    });
   }
 }
 
-function matches({ pool, namespace, objectPrefix }: Grant, target: CapsTarget): boolean {
-  if (pool !== undefined && !matchesName(pool, target.poolName)) return false;
-  if (namespace !== undefined && !matchesName(namespace, target.nspace)) return false;
-  return objectPrefix === undefined || target.oid.startsWith(objectPrefix);
+function allowsCall({ permissions, allowedClass }: Grant, call: ClassCall): boolean {
+  if (allowedClass !== undefined) {
+    const { name, method } = allowedClass;
+    return name === call.className && (method === undefined || method === call.method);
+  }
+  return (permissions & call.needs) === call.needs;
+}
+
+function matches(grant: Grant, target: CapsTarget): boolean {
+  const { pool, namespace, objectPrefix, tag, network } = grant;
+  if (pool && pool !== target.poolName) return false;
+  if (namespace !== undefined && !matchesNamespace(namespace, target.nspace)) return false;
+  if (objectPrefix !== undefined && !target.oid.startsWith(objectPrefix)) return false;
+  if (tag !== undefined && !matchesTag(tag, target.applications)) return false;
+  return network === undefined || inNetwork(target.host, network);
 }
 
 /** A trailing `*` stands for anything. */
-function matchesName(pattern: string, name: string): boolean {
+function matchesNamespace(pattern: string, name: string): boolean {
   return pattern.endsWith('*') ? name.startsWith(pattern.slice(0, -1)) : name === pattern;
+}
+
+function matchesTag({ application, key, value }: Tag, found: CapsTarget['applications']): boolean {
+  const metadata = found.get(application);
+  if (!metadata) return false;
+  if (key === '*') return value === '*' || [...metadata.values()].includes(value);
+  const has = metadata.get(key);
+  return has !== undefined && (value === '*' || value === has);
 }
 
 function parseGrant(text: string): Grant[] {
@@ -78,10 +130,18 @@ function parseGrant(text: string): Grant[] {
   const verb = words.shift();
   if (verb === 'profile') return profile(words.shift() ?? '', scopeOf(words));
   if (verb !== 'allow') return [];
-  if (words[0] === 'profile') return profile(words[1] ?? '', scopeOf(words.slice(2)));
+  const allowedClass = classOf(words);
+  if (allowedClass) return [{ permissions: 0, allowedClass, ...scopeOf(words) }];
   let permissions = 0;
   for (const word of words) permissions |= permissionsOf(word);
   return permissions === 0 ? [] : [{ permissions, ...scopeOf(words) }];
+}
+
+/** `allow class NAME [METHOD] ...`. */
+function classOf(words: readonly string[]): Grant['allowedClass'] {
+  const [first, name, method] = words;
+  if (first !== 'class' || !name) return undefined;
+  return { name, method: method && !SCOPES.has(method) ? method : undefined };
 }
 
 function permissionsOf(word: string): number {
@@ -96,17 +156,42 @@ function permissionsOf(word: string): number {
   );
 }
 
-type Scope = Pick<Grant, 'pool' | 'namespace' | 'objectPrefix'>;
+/** Pools whose application has this key with this value; `*` for any. */
+interface Tag {
+  application: string;
+  key: string;
+  value: string;
+}
+
+interface Scope {
+  pool?: string | undefined;
+  namespace?: string | undefined;
+  objectPrefix?: string | undefined;
+  tag?: Tag | undefined;
+  network?: string | undefined;
+}
+
+const SCOPES: ReadonlySet<string> = new Set([
+  'pool',
+  'namespace',
+  'object_prefix',
+  'tag',
+  'network',
+]);
 
 function scopeOf(words: readonly string[]): Scope {
   const after = (name: string) => {
     const at = words.indexOf(name);
     return at < 0 ? undefined : (words[at + 1] ?? '');
   };
+  const tagAt = words.indexOf('tag');
+  const [application = '', key = '', value = ''] = words.slice(tagAt + 1);
   return {
     pool: after('pool'),
     namespace: after('namespace'),
     objectPrefix: after('object_prefix'),
+    tag: tagAt < 0 ? undefined : { application, key, value },
+    network: after('network'),
   };
 }
 

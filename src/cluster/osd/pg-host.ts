@@ -2,6 +2,7 @@
 
 import type { Environment } from '../../base/environment.js';
 import type { Logger } from '../../base/log.js';
+import type { PgId } from '../../encoding/types.js';
 import type { Crc32c } from '../../kernels/crc32c.js';
 import type { OsdMap } from '../../osdmap/osdmap.js';
 import type { Placement } from '../../osdmap/placement.js';
@@ -12,6 +13,9 @@ import type { ClientSession } from './client-request.js';
 import type { Executor } from './executor.js';
 import type { OsdLimits } from './limits.js';
 import type { PeerDirectory } from './osd-peer.js';
+import type { PipelineMode } from './pipeline/pg-pipeline.js';
+import type { PipelineWorld } from './pipeline/world.js';
+import type { RecoverySlots } from './recovery-slots.js';
 
 export interface MapView {
   readonly map: OsdMap;
@@ -29,6 +33,9 @@ export interface PgHost {
   readonly executor: Executor;
   readonly limits: OsdLimits;
   readonly peers: PeerDirectory;
+  readonly recoverySlots: RecoverySlots;
+  readonly pipeline: PipelineWorld;
+  readonly pipelineMode: PipelineMode;
   /** Faults that are injected here; undefined where none can be. */
   readonly faults: OsdFaults | undefined;
   readonly view: MapView;
@@ -40,6 +47,8 @@ export interface PgHost {
   /** Sends the session the maps that it lacks: it must look elsewhere. */
   shareMap(session: ClientSession): void;
   reportFailure(osd: number): void;
+  /** Has others serve a PG for a while; with an empty list, the OSDs that it belongs to again. False: it is not done. */
+  requestPgTemp(pg: PgId, osds: readonly number[]): boolean;
   /** The store had no room for something. Resolves when this OSD has a map that says so. */
   reportFull(): Promise<void>;
 }

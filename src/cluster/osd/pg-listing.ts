@@ -1,30 +1,38 @@
-/** PGNLS and PGLS: the objects of one PG, page by page (`PrimaryLogPG::do_pg_op`). */
+/** What is asked of a PG: PGNLS and PGLS, its objects page by page, SCRUBLS (`PrimaryLogPG::do_pg_op`). */
 
 import { ERRNO } from '../../base/errors.js';
+import { encodeWith } from '../../encoding/codec.js';
 import { DecodeError, Decoder } from '../../encoding/decoder.js';
-import { type Encoder, encode } from '../../encoding/encoder.js';
-import { type Hobject, hobject, INT64_MIN, NOSNAP } from '../../encoding/types.js';
+import { encode } from '../../encoding/encoder.js';
+import { type Hobject, hobject, NOSNAP } from '../../encoding/types.js';
 import { OSD_FLAG, type OsdReply } from '../../messages/osd-messages.js';
 import { OP } from '../../messages/osd-op.js';
+import { LISTING_START, pgnlsReply } from '../../messages/pg-listing.js';
 import { compareHobject } from '../../osdmap/hobject-order.js';
 import { type ObjectId, reverseBits } from '../store/object-id.js';
 import type { ClientRequest } from './client-request.js';
 import type { PgView } from './op-context.js';
 import { argOf, type LiveOp, liveOp } from './ops/live-op.js';
+import { listInconsistent, type ScrubListing } from './scrub/scrub-listing.js';
 
 /** As a namespace: the objects of all namespaces. */
 const ALL_NAMESPACES = '\x01';
 
-/** Before everything. */
-const FIRST: Hobject = { key: '', oid: '', snap: 0n, hash: 0, max: 0, nspace: '', pool: INT64_MIN };
 /** After everything: where a listing ends. */
-const MAX: Hobject = { ...FIRST, max: 1 };
+const MAX: Hobject = { ...LISTING_START, max: 1 };
 
-export function executePgOps(pg: PgView, { request }: ClientRequest): OsdReply {
+export function executePgOps(
+  pg: PgView,
+  { request }: ClientRequest,
+  scrubs: ScrubListing,
+): OsdReply {
   const ops = request.ops.map(liveOp);
   let result = 0;
   for (const op of ops) {
-    result = runPgOp(pg, op, request.locator.nspace, request.snapid);
+    result =
+      op.code === OP.SCRUBLS
+        ? listScrubs(scrubs, op)
+        : runPgOp(pg, op, request.locator.nspace, request.snapid);
     if (result < 0) break;
   }
   return {
@@ -46,6 +54,13 @@ export function executePgOps(pg: PgView, { request }: ClientRequest): OsdReply {
   };
 }
 
+function listScrubs(scrubs: ScrubListing, op: LiveOp): number {
+  const page = listInconsistent(scrubs, op.indata);
+  if (typeof page === 'number') return page;
+  op.outdata = page;
+  return 0;
+}
+
 function runPgOp(pg: PgView, op: LiveOp, nspace: string, snapid: bigint): number {
   if (op.code !== OP.PGNLS && op.code !== OP.PGLS) return -ERRNO.EOPNOTSUPP;
   if (snapid !== NOSNAP) return -ERRNO.EINVAL;
@@ -60,17 +75,17 @@ function runPgOp(pg: PgView, op: LiveOp, nspace: string, snapid: bigint): number
   const max = Math.min(count, pg.limits.maxPgls);
   if (max === 0) {
     // Nothing asked for, nowhere got to: the client would begin again.
-    op.outdata = encodePage(op.code, FIRST, []);
+    op.outdata = encodePage(op.code, LISTING_START, []);
     return 0;
   }
-  const start: Hobject = { ...FIRST, pool: BigInt(pg.poolId), hash: pg.seed };
+  const start = pgStart(pg.poolId, pg.seed);
   const next = pgEnd(pg.poolId, pg.seed, pg.pool.pgNum);
   const end = op.code === OP.PGNLS ? next : MAX;
   if (cursor.max !== 0) {
     op.outdata = encodePage(op.code, end, []);
     return 1;
   }
-  if (compareHobject(cursor, FIRST) === 0) cursor = start;
+  if (compareHobject(cursor, LISTING_START) === 0) cursor = start;
   else if (compareHobject(cursor, start) < 0 || compareHobject(cursor, next) >= 0) {
     return -ERRNO.EINVAL;
   }
@@ -85,16 +100,20 @@ function runPgOp(pg: PgView, op: LiveOp, nspace: string, snapid: bigint): number
 }
 
 function encodePage(code: number, handle: Hobject, ids: readonly ObjectId[]): Uint8Array {
-  const entries = (e: Encoder, put: (id: ObjectId) => void) => {
-    hobject.encode(e, handle);
+  if (code === OP.PGNLS) {
+    const entries = ids.map(({ nspace, oid, key }) => ({ nspace, oid, locator: key }));
+    return encodeWith(pgnlsReply, { handle, entries });
+  }
+  return encode((e) => {
+    hobject.encode(e.u8(1), handle);
     e.u32(ids.length);
-    for (const id of ids) put(id);
-  };
-  return encode((e) =>
-    code === OP.PGNLS
-      ? e.struct(1, 1, () => entries(e, (id) => e.string(id.nspace).string(id.oid).string(id.key)))
-      : entries(e.u8(1), (id) => e.string(id.oid).string(id.key)),
-  );
+    for (const { oid, key } of ids) e.string(oid).string(key);
+  });
+}
+
+/** The first place of a PG. */
+export function pgStart(pool: number, seed: number): Hobject {
+  return { ...LISTING_START, pool: BigInt(pool), hash: seed };
 }
 
 /** The first place of the next PG in the order of reversed bits; after the last PG, the end of everything. */
@@ -106,7 +125,7 @@ export function pgEnd(pool: number, seed: number, pgNum: number): Hobject {
   const reversedEnd = reverseBits(seed) + 2 ** (32 - covered);
   if (reversedEnd >= 2 ** 32) return MAX;
   return {
-    ...FIRST,
+    ...LISTING_START,
     pool: BigInt(pool),
     hash: reverseBits(reversedEnd),
     snap: NOSNAP,

@@ -1,34 +1,34 @@
 /**
  * An active PG at its primary: everything that begins with an interval's activation and ends with the interval.
  *
- *   request -> caps, validation -> object lane -> fence, duplicates -> executor -> commit at all members -> answer
- *
- * Beside the clients' requests it makes changes of its own, in the same lanes: expired watches, removed snapshots.
+ * Beside the clients' requests (`request-path.ts`) it makes changes of its own, in the same lanes: expired watches, removed
+ * snapshots.
  */
 
 import { ERRNO, isRadosError, RadosError } from '../../base/errors.js';
 import { formatPgId, NOSNAP, type PgId } from '../../encoding/types.js';
-import { OSD_FLAG, type OsdReply } from '../../messages/osd-messages.js';
 import { subtractIntervals, unionIntervals } from '../../osdmap/interval-set.js';
 import { headKey, type ObjectId } from '../store/object-id.js';
 import type { WatchRecord } from '../store/object-meta.js';
 import type { LogEntry } from '../store/pg-record.js';
 import type { StoreOp } from '../store/transaction.js';
-import { type ClientRequest, type ClientSession, requestId, sendReply } from './client-request.js';
+import { Backfill } from './backfill.js';
+import type { ClientSession } from './client-request.js';
 import { CopySources } from './copy-sources.js';
-import { errorReply, headOf } from './executor.js';
 import { Interrupted, type Interval } from './interval.js';
-import type { LiveRequest, LiveRequests } from './live-requests.js';
+import type { LiveRequests } from './live-requests.js';
 import { ObjectLanes } from './object-lanes.js';
-import type { OpClass } from './op-class.js';
+import { ObjectRecovery } from './object-recovery.js';
 import type { CopySource, PgView } from './op-context.js';
-import { OsdCaps } from './osd-caps.js';
 import type { CopyTarget, ReplicatedChange } from './osd-peer.js';
 import type { PgHost } from './pg-host.js';
-import { executePgOps } from './pg-listing.js';
 import type { PgStorage } from './pg-storage.js';
 import { createPgView, removedSnaps } from './pg-view.js';
 import { PgWatches } from './pg-watches.js';
+import type { PgPipeline } from './pipeline/pg-pipeline.js';
+import { RequestPath } from './request-path.js';
+import type { ScrubListing } from './scrub/scrub-listing.js';
+import { Scrubber } from './scrub/scrubber.js';
 import { trimSnaps } from './snap-trimmer.js';
 import { resolveSnap, trimSnap } from './snapshots.js';
 import type { Watch } from './watches.js';
@@ -38,22 +38,35 @@ export interface PrimaryOptions {
   readonly host: PgHost;
   readonly storage: PgStorage;
   readonly requests: LiveRequests;
+  readonly pipeline: PgPipeline;
   readonly interval: Interval;
   /** All members, this OSD among them. */
   readonly acting: readonly number[];
+  /** What each of them lacks. */
+  readonly missing: ReadonlyMap<number, readonly ObjectId[]>;
   /** A member did not take a change. */
   readonly onCommitFailed: (error: unknown) => void;
+  /** Of them: whose copies are to be filled, and up to where they are. */
+  readonly backfill: ReadonlyMap<number, ObjectId | undefined>;
+  /** Every member has everything. */
+  readonly onClean: () => void;
+  /** What scrubs found, for whoever lists it. */
+  readonly scrubs: () => ScrubListing;
 }
 
 export class PgPrimary {
+  readonly recovery: ObjectRecovery;
+  readonly backfill: Backfill;
+  readonly scrubber: Scrubber;
+  /** Clients' requests. */
+  readonly path: RequestPath;
   readonly #options: PrimaryOptions;
   readonly #host: PgHost;
   readonly #storage: PgStorage;
   readonly #interval: Interval;
   readonly #view: PgView;
   readonly #watches: PgWatches;
-  readonly #lanes = new ObjectLanes();
-  readonly #copySources: CopySources;
+  readonly #lanes: ObjectLanes;
   /** Changes of its own that are not committed yet; the end of the interval settles them too. */
   readonly #ownChanges = new Set<() => void>();
   #trimming = false;
@@ -68,14 +81,62 @@ export class PgPrimary {
       void this.#removeWatch(watch, { tell: true, unless: () => !watch.timedOut });
     });
     this.#view = createPgView(pg, host, storage, (id) => this.#watches.of(id));
-    this.#copySources = new CopySources(host);
+    this.#lanes = new ObjectLanes(host.pipeline, options.pipeline);
+    this.recovery = new ObjectRecovery({
+      ...{ pg, host, storage, interval },
+      missing: options.missing,
+      incomplete: new Set(options.backfill.keys()),
+      inLane: (key, act) => this.#inLane(key, act),
+      onPulled: (id) => this.#loadWatchesOf(id),
+      onRecovered: () => this.#checkClean(),
+    });
+    this.backfill = new Backfill({
+      ...{ pg, host, storage, interval },
+      targets: options.backfill,
+      untilWhole: () => this.recovery.wholeBlocker(),
+      inLane: (key, act) => this.#inLane(key, act),
+      onDone: () => this.#checkClean(),
+    });
+    this.scrubber = new Scrubber({
+      ...{ pg, host, storage, interval, acting: options.acting },
+      isClean: () => this.#isClean,
+      onReplaced: (id) => this.#loadWatchesOf(id),
+    });
+    this.path = new RequestPath({
+      ...{ pg, host, storage, pipeline: options.pipeline, requests: options.requests },
+      view: this.#view,
+      watches: this.#watches,
+      recovery: this.recovery,
+      copySources: new CopySources(host),
+      scrubs: options.scrubs,
+      commit: (object, change, done) => this.#commit(object, change, done),
+    });
+    this.path.blockers.scrub = (head, opClass) => this.scrubber.blocker(head, opClass);
     storage.loadDuplicates();
     this.#loadWatches();
   }
 
+  /** Recovery begins, beside the requests. */
+  start(): void {
+    this.recovery.start();
+    this.backfill.start();
+  }
+
+  get #isClean(): boolean {
+    return this.recovery.left === 0 && this.backfill.left === 0;
+  }
+
+  #checkClean(): void {
+    if (this.#interval.ended || !this.#isClean) return;
+    this.#options.onClean();
+    this.#trimRemovedSnaps();
+  }
+
   /** The interval ended. What is under way goes on nowhere. */
   end(): void {
-    this.#lanes.clear();
+    this.#lanes.end();
+    this.recovery.end();
+    this.scrubber.end();
     this.#watches.discard();
     for (const settle of [...this.#ownChanges]) settle();
   }
@@ -88,6 +149,7 @@ export class PgPrimary {
         void this.#removeWatch(watch, { tell: true });
       }
     }
+    this.recovery.onMap();
     this.#trimRemovedSnaps();
   }
 
@@ -95,9 +157,18 @@ export class PgPrimary {
     this.#watches.sessionClosed(session);
   }
 
+  get poolId(): number {
+    return this.#options.pg.pool;
+  }
+
   /** Of all objects. */
   watches(): Watch[] {
     return this.#watches.all();
+  }
+
+  /** Of those, whose client is believed to be there on this session. */
+  watchesOn(session: ClientSession): Watch[] {
+    return this.watches().filter((watch) => watch.session === session);
   }
 
   /** Removes a registration without a word to its client. EAGAIN when the interval ended meanwhile. */
@@ -109,6 +180,10 @@ export class PgPrimary {
   /** For a COPY_FROM elsewhere. */
   copySource({ oid, nspace, key, snapid }: CopyTarget, hash: number): CopySource {
     const head = { pool: this.#options.pg.pool, nspace, oid, key, hash, snap: NOSNAP };
+    if (this.recovery.isMissing(headKey(head))) {
+      this.recovery.want(headKey(head));
+      throw new RadosError('EAGAIN', 'the object is being recovered', { target: oid });
+    }
     const id = resolveSnap(this.#view, head, snapid);
     if (typeof id === 'number') return { errno: id };
     const object = this.#host.store.dump(this.#storage.collection, id);
@@ -121,143 +196,14 @@ export class PgPrimary {
     const { store } = this.#host;
     const { collection } = this.#storage;
     for (const id of store.list(collection, undefined, Number.MAX_SAFE_INTEGER)) {
-      if (id.snap !== NOSNAP) continue;
-      const watchers = store.get(collection, id)?.meta.info.watchers ?? [];
-      if (watchers.length > 0) this.#watches.load(id, watchers);
+      if (!this.recovery.lacks(id)) this.#loadWatchesOf(id);
     }
   }
 
-  // ---- requests ----
-
-  dispatch(live: LiveRequest): void {
-    const { client, opClass } = live;
-    const { request } = client;
-    if (opClass.errno === 0 && !this.#allowed(client, opClass)) {
-      this.#answerError(live, -ERRNO.EPERM);
-      return;
-    }
-    if (opClass.pgOp && opClass.errno === 0) {
-      this.#finish(live, () => this.#reply(live, executePgOps(this.#view, client)));
-      return;
-    }
-    const invalid = this.#host.executor.validate(this.#view, client, opClass);
-    if (invalid !== 0) {
-      this.#answerError(live, invalid);
-      return;
-    }
-    const needsSources = request.ops.some((op) => op.arg.kind === 'copyFrom');
-    this.#lanes.submit(headKey(headOf(this.#view, client)), {
-      pipelined: opClass.mayWrite || opClass.ordered,
-      start: () => {
-        if (!needsSources) {
-          this.#execute(live);
-          return undefined;
-        }
-        return this.#copySources.fetch(this.#view, live.client).then((fetched) => {
-          if (this.#interval.ended) return;
-          if ('sources' in fetched) this.#execute(live, fetched.sources);
-          else this.#answerError(live, fetched.failed.errno, fetched.failed.index);
-        });
-      },
-    });
-  }
-
-  #allowed({ session, request }: ClientRequest, { needs }: OpClass): boolean {
-    const poolName = this.#host.view.map.poolName.get(this.#options.pg.pool) ?? '';
-    const target = { poolName, nspace: request.locator.nspace, oid: request.oid };
-    return OsdCaps.parse(session.caps).allows(target, needs);
-  }
-
-  #execute(live: LiveRequest, sources?: ReadonlyMap<number, CopySource>): void {
-    const { client, opClass } = live;
-    if (this.#host.view.map.isBlocklisted(client.session.addr)) {
-      this.#answerError(live, -ERRNO.EBLOCKLISTED);
-      return;
-    }
-    const failOp = this.#host.faults?.failOp;
-    const injected = failOp ? failOp(client, opClass) : 0;
-    if (injected !== 0) {
-      this.#answerError(live, -injected);
-      return;
-    }
-    const logged = opClass.mayWrite ? this.#storage.duplicates.find(requestId(client)) : undefined;
-    if (logged) {
-      const answer = errorReply(this.#view, client, logged.result, logged);
-      this.#finish(live, () => this.#reply(live, answer));
-      return;
-    }
-    const outcome = this.#host.executor.execute(this.#view, client, opClass, sources);
-    switch (outcome.kind) {
-      case 'drop':
-        this.#finish(live, () => client.release());
-        return;
-      case 'reply':
-        this.#finish(live, () => {
-          if (outcome.context) this.#watches.apply(outcome.context, client.session);
-          this.#reply(live, outcome.reply);
-        });
-        return;
-      case 'commit': {
-        const { ops, entry, reply, context } = outcome;
-        if (!this.#storage.hasRoomFor({ ops, entry })) {
-          this.#refuseForRoom(live);
-          return;
-        }
-        const answer = () => {
-          // A newer attempt may have come meanwhile: it is the one to answer.
-          const { session, request } = live.client;
-          if (context) this.#watches.apply(context, session);
-          this.#reply(live, { ...reply, retryAttempt: request.retryAttempt });
-        };
-        const change = { ops, entry };
-        try {
-          this.#commit(headOf(this.#view, client), change, () => this.#finish(live, answer));
-        } catch (error) {
-          // Nothing has changed: a damaged block of which a part would have to be kept.
-          if (!isRadosError(error)) throw error;
-          this.#answerError(live, error.errno);
-        }
-      }
-    }
-  }
-
-  /**
-   * As `PrimaryLogPG` has it when a pool is full: who asked for the answer gets it; from others the request comes again when
-   * a map comes without the flag, which is why they must hear of the one that has it.
-   */
-  #refuseForRoom(live: LiveRequest): void {
-    const { client } = live;
-    const { session, request } = client;
-    const known = this.#host.reportFull();
-    if (request.flags & (OSD_FLAG.FULL_TRY | OSD_FLAG.FULL_FORCE)) {
-      this.#answerError(live, -ERRNO.ENOSPC);
-      return;
-    }
-    this.#finish(live, () => client.release());
-    known.then(
-      () => this.#host.shareMap(session),
-      (error: unknown) => this.#host.log.warn({ err: error }, 'the monitor does not take a report'),
-    );
-  }
-
-  /** `unfinished`: the operation that was waiting for something when the vector was given up. */
-  #answerError(live: LiveRequest, errno: number, unfinished?: number): void {
-    const { client } = live;
-    const reply = errorReply(this.#view, client, errno);
-    const waiting = unfinished === undefined ? undefined : reply.ops[unfinished];
-    if (waiting) waiting.rval = -ERRNO.EINPROGRESS;
-    this.#finish(live, () => this.#reply(live, reply));
-  }
-
-  #reply({ client, opClass }: LiveRequest, reply: OsdReply): void {
-    const passReply = this.#host.faults?.passReply;
-    if (passReply) passReply(client, opClass, () => sendReply(client, reply));
-    else sendReply(client, reply);
-  }
-
-  #finish(live: LiveRequest, answer: () => void): void {
-    this.#options.requests.remove(live);
-    answer();
+  #loadWatchesOf(id: ObjectId): void {
+    if (id.snap !== NOSNAP) return;
+    const watchers = this.#host.store.get(this.#storage.collection, id)?.meta.info.watchers ?? [];
+    if (watchers.length > 0) this.#watches.load(id, watchers);
   }
 
   // ---- changes ----
@@ -267,14 +213,18 @@ export class PgPrimary {
     const key = headKey(object);
     const commits = [this.#storage.commit(change)];
     this.#lanes.writing(key);
+    this.scrubber.writing(object, change);
     for (const osd of this.#options.acting) {
-      if (osd !== this.#host.whoami) commits.push(this.#replicateTo(osd, change));
+      if (osd !== this.#host.whoami) {
+        commits.push(this.#replicateTo(osd, this.backfill.changeFor(osd, object, change)));
+      }
     }
     Promise.all(commits).then(
       () => {
         if (this.#interval.ended) return;
         done();
         this.#lanes.written(key);
+        this.scrubber.written(change);
       },
       (error: unknown) => {
         if (!this.#interval.ended) this.#options.onCommitFailed(error);
@@ -292,6 +242,18 @@ export class PgPrimary {
     );
   }
 
+  /** Work of the PG's own on an object, while nothing else happens to it. Resolves after it, or when the interval ended. */
+  #inLane(key: string, act: () => Promise<void>): Promise<void> {
+    return new Promise((settled) => {
+      const resolve = () => {
+        this.#ownChanges.delete(resolve);
+        settled();
+      };
+      this.#ownChanges.add(resolve);
+      this.#lanes.submit(key, { start: () => act().finally(resolve) });
+    });
+  }
+
   /**
    * A change of the PG's own accord, in the object's lane. `prepare` returns nothing when there is nothing to do. Calls
    * `committed` before anything else happens to the object; resolves after it, or when the interval ended.
@@ -307,33 +269,32 @@ export class PgPrimary {
         settled();
       };
       this.#ownChanges.add(resolve);
-      this.#lanes.submit(headKey(object), {
-        pipelined: true,
-        start: () => {
-          const change = prepare();
-          if (!change) {
-            resolve();
-            return undefined;
-          }
-          const { lastUpdate, lastUserVersion } = this.#storage.info;
-          const entry: LogEntry = {
-            version: { version: lastUpdate.version + 1n, epoch: this.#host.view.epoch },
-            objects: change.objects,
-            result: 0,
-            userVersion: lastUserVersion,
-          };
-          try {
-            this.#commit(object, { ops: change.ops, entry }, () => {
-              committed();
-              resolve();
-            });
-          } catch (error) {
-            // Changes of its own touch no data, so the store has failed: its OSD goes, and with it the interval.
-            if (!isRadosError(error)) throw error;
-          }
+      const key = headKey(object);
+      const start = () => {
+        const change = this.#interval.ended ? undefined : prepare();
+        if (!change) {
+          resolve();
           return undefined;
-        },
-      });
+        }
+        const { lastUpdate, lastUserVersion } = this.#storage.info;
+        const entry: LogEntry = {
+          version: { version: lastUpdate.version + 1n, epoch: this.#host.view.epoch },
+          objects: change.objects,
+          result: 0,
+          userVersion: lastUserVersion,
+        };
+        try {
+          this.#commit(object, { ops: change.ops, entry }, () => {
+            committed();
+            resolve();
+          });
+        } catch (error) {
+          // Changes of its own touch no data, so the store has failed: its OSD goes, and with it the interval.
+          if (!isRadosError(error)) throw error;
+        }
+        return undefined;
+      };
+      this.#lanes.submit(key, { start: () => after(this.recovery.blocker(key, true), start) });
     });
   }
 
@@ -365,7 +326,8 @@ export class PgPrimary {
   }
 
   #trimRemovedSnaps(): void {
-    if (this.#trimming) return;
+    // What is not here yet would be left out.
+    if (this.#trimming || !this.#isClean) return;
     const removed = removedSnaps(this.#host, this.#options.pg.pool);
     const left = subtractIntervals(removed, this.#storage.info.purgedSnaps);
     if (left.length === 0) return;
@@ -401,4 +363,12 @@ export class PgPrimary {
         if (!(error instanceof Interrupted) && !isRadosError(error)) throw error;
       });
   }
+}
+
+/** At once when there is nothing to wait for. */
+function after(
+  blocker: Promise<void> | undefined,
+  act: () => Promise<void> | undefined,
+): Promise<void> | undefined {
+  return blocker ? blocker.then(act) : act();
 }

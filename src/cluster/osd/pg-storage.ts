@@ -8,11 +8,12 @@
 import { RadosError } from '../../base/errors.js';
 import type { PgId } from '../../encoding/types.js';
 import { formatPgId } from '../../encoding/types.js';
+import { compareObjects, type ObjectId } from '../store/object-id.js';
 import type { ObjectStore } from '../store/object-store.js';
-import { type LogEntry, NEW_PG_INFO, type PgInfo } from '../store/pg-record.js';
+import { NEW_PG_INFO, type PgInfo } from '../store/pg-record.js';
 import type { StoreOp } from '../store/transaction.js';
-import type { ReplicatedChange } from './osd-peer.js';
-import { compareVersions } from './peering.js';
+import type { BackfillStart, PgCopy, RecoveredObject, ReplicatedChange } from './osd-peer.js';
+import { compareVersions, mergeLog, type PgHistory } from './log-merge.js';
 import { DuplicateIndex } from './pg-log.js';
 
 export class PgStorage {
@@ -75,8 +76,90 @@ export class PgStorage {
     return done;
   }
 
-  history(): { info: PgInfo; log: readonly LogEntry[] } {
-    return { info: this.#info, log: this.#store.log(this.collection) };
+  copy(): PgCopy {
+    return { info: this.#info, missing: this.#store.missing(this.collection) };
+  }
+
+  history(): PgHistory {
+    return { ...this.copy(), log: this.#store.log(this.collection) };
+  }
+
+  // ---- recovery ----
+
+  /** Takes a log for its own; undefined when it shares nothing with the own one. Resolves when durable. */
+  async merge(authority: PgHistory): Promise<readonly ObjectId[] | undefined> {
+    const merge = this.#info.complete ? mergeLog(this.history(), authority) : undefined;
+    if (!merge) return undefined;
+    const { lastUpdate, lastUserVersion, purgedSnaps, logTail } = authority.info;
+    const ops: StoreOp[] = [{ op: 'missing', add: merge.missing, remove: [] }];
+    if (merge.diverged) ops.push({ op: 'replaceLog', entries: authority.log });
+    else ops.push(...merge.newer.map((entry) => ({ op: 'log', entry }) as const));
+    const tail = merge.diverged ? logTail : this.#info.logTail;
+    await this.#apply(ops, {
+      ...this.#info,
+      ...{ lastUpdate, lastUserVersion, purgedSnaps },
+      ...(tail ? { logTail: tail } : {}),
+    });
+    return this.#store.missing(this.collection);
+  }
+
+  /** For another's copy; undefined when this one lacks it itself. */
+  give(id: ObjectId): RecoveredObject | undefined {
+    if (!this.#info.complete || this.#store.isMissing(this.collection, id)) return undefined;
+    return { id, object: this.#store.dump(this.collection, id) };
+  }
+
+  /** Nobody's source from here on, until `endBackfill`. Goes on where a backfill before it got to, if the logs allow it. */
+  async beginBackfill(authority: PgHistory): Promise<BackfillStart> {
+    const own = this.history();
+    const { lastBackfill } = own.info;
+    const merge = lastBackfill && !own.info.complete ? mergeLog(own, authority) : undefined;
+    const last = merge ? lastBackfill : undefined;
+    const isThere = (id: ObjectId) => last !== undefined && compareObjects(id, last) <= 0;
+    const { lastUpdate, lastUserVersion, purgedSnaps, logTail } = authority.info;
+    const { mapEpoch, lastEpochStarted, pastIntervals } = this.#info;
+    const beyond = this.#store
+      .list(this.collection, last, Number.MAX_SAFE_INTEGER)
+      .filter((id) => !isThere(id));
+    await this.#apply(
+      [
+        ...beyond.map((id) => ({ op: 'remove', id }) as const),
+        {
+          op: 'missing',
+          add: (merge?.missing ?? []).filter(isThere),
+          remove: own.missing.filter((id) => !isThere(id)),
+        },
+        { op: 'replaceLog', entries: authority.log },
+      ],
+      {
+        ...{ lastUpdate, lastUserVersion, purgedSnaps },
+        ...{ mapEpoch, lastEpochStarted, pastIntervals },
+        complete: false,
+        ...(last ? { lastBackfill: last } : {}),
+        ...(logTail ? { logTail } : {}),
+      },
+    );
+    return { last, missing: this.#store.missing(this.collection) };
+  }
+
+  backfill(objects: readonly RecoveredObject[], last: ObjectId): Promise<void> {
+    return this.#apply(objects.map(installation), { ...this.#info, lastBackfill: last });
+  }
+
+  async endBackfill(): Promise<void> {
+    const { lastBackfill: _, ...info } = this.#info;
+    await this.#apply([], { ...info, complete: true });
+  }
+
+  /** Puts in objects as the log has them. Resolves when durable. */
+  recovered(objects: readonly RecoveredObject[]): Promise<void> {
+    return this.#store.apply({
+      collection: this.collection,
+      ops: [
+        ...objects.map(installation),
+        { op: 'missing', add: [], remove: objects.map(({ id }) => id) },
+      ],
+    });
   }
 
   remove(): Promise<void> {
@@ -91,4 +174,8 @@ export class PgStorage {
     this.#info = info;
     return done;
   }
+}
+
+function installation({ id, object }: RecoveredObject): StoreOp {
+  return object ? { op: 'install', object } : { op: 'remove', id };
 }

@@ -6,6 +6,7 @@
  *   undersized  primary, but too few members are up to serve (min_size)
  *   peering     primary, finding out what the PG's content is
  *   down        primary, but an OSD that may know of newer writes is missing
+ *   incomplete  primary, but nobody who is up has a whole copy
  *   active      primary, serving (`pg-primary.ts`)
  *
  * When an interval ends, requests that were not answered wait for the next activation and start again, in the order
@@ -14,21 +15,47 @@
 
 import { RadosError } from '../../base/errors.js';
 import { formatPgId, type PgId } from '../../encoding/types.js';
+import { stableMod } from '../../osdmap/object-hash.js';
+import type { ObjectId } from '../store/object-id.js';
 import type { PastInterval } from '../store/pg-record.js';
-import type { ClientRequest, ClientSession } from './client-request.js';
+import type { ClientOp } from './client-op.js';
+import type { ClientSession } from './client-request.js';
 import { Interrupted, Interval } from './interval.js';
-import { maybeWrote, type PgPlace, pastIntervals, placeOf } from './intervals.js';
+import { intervalStart, maybeWrote, type PgPlace, pastIntervals, placeOf } from './intervals.js';
 import { LiveRequests } from './live-requests.js';
 import type { CopySource } from './op-context.js';
-import type { CopyTarget, ReplicatedChange } from './osd-peer.js';
-import { peer } from './peering.js';
+import type { PgHistory } from './log-merge.js';
+import type {
+  BackfillStart,
+  CopyTarget,
+  PgCopy,
+  RecoveredObject,
+  ReplicatedChange,
+} from './osd-peer.js';
+import { type ActivePeering, type BlockedPeering, peer } from './peering.js';
 import type { PgHost } from './pg-host.js';
+import { pgEnd, pgStart } from './pg-listing.js';
 import { PgPrimary } from './pg-primary.js';
 import { PgStorage } from './pg-storage.js';
+import { Blocker } from './pipeline/blocker.js';
+import type { Phase } from './pipeline/phase.js';
+import { PgPipeline } from './pipeline/pg-pipeline.js';
+import { formatPgState, type PgStat, type PgStatePart } from './pg-state.js';
 import { copyPg } from './recovery.js';
+import type { ScrubbedObject, ScrubRange } from './scrub/scrub-map.js';
+import { answerScrubMap, type ScrubKind, type ScrubResult } from './scrub/scrubber.js';
 
-export type PgState = 'idle' | 'replica' | 'undersized' | 'peering' | 'down' | 'active';
+export type PgState =
+  | 'idle'
+  | 'replica'
+  | 'undersized'
+  | 'peering'
+  | 'down'
+  | 'incomplete'
+  | 'active';
 
+/** Peering takes less, or something is wrong: clients are sent away then. Ceph lets them wait (`osd_backoff_on_peering`). */
+const PEERING_PATIENCE_MS = 2000;
 const PEERING_RETRY_MS = 200;
 const DOWN_RETRY_MS = 1000;
 
@@ -36,21 +63,82 @@ export class Pg {
   readonly id: PgId;
   readonly #host: PgHost;
   readonly #storage: PgStorage;
-  readonly #requests: LiveRequests;
+  readonly #requests = new LiveRequests();
   #place: PgPlace | undefined;
   #interval = new Interval(0);
   #state: PgState = 'idle';
   #primary: PgPrimary | undefined;
+  readonly #pipeline: PgPipeline;
+  readonly #mapGate = new Blocker('osdmap_gate');
+  readonly #notActive = new Blocker('pg_active');
+  /** Nobody knows for how long it cannot serve. */
+  #cannotServe: Blocker | undefined;
+  /** When the PG began to peer (monotonic). */
+  #peeringSinceMs = 0;
+  #mapEpoch = 0;
+  #wantedScrub: ScrubKind | undefined;
+  /** What the last one that came to its end found. */
+  #scrubbed: ScrubResult | undefined;
 
   constructor(id: PgId, host: PgHost) {
     this.id = id;
     this.#host = host;
     this.#storage = new PgStorage(id, host.store);
-    this.#requests = new LiveRequests(host.classes);
+    this.#pipeline = new PgPipeline(host.pipeline, host.pipelineMode, formatPgId(id));
   }
 
   get state(): PgState {
     return this.#state;
+  }
+
+  /** As Ceph writes it; undefined when this OSD is not its primary. */
+  get stateName(): string | undefined {
+    if (this.#state === 'idle' || this.#state === 'replica' || !this.#place) return undefined;
+    const parts = new Set<PgStatePart>();
+    const { acting, size } = this.#place;
+    const { recovery, backfill } = this.#primary ?? {};
+    const hasObjects = this.#host.store.list(this.#storage.collection, undefined, 1).length > 0;
+    if (acting.length < size) {
+      parts.add('undersized');
+      if (hasObjects) parts.add('degraded');
+    }
+    if (recovery?.unfound) parts.add('recovery_unfound').add('degraded');
+    else if (recovery?.left) parts.add('recovering').add('degraded');
+    else if (recovery && acting.length >= size && !backfill?.left) parts.add('clean');
+    if (backfill?.left) parts.add('backfilling').add('degraded');
+    const scrub = this.#primary?.scrubber.kind;
+    if (scrub) parts.add('scrubbing');
+    if (scrub?.deep) parts.add('deep');
+    if (scrub?.repair) parts.add('repair');
+    if (this.#scrubErrors > 0) parts.add('inconsistent');
+    if (this.#place.up.join() !== acting.join()) parts.add('remapped');
+    if (this.#state === 'undersized') parts.add('peered');
+    else if (this.#state === 'down') parts.add('down').add('peering');
+    else parts.add(this.#state);
+    return formatPgState(parts);
+  }
+
+  /** For the monitor; undefined when this OSD is not its primary. Looks at every object. */
+  stat(): PgStat | undefined {
+    const state = this.stateName;
+    const place = this.#place;
+    if (state === undefined || !place) return undefined;
+    const { store } = this.#host;
+    const { collection } = this.#storage;
+    const { acting, up, size } = place;
+    const ids = store.list(collection, undefined, Number.MAX_SAFE_INTEGER);
+    const objects = ids.length;
+    const bytes = ids.reduce((sum, id) => sum + (store.get(collection, id)?.size ?? 0), 0);
+    const { recovery, backfill } = this.#primary ?? {};
+    const absent = Math.max(0, size - acting.length) + (backfill?.left ?? 0);
+    const degraded = objects * absent + (recovery?.left ?? 0);
+    const copies = objects * size;
+    return {
+      ...{ pg: this.id, state, up, acting, objects, bytes, copies },
+      degraded: Math.min(copies, degraded),
+      unfound: recovery?.unfound ?? 0,
+      scrubErrors: this.#scrubErrors,
+    };
   }
 
   /** While this OSD serves the PG. */
@@ -61,9 +149,61 @@ export class Pg {
   // ---- requests ----
 
   /** Takes a request of which this OSD is the primary. It waits while the PG is not active. */
-  handle(client: ClientRequest): void {
-    const live = this.#requests.add(client);
-    if (live) this.#primary?.dispatch(live);
+  handle(op: ClientOp): void {
+    if (this.#requests.add(op)) this.#enter(op);
+    else op.attached();
+  }
+
+  #enter(op: ClientOp): void {
+    const { waitMap, waitReady } = this.#pipeline;
+    op.interval = this.#interval;
+    if (waitMap) op.enter(waitMap, this.#waitMap);
+    else op.enter(waitReady, this.#waitReady);
+  }
+
+  readonly #waitMap = (op: ClientOp): void => {
+    if (op.client.request.epoch > this.#mapEpoch) op.waitFor(this.#mapGate, this.#waitMap);
+    else op.enter(this.#pipeline.waitReady, this.#waitReady);
+  };
+
+  readonly #waitReady = (op: ClientOp): void => {
+    if (op.client.request.epoch > this.#mapEpoch) op.waitFor(this.#mapGate, this.#waitReady);
+    else if (op.heldBack) op.drop('held back');
+    else if (this.#cannotServe) this.#sendAway(op, this.#cannotServe);
+    else if (!this.#primary) op.waitFor(this.#notActive, this.#waitReady);
+    else this.#primary.path.start(op);
+  };
+
+  /** Whoever can wait elsewhere does. */
+  #sendAway(op: ClientOp, blocker: Blocker): void {
+    const { pool, seed } = this.id;
+    const { pgNum } = this.#place as PgPlace;
+    const range = { begin: pgStart(pool, seed), end: pgEnd(pool, seed, pgNum) };
+    if (op.session.backoffs?.block(this.id, range, blocker)) op.drop('sent away');
+    else op.waitFor(blocker, this.#waitReady);
+  }
+
+  #stopServing(): void {
+    this.#cannotServe ??= new Blocker('pg_active', this.#state);
+    // Those that wait look again.
+    this.#notActive.lift();
+  }
+
+  #mayServeAgain(): void {
+    const blocker = this.#cannotServe;
+    this.#cannotServe = undefined;
+    blocker?.lift();
+  }
+
+  /** Now and then. */
+  onTick(): void {
+    if (this.#state !== 'peering') return;
+    const { clock } = this.#host.env;
+    if (clock.monotonic() - this.#peeringSinceMs >= PEERING_PATIENCE_MS) this.#stopServing();
+  }
+
+  busyPhases(): Phase[] {
+    return this.#pipeline.busy();
   }
 
   sessionClosed(session: ClientSession): void {
@@ -77,11 +217,29 @@ export class Pg {
     const { view } = this.#host;
     const place = placeOf(view, this.id);
     if (!place) return false;
-    if (!this.#place) this.#catchUp(view.epoch);
-    if (place.identity !== this.#place?.identity) this.#startInterval(place, view.epoch);
-    else this.#primary?.onMap();
-    this.#storage.note({ mapEpoch: view.epoch });
+    const isNew = !this.#place;
+    if (isNew) this.#catchUp(view.epoch);
+    if (place.identity !== this.#place?.identity) {
+      // Its members know it by its first epoch, whoever comes later.
+      const viewAt = (epoch: number) => this.#host.viewAt(epoch);
+      const since = isNew ? intervalStart(this.id, view, viewAt) : view.epoch;
+      this.#startInterval(place, since);
+    } else this.#primary?.onMap();
+    this.#mapEpoch = view.epoch;
+    this.#mapGate.lift();
+    this.#storage.note({ mapEpoch: view.epoch, pgNum: place.pgNum });
     return true;
+  }
+
+  /** Some of its objects are going to belong to others. Nothing goes on until the next map. */
+  beginSplit(): void {
+    this.#endInterval();
+    // What a scrub found may be elsewhere.
+    this.#scrubbed = undefined;
+  }
+
+  endSplit(): void {
+    this.#storage.reload();
   }
 
   /** The PG or its OSD goes away. */
@@ -127,6 +285,9 @@ export class Pg {
       return;
     }
     this.#state = place.acting.length < place.minSize ? 'undersized' : 'peering';
+    if (this.#state === 'undersized') this.#stopServing();
+    this.#peeringSinceMs = this.#host.env.clock.monotonic();
+    this.#requeue();
     this.#host.log.debug(
       { pg: formatPgId(this.id), epoch, acting: place.acting, state: this.#state },
       'interval begins',
@@ -147,13 +308,36 @@ export class Pg {
     this.#interval.end();
     this.#primary?.end();
     this.#primary = undefined;
+    this.#mayServeAgain();
+  }
+
+  /** What was not answered starts again in the new interval, in the order of arrival. */
+  #requeue(): void {
+    this.#host.pipeline.log?.interval(formatPgId(this.id), this.#interval.since);
+    const { pgNum } = this.#place as PgPlace;
+    for (const op of this.#requests.takeAll()) {
+      // Nobody waits for it, and the client sends it again on its next connection.
+      if (op.session.closed && !op.submitted) {
+        op.drop('session closed');
+        continue;
+      }
+      // The client has sent it to the PG that has the object now, or will.
+      if (stableMod(op.client.request.hash, pgNum) !== this.id.seed) {
+        this.#host.shareMap(op.session);
+        op.drop('the PG was split');
+        continue;
+      }
+      const next = op.interrupt();
+      this.#requests.add(next);
+      this.#enter(next);
+    }
   }
 
   /** Not primary any more: clients learn from the map where to go. */
   #dropRequests(): void {
-    for (const { client } of this.#requests.takeAll()) {
-      this.#host.shareMap(client.session);
-      client.release();
+    for (const op of this.#requests.takeAll()) {
+      this.#host.shareMap(op.session);
+      op.drop('not primary');
     }
   }
 
@@ -162,22 +346,26 @@ export class Pg {
   #peer(): void {
     const host = this.#host;
     const interval = this.#interval;
-    const { acting } = this.#place as PgPlace;
+    const { acting, minSize } = this.#place as PgPlace;
     const { map } = host.view;
     peer({
       pg: this.id,
+      whoami: host.whoami,
       since: interval.since,
       acting,
+      minSize,
       up: this.#existingOsds().filter((osd) => map.isUp(osd)),
       peers: host.peers,
       check: () => interval.check(),
       fullHistory: () => this.#fullHistory(interval.since - 1),
       onDead: (osd) => host.reportFailure(osd),
+      handOver: (osds) => host.requestPgTemp(this.id, osds),
     }).then(
       (result) => {
         if (interval.ended) return;
-        if (result.kind === 'active') this.#activated(acting, result.strays);
-        else this.#waitForOsds(result.blockedBy);
+        if (result.kind === 'active') this.#activated(acting, result);
+        else if (result.kind === 'handedOver') this.#retryPeering(DOWN_RETRY_MS);
+        else this.#waitForOsds(result);
       },
       (error: unknown) => {
         if (interval.ended || error instanceof Interrupted) return;
@@ -187,9 +375,13 @@ export class Pg {
     );
   }
 
-  #waitForOsds(blockedBy: number[]): void {
-    this.#state = 'down';
-    this.#host.log.warn({ pg: formatPgId(this.id), blockedBy }, 'waiting for OSDs to come back');
+  #waitForOsds({ kind, blockedBy }: BlockedPeering): void {
+    this.#state = kind;
+    this.#stopServing();
+    this.#host.log.warn(
+      { pg: formatPgId(this.id), state: kind, blockedBy },
+      'waiting for OSDs to come back',
+    );
     this.#retryPeering(DOWN_RETRY_MS);
   }
 
@@ -218,7 +410,7 @@ export class Pg {
     );
   }
 
-  #activated(acting: readonly number[], strays: readonly number[]): void {
+  #activated(acting: readonly number[], { strays, missing, backfill }: ActivePeering): void {
     const { since } = this.#interval;
     this.#state = 'active';
     this.#host.log.debug({ pg: formatPgId(this.id), since }, 'active');
@@ -227,18 +419,65 @@ export class Pg {
       host: this.#host,
       storage: this.#storage,
       requests: this.#requests,
+      pipeline: this.#pipeline,
       interval: this.#interval,
       acting,
+      missing,
+      backfill,
       onCommitFailed: (error) => this.#peerAgain(error),
+      onClean: () => this.#onClean(strays),
+      scrubs: () => ({ result: this.#scrubbed, since }),
     });
     this.#primary = primary;
-    for (const osd of strays) {
+    this.#mayServeAgain();
+    this.#notActive.lift();
+    primary.onMap();
+    primary.start();
+    this.#scrub();
+  }
+
+  // ---- scrubs ----
+
+  get #scrubErrors(): number {
+    return this.#scrubbed?.inconsistencies.reduce((sum, { errors }) => sum + errors, 0) ?? 0;
+  }
+
+  /** Somebody wants one: now, or when the PG is clean. False: this OSD is not its primary. */
+  requestScrub(kind: ScrubKind): boolean {
+    if (this.stateName === undefined) return false;
+    this.#wantedScrub = kind;
+    this.#scrub();
+    return true;
+  }
+
+  #scrub(): void {
+    const kind = this.#wantedScrub;
+    const primary = this.#primary;
+    if (!kind || !primary || primary.scrubber.kind) return;
+    primary.scrubber.run(kind).then(
+      (result) => {
+        this.#scrubbed = result;
+        if (this.#wantedScrub === kind) this.#wantedScrub = undefined;
+        else this.#scrub();
+      },
+      // It begins anew with the next activation.
+      (error: unknown) => {
+        if (!(error instanceof Interrupted)) throw error;
+      },
+    );
+  }
+
+  /** Not before: until then a stray may be the only one that has something. */
+  #onClean(strays: readonly number[]): void {
+    const { up, acting, size } = this.#place as PgPlace;
+    for (const osd of acting.length < size ? [] : strays) {
       const stray = this.#host.peers.osd(osd);
       // One that does not hear it keeps a copy that no peering will choose.
-      stray?.removePg(this.id, since).catch(() => {});
+      stray?.removePg(this.id, this.#interval.since).catch(() => {});
     }
-    for (const live of this.#requests.all()) primary.dispatch(live);
-    primary.onMap();
+    // Those that it belongs to can serve it: all of them are members, and have everything.
+    const isRemapped = up.join() !== acting.join() && up.every((osd) => acting.includes(osd));
+    if (isRemapped) this.#host.requestPgTemp(this.id, []);
   }
 
   /**
@@ -255,6 +494,8 @@ export class Pg {
         this.#endInterval();
         this.#interval = new Interval(interval.since);
         this.#state = 'peering';
+        this.#peeringSinceMs = this.#host.env.clock.monotonic();
+        this.#requeue();
         this.#peer();
       },
       { background: true },
@@ -270,13 +511,49 @@ export class Pg {
     }
   }
 
-  query(since: number) {
+  query(since: number): PgCopy | undefined {
     this.#fence(since);
-    return this.#storage.known ? this.#storage.info : undefined;
+    return this.#storage.known ? this.#storage.copy() : undefined;
   }
 
-  history() {
+  history(since: number): PgHistory {
+    this.#fence(since);
     return this.#storage.history();
+  }
+
+  merge(since: number, authority: PgHistory): Promise<readonly ObjectId[] | undefined> {
+    this.#fence(since);
+    return this.#storage.merge(authority);
+  }
+
+  listObjects(since: number, from: ObjectId | undefined, max: number): ObjectId[] {
+    this.#fence(since);
+    return this.#host.store.list(this.#storage.collection, from, max);
+  }
+
+  pull(since: number, id: ObjectId): RecoveredObject | undefined {
+    this.#fence(since);
+    return this.#storage.give(id);
+  }
+
+  beginBackfill(since: number, authority: PgHistory): Promise<BackfillStart> {
+    this.#fence(since);
+    return this.#storage.beginBackfill(authority);
+  }
+
+  backfill(since: number, objects: readonly RecoveredObject[], last: ObjectId): Promise<void> {
+    this.#fence(since);
+    return this.#storage.backfill(objects, last);
+  }
+
+  endBackfill(since: number): Promise<void> {
+    this.#fence(since);
+    return this.#storage.endBackfill();
+  }
+
+  push(since: number, objects: readonly RecoveredObject[]): Promise<void> {
+    this.#fence(since);
+    return this.#storage.recovered(objects);
   }
 
   async recover(since: number, source: number): Promise<void> {
@@ -288,6 +565,7 @@ export class Pg {
     const { store } = this.#host;
     const target = {
       pg: this.id,
+      since,
       collection,
       store,
       check: () => interval.check(),
@@ -300,12 +578,16 @@ export class Pg {
     }
   }
 
+  scrubMap(since: number, range: ScrubRange, deep: boolean): Promise<ScrubbedObject[]> {
+    this.#fence(since);
+    return answerScrubMap(this.#host, this.#storage.collection, range, deep);
+  }
+
   activate(since: number): Promise<void> {
     this.#fence(since);
     return this.#storage.update({
       lastEpochStarted: since,
       pastIntervals: [],
-      complete: true,
     });
   }
 

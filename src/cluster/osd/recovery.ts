@@ -1,20 +1,16 @@
-/**
- * Makes one OSD's copy of a PG equal to another's.
- *
- * Two logs that share an entry agree on everything up to it, so only the objects touched after the newest shared entry
- * are copied, those of the own log included: what was written here and never acknowledged must go. Without a shared
- * entry, everything is copied.
- */
+/** Makes one OSD's copy of a PG equal to another's, when their logs share nothing: by copying all of it. */
 
 import { RadosError } from '../../base/errors.js';
 import type { PgId } from '../../encoding/types.js';
-import { type ObjectId, objectKey } from '../store/object-id.js';
+import type { ObjectId } from '../store/object-id.js';
 import type { ObjectStore } from '../store/object-store.js';
-import { type LogEntry, NEW_PG_INFO, type PgInfo } from '../store/pg-record.js';
+import { NEW_PG_INFO, type PgInfo } from '../store/pg-record.js';
+import { MissingSet } from './missing-set.js';
 import type { OsdPeer } from './osd-peer.js';
 
 export interface RecoveryTarget {
   readonly pg: PgId;
+  readonly since: number;
   readonly collection: string;
   readonly store: ObjectStore;
   /** Throws when the interval ended meanwhile. */
@@ -27,16 +23,14 @@ export interface RecoveryTarget {
 const PAGE_OBJECTS = 128;
 
 export async function copyPg(target: RecoveryTarget, source: OsdPeer): Promise<void> {
-  const { pg, collection, store, check } = target;
-  const theirs = await source.history(pg);
+  const { pg, since, collection, store, check } = target;
+  const theirs = await source.history(pg, since);
   check();
   if (!theirs) throw new RadosError('ENOENT', 'the source of a recovery has no such PG');
-  const own = store.pgInfo(collection) ?? NEW_PG_INFO;
+  const { lastBackfill: _, ...own }: PgInfo = store.pgInfo(collection) ?? NEW_PG_INFO;
   // Marked first: a copy that stops half-way is a mix of two states and must never be a source.
   await setInfo(target, { ...own, complete: false });
-  const changed = own.complete ? changedObjects(store.log(collection), theirs.log) : undefined;
-  if (changed) await copyObjects(target, source, changed);
-  else await copyEverything(target, source);
+  await copyEverything(target, source, new MissingSet(theirs.missing));
   check();
   const info: PgInfo = {
     ...own,
@@ -49,6 +43,7 @@ export async function copyPg(target: RecoveryTarget, source: OsdPeer): Promise<v
     collection,
     ops: [
       { op: 'replaceLog', entries: theirs.log },
+      { op: 'missing', add: theirs.missing, remove: [] },
       { op: 'pgInfo', info },
     ],
   });
@@ -58,50 +53,31 @@ function setInfo({ store, collection }: RecoveryTarget, info: PgInfo): Promise<v
   return store.apply({ collection, ops: [{ op: 'pgInfo', info }] });
 }
 
-/** Objects that the logs do not agree on; undefined when the logs share nothing. */
-export function changedObjects(
-  ours: readonly LogEntry[],
-  theirs: readonly LogEntry[],
-): ObjectId[] | undefined {
-  const key = ({ version }: LogEntry) => `${version.epoch}'${version.version}`;
-  const theirPlaces = new Map(theirs.map((entry, i) => [key(entry), i]));
-  const ourShared = ours.findLastIndex((entry) => theirPlaces.has(key(entry)));
-  const shared = ours[ourShared];
-  if (!shared) return undefined;
-  const theirShared = theirPlaces.get(key(shared)) as number;
-  const changed = new Map<string, ObjectId>();
-  for (const entry of [...ours.slice(ourShared + 1), ...theirs.slice(theirShared + 1)]) {
-    for (const id of entry.objects) changed.set(objectKey(id), id);
-  }
-  return [...changed.values()];
-}
-
-async function copyObjects(
+/** What the source itself lacks is left out: both lack it then. */
+async function copyEverything(
   target: RecoveryTarget,
   source: OsdPeer,
-  ids: readonly ObjectId[],
+  missing: MissingSet,
 ): Promise<void> {
-  const { pg, collection, store, check } = target;
-  for (const [i, id] of ids.entries()) {
-    if (i % PAGE_OBJECTS === 0) await target.yield();
-    const object = await source.dumpObject(pg, id);
-    check();
-    await store.apply({
-      collection,
-      ops: [object ? { op: 'install', object } : { op: 'remove', id }],
-    });
-  }
-}
-
-async function copyEverything(target: RecoveryTarget, source: OsdPeer): Promise<void> {
-  const { pg, collection, store, check } = target;
-  await store.apply({ collection, ops: [{ op: 'removeAll' }] });
+  const { pg, since, collection, store, check } = target;
+  const lacked = store.missing(collection);
+  await store.apply({
+    collection,
+    ops: [{ op: 'removeAll' }, { op: 'missing', add: [], remove: lacked }],
+  });
   let from: ObjectId | undefined;
   for (;;) {
-    const page = await source.listObjects(pg, from, PAGE_OBJECTS + 1);
+    const page = await source.listObjects(pg, since, from, PAGE_OBJECTS + 1);
     check();
-    await copyObjects(target, source, page.slice(0, PAGE_OBJECTS));
+    for (const id of page.slice(0, PAGE_OBJECTS)) {
+      if (missing.has(id)) continue;
+      const found = await source.pull(pg, since, id);
+      check();
+      if (!found?.object) throw new RadosError('EAGAIN', 'the source of a recovery changes');
+      await store.apply({ collection, ops: [{ op: 'install', object: found.object }] });
+    }
     from = page[PAGE_OBJECTS];
     if (!from) return;
+    await target.yield();
   }
 }

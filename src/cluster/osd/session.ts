@@ -4,21 +4,42 @@ import type { Environment } from '../../base/environment.js';
 import type { Logger } from '../../base/log.js';
 import type { EntityAddr, EntityName } from '../../encoding/entity.js';
 import { BLANK_ADDR } from '../../encoding/entity.js';
-import { decodeOsdRequest } from '../../messages/osd-messages.js';
+import { samePgId } from '../../encoding/types.js';
+import { decodeAll } from '../../encoding/codec.js';
+import { FEATURE_RADOS_BACKOFF } from '../../messages/features.js';
+import { BACKOFF_OP, decodeOsdRequest, osdBackoff } from '../../messages/osd-messages.js';
 import { type IncomingMessage, MSG, type OutgoingMessage, outgoing } from '../../messages/types.js';
 import type { Connection, ConnectionHandler } from '../../msgr/connection.js';
+import type { ClassRegistry } from '../classes/class-registry.js';
+import { SessionBackoffs } from './backoffs.js';
+import { ClientOp } from './client-op.js';
 import type { ClientRequest, ClientSession } from './client-request.js';
+import { ClientThrottle, type Throttled } from './client-throttle.js';
+import type { OsdLimits } from './limits.js';
+import { classify } from './op-class.js';
+import type { OpTracker } from './op-tracker.js';
+import { Blocker } from './pipeline/blocker.js';
+import type { Phase } from './pipeline/phase.js';
+import type { PipelineWorld } from './pipeline/world.js';
 
 export interface SessionOwner {
   readonly env: Environment;
   readonly log: Logger;
   readonly epoch: number;
-  readonly maxInFlightOps: number;
-  readonly maxInFlightBytes: number;
+  /** Of all connections. */
+  readonly throttle: ClientThrottle;
+  readonly limits: OsdLimits;
   /** An encoded MOSDMap for who has `fromEpoch`. */
   mapMessage(fromEpoch: number): Uint8Array | undefined;
+  readonly classes: ClassRegistry;
+  readonly pipeline: PipelineWorld;
+  readonly tracker: OpTracker;
+  /** A map has this OSD up. */
+  readonly isUp: boolean;
+  /** Keeps requests until a map has this OSD up. */
+  readonly untilUp: Blocker;
   /** A request whose map this OSD has. */
-  dispatch(client: ClientRequest): void;
+  dispatch(op: ClientOp): void;
   /** The client has authenticated. */
   opened(session: OsdSession, connection: Connection): void;
   closed(session: OsdSession): void;
@@ -27,42 +48,62 @@ export interface SessionOwner {
 const MOSDMAP_VERSION = 4;
 const MOSDMAP_COMPAT = 3;
 
-export class OsdSession implements ClientSession, ConnectionHandler {
+export class OsdSession implements ClientSession, ConnectionHandler, Throttled {
   name: EntityName = { type: 0, num: 0n };
   addr: EntityAddr = BLANK_ADDR;
   caps = '';
   closed = false;
+  backoffs: SessionBackoffs | undefined;
   readonly #owner: SessionOwner;
   readonly #connection: Connection;
-  /** Requests that wait for a newer map, and all behind them: a session's order is kept. */
-  readonly #held: ClientRequest[] = [];
+  /** C1, C2, C3: a session's order is kept. */
+  readonly #awaitActive: Phase;
+  readonly #awaitMap: Phase;
+  readonly #getPgMapping: Phase;
+  readonly #mapGate = new Blocker('osdmap_gate');
   /** The newest epoch that the client is known to have. */
   #clientEpoch = 0;
-  #ops = 0;
-  #bytes = 0;
-  #paused = false;
+  readonly #own: ClientThrottle;
+  /** By how many throttles it is stopped. */
+  #pauses = 0;
 
   constructor(owner: SessionOwner, connection: Connection) {
     this.#owner = owner;
     this.#connection = connection;
+    this.#own = new ClientThrottle(owner.limits.connection);
+    const { pipeline } = owner;
+    const domain = `connection ${connection.id}`;
+    this.#awaitActive = pipeline.exclusive('C1.await_active', domain);
+    this.#awaitMap = pipeline.exclusive('C2.await_map', domain);
+    this.#getPgMapping = pipeline.exclusive('C3.get_pg_mapping', domain);
   }
 
   onReady(connection: Connection): void {
-    const { entityType, gid, addrs, caps } = connection.peer;
+    const { entityType, gid, addrs, caps, features } = connection.peer;
     this.name = { type: entityType, num: gid };
     this.addr = addrs[0] ?? BLANK_ADDR;
     this.caps = caps ?? '';
+    if (features & FEATURE_RADOS_BACKOFF) {
+      this.backoffs = new SessionBackoffs({
+        session: this,
+        epoch: () => this.#owner.epoch,
+        log: () => this.#owner.pipeline.log,
+      });
+    }
     this.#owner.opened(this, connection);
   }
 
   onMessage(_connection: Connection, message: IncomingMessage): void {
-    // Pings keep the connection, maps and backoff acks need no answer from this OSD.
+    if (message.type === MSG.OSD_BACKOFF) this.#onBackoff(message);
+    // Pings keep the connection, maps need no answer from this OSD.
     if (message.type !== MSG.OSD_OP) return;
     const request = decodeOsdRequest(message.front, message.data);
     const bytes = message.data.length;
     let released = false;
-    this.#admit(bytes);
-    this.#take({
+    const { throttle } = this.#owner;
+    this.#own.take(this, bytes);
+    throttle.take(this, bytes);
+    const client: ClientRequest = {
       session: this,
       request,
       tid: message.tid,
@@ -72,14 +113,38 @@ export class OsdSession implements ClientSession, ConnectionHandler {
       release: () => {
         if (released) return;
         released = true;
-        this.#release(bytes);
+        this.#own.give(bytes);
+        throttle.give(bytes);
       },
-    });
+    };
+    const { pipeline: world, tracker, classes } = this.#owner;
+    const opClass = classify(classes, request.ops);
+    const op = new ClientOp({ world, tracker, client, opClass });
+    op.enter(this.#awaitActive, this.#active);
+  }
+
+  /**
+   * The client knows what to wait with. What it sent before it knew, and has not got further than here, will come again: it must
+   * not be done before what has been sent away already.
+   */
+  #onBackoff(message: IncomingMessage): void {
+    const ack = decodeAll('MOSDBackoff', osdBackoff, message.front);
+    if (ack.op !== BACKOFF_OP.ACK_BLOCK) return;
+    const backoff = this.backoffs?.acknowledge(ack);
+    if (!backoff) return;
+    for (const op of this.#owner.tracker.inFlight()) {
+      const { pg } = op.client.request;
+      const isOfIt = op.session === this && samePgId(pg, backoff.pg) && backoff.covers(op.position);
+      if (isOfIt && !op.submitted && !op.pinned) op.drop('held back');
+    }
   }
 
   onClose(): void {
     this.closed = true;
-    for (const client of this.#held.splice(0)) client.release();
+    this.backoffs?.clear();
+    this.backoffs = undefined;
+    this.#owner.throttle.forget(this);
+    this.#owner.tracker.sessionClosed(this);
     this.#owner.closed(this);
   }
 
@@ -104,44 +169,41 @@ export class OsdSession implements ClientSession, ConnectionHandler {
 
   /** A new map came: what waited for it goes on. */
   onMap(): void {
-    while (this.#held[0] && this.#held[0].request.epoch <= this.#owner.epoch) {
-      this.#dispatch(this.#held.shift() as ClientRequest);
-    }
+    this.#mapGate.lift();
   }
 
-  #take(client: ClientRequest): void {
-    if (this.#held.length > 0 || client.request.epoch > this.#owner.epoch) {
-      this.#held.push(client);
-    } else {
-      this.#dispatch(client);
-    }
+  /** Those in C1 to C3, in order. */
+  phases(): Phase[] {
+    return [this.#awaitActive, this.#awaitMap, this.#getPgMapping];
   }
 
-  #dispatch(client: ClientRequest): void {
-    this.#clientEpoch = Math.max(this.#clientEpoch, client.request.epoch);
+  readonly #active = (op: ClientOp): void => {
+    if (this.#owner.isUp) {
+      op.enter(this.#awaitMap, this.#hasMap);
+      return;
+    }
     this.shareMap();
-    this.#owner.dispatch(client);
+    op.waitFor(this.#owner.untilUp, this.#active);
+  };
+
+  readonly #hasMap = (op: ClientOp): void => {
+    if (op.client.request.epoch > this.#owner.epoch) op.waitFor(this.#mapGate, this.#hasMap);
+    else op.enter(this.#getPgMapping, this.#mapped);
+  };
+
+  readonly #mapped = (op: ClientOp): void => {
+    this.#clientEpoch = Math.max(this.#clientEpoch, op.client.request.epoch);
+    this.shareMap();
+    this.#owner.dispatch(op);
+  };
+
+  // A throttle is at its limit: the client's socket is its queue.
+
+  pause(): void {
+    if (this.#pauses++ === 0) this.#connection.pause();
   }
 
-  // Reading stops while too much is under way: the client's socket is its queue.
-
-  #admit(bytes: number): void {
-    this.#ops++;
-    this.#bytes += bytes;
-    const { maxInFlightOps, maxInFlightBytes } = this.#owner;
-    if (!this.#paused && (this.#ops >= maxInFlightOps || this.#bytes >= maxInFlightBytes)) {
-      this.#paused = true;
-      this.#connection.pause();
-    }
-  }
-
-  #release(bytes: number): void {
-    this.#ops--;
-    this.#bytes -= bytes;
-    const { maxInFlightOps, maxInFlightBytes } = this.#owner;
-    if (this.#paused && this.#ops < maxInFlightOps / 2 && this.#bytes < maxInFlightBytes / 2) {
-      this.#paused = false;
-      if (!this.closed) this.#connection.resume();
-    }
+  resume(): void {
+    if (--this.#pauses === 0 && !this.closed) this.#connection.resume();
   }
 }

@@ -22,6 +22,7 @@ import type { OsdFaults } from '../faults/osd-faults.js';
 import type { ObjectId } from '../store/object-id.js';
 import { compareWatchers, type WatchRecord } from '../store/object-meta.js';
 import type { ClientSession } from './client-request.js';
+import type { PipelineWorld } from './pipeline/world.js';
 
 const NOTIFY_EVENT = { NOTIFY: 1, COMPLETE: 2, DISCONNECT: 3 } as const;
 
@@ -38,7 +39,13 @@ interface WatchNotify {
 }
 
 /** MWatchNotify, version 3. */
-function sendWatchNotify(session: ClientSession, m: WatchNotify, data?: Uint8Array): void {
+function sendWatchNotify(
+  { pipeline }: WatchHost,
+  session: ClientSession,
+  m: WatchNotify,
+  data?: Uint8Array,
+): void {
+  pipeline.log?.session('notify', session);
   const front = encode((e) => {
     e.u8(1).u8(m.event).u64(m.cookie).u64(m.version).u64(m.notifyId);
     e.blob(m.payload).s32(m.returnCode).u64(m.notifierGid);
@@ -56,6 +63,7 @@ function sendWatchNotify(session: ClientSession, m: WatchNotify, data?: Uint8Arr
 export interface WatchHost {
   readonly env: Environment;
   readonly faults: OsdFaults | undefined;
+  readonly pipeline: PipelineWorld;
 }
 
 /** A message of a notify goes out, or takes effect, unless a fault has other plans. */
@@ -160,7 +168,7 @@ class Notify {
     };
     const { notifier } = this;
     passNotify(this.host, 'completion', this.object, notifier, () => {
-      if (!notifier.closed) sendWatchNotify(notifier, event, data);
+      if (!notifier.closed) sendWatchNotify(this.host, notifier, event, data);
     });
   }
 }
@@ -184,6 +192,11 @@ export class Watch {
   ) {
     this.#host = host;
     this.#onTimeout = onTimeout;
+  }
+
+  /** Its client's, as far as anybody knows. */
+  get session(): ClientSession | undefined {
+    return this.#session;
   }
 
   get connected(): boolean {
@@ -266,7 +279,7 @@ export class Watch {
     const session = this.#session;
     this.#session = undefined;
     if (!sendDisconnect || !session || session.closed) return;
-    sendWatchNotify(session, {
+    sendWatchNotify(this.#host, session, {
       event: NOTIFY_EVENT.DISCONNECT,
       cookie: this.record.cookie,
       version: 0n,
@@ -315,9 +328,9 @@ export class Watch {
       returnCode: 0,
       notifierGid: notify.notifier.name.num,
     };
-    passNotify(this.#host, 'notification', this.object, session, () =>
-      sendWatchNotify(session, event),
-    );
+    passNotify(this.#host, 'notification', this.object, session, () => {
+      if (!session.closed) sendWatchNotify(this.#host, session, event);
+    });
   }
 }
 

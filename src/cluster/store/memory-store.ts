@@ -52,6 +52,14 @@ export class MemoryStore implements ObjectStore {
     return this.#index.find(collection)?.log.entries() ?? [];
   }
 
+  missing(collection: string): readonly ObjectId[] {
+    return [...(this.#index.find(collection)?.missing.values() ?? [])];
+  }
+
+  isMissing(collection: string, id: ObjectId): boolean {
+    return this.#index.isMissing(collection, id);
+  }
+
   get(collection: string, id: ObjectId): StoredObject | undefined {
     return this.#index.get(collection, id);
   }

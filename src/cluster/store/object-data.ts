@@ -24,6 +24,20 @@ interface Chunk {
   shared: boolean;
 }
 
+/** One more piece, or the last one longer, where it lies right behind that in memory. */
+function append(pieces: Uint8Array[], bytes: Uint8Array): void {
+  const last = pieces.at(-1);
+  if (last?.buffer === bytes.buffer && last.byteOffset + last.length === bytes.byteOffset) {
+    pieces[pieces.length - 1] = new Uint8Array(
+      last.buffer,
+      last.byteOffset,
+      last.length + bytes.length,
+    );
+  } else {
+    pieces.push(bytes);
+  }
+}
+
 export class ObjectData implements ObjectBytes {
   #size = 0;
   readonly #chunks = new Map<number, Chunk>();
@@ -48,6 +62,28 @@ export class ObjectData implements ObjectBytes {
       at += part;
     }
     return out;
+  }
+
+  /**
+   * Whole chunks as they are, which are copied when they are next written, neighbours of one write as one piece; what is
+   * less than a chunk as a copy. Large reads so cost neither memory nor the time to fill it.
+   */
+  readShared(offset: number, length: number): readonly Uint8Array[] {
+    const end = Math.min(offset + length, this.#size);
+    const pieces: Uint8Array[] = [];
+    for (let at = offset; at < end; ) {
+      const index = Math.floor(at / CHUNK_BYTES);
+      const part = Math.min((index + 1) * CHUNK_BYTES - at, end - at);
+      const chunk = this.#chunks.get(index);
+      if (part === CHUNK_BYTES && chunk?.bytes.length === CHUNK_BYTES) {
+        chunk.shared = true;
+        append(pieces, chunk.bytes);
+      } else {
+        pieces.push(this.read(at, part));
+      }
+      at += part;
+    }
+    return pieces;
   }
 
   /** Whole chunks are kept as views of `data`: the caller gives it up. */

@@ -67,6 +67,10 @@ export class IndexedObject<D extends ObjectBytes> implements StoredObject {
     return this.data.read(offset, length);
   }
 
+  readShared(offset: number, length: number): readonly Uint8Array[] {
+    return this.data.readShared(offset, length);
+  }
+
   extents(offset: number, length: number): Extent[] {
     return this.data.extents(offset, length);
   }
@@ -123,6 +127,7 @@ export class IndexedObject<D extends ObjectBytes> implements StoredObject {
 export class Collection<D extends ObjectBytes> {
   readonly objects = new SortedMap<ObjectId, IndexedObject<D>>(compareObjects, objectKey);
   info: PgInfo | undefined;
+  readonly missing = new Map<string, ObjectId>();
 
   constructor(
     readonly name: string,
@@ -157,6 +162,10 @@ export class ObjectIndex<D extends ObjectBytes> {
 
   get(collection: string, id: ObjectId): IndexedObject<D> | undefined {
     return this.#collections.get(collection)?.objects.get(id);
+  }
+
+  isMissing(collection: string, id: ObjectId): boolean {
+    return this.#collections.get(collection)?.missing.has(objectKey(id)) === true;
   }
 
   list(collection: string, from: ObjectId | undefined, max: number): ObjectId[] {
@@ -242,6 +251,10 @@ export class ObjectIndex<D extends ObjectBytes> {
         break;
       case 'replaceLog':
         collection.log.replace(op.entries);
+        break;
+      case 'missing':
+        for (const id of op.add) collection.missing.set(objectKey(id), id);
+        for (const id of op.remove) collection.missing.delete(objectKey(id));
         break;
       case 'removeAll':
         releaseAll(collection);

@@ -18,6 +18,8 @@ export interface StoredObject {
   readonly size: number;
   /** Holes read as zeros; short at the end of the object. The bytes are the caller's. EIO: they are damaged. */
   read(offset: number, length: number): Uint8Array;
+  /** As `read`, in pieces that others may see too: nobody may write to them, and they stay as they are. */
+  readShared(offset: number, length: number): readonly Uint8Array[];
   /** Written ranges within the given one. */
   extents(offset: number, length: number): Extent[];
   xattr(name: string): Uint8Array | undefined;
@@ -35,6 +37,8 @@ export interface ObjectBytes {
   readonly size: number;
   /** Holes read as zeros; short at the end of the object. Always a copy. */
   read(offset: number, length: number): Uint8Array;
+  /** As `read`, without a copy where the bytes lie in memory. */
+  readShared(offset: number, length: number): readonly Uint8Array[];
   /** The written ranges within the given one, ascending, merged where they touch. */
   extents(offset: number, length: number): Extent[];
   /** Takes `data` over. */
@@ -55,6 +59,9 @@ export interface ObjectStore {
   pgInfo(collection: string): PgInfo | undefined;
   /** Oldest first. */
   log(collection: string): readonly LogEntry[];
+  /** Objects that this copy of the PG does not have as its log says. */
+  missing(collection: string): readonly ObjectId[];
+  isMissing(collection: string, id: ObjectId): boolean;
   get(collection: string, id: ObjectId): StoredObject | undefined;
   /** Ids from `from` on (inclusive) in the PG's order, heads and clones; undefined starts at the beginning. */
   list(collection: string, from: ObjectId | undefined, max: number): ObjectId[];

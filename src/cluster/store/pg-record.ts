@@ -44,10 +44,19 @@ export interface PgInfo {
   readonly pastIntervals: readonly PastInterval[];
   /** Newest map that was taken into account; a later start must account for the maps after it. */
   readonly mapEpoch: number;
-  /** False while this copy is being brought up to date: its content is then a mix and must not serve as a source. */
+  /**
+   * Everything that the log does not tell of is here: only objects of the missing set may lack. False while a backfill
+   * fills this copy: it then is nobody's source and counts for nothing.
+   */
   readonly complete: boolean;
+  /** Of a copy that is not complete: the objects up to this one are here. Absent: none. */
+  readonly lastBackfill?: ObjectId;
   /** Removed snapshots whose clones are already gone. */
   readonly purgedSnaps: IntervalSet;
+  /** How many PGs the pool had in that map: with more, this one has children. Absent in stores of before PGs could be split. */
+  readonly pgNum?: number;
+  /** The log tells of everything after this, unless it has been trimmed since. Absent: of everything there was. */
+  readonly logTail?: Eversion;
 }
 
 export const NEW_PG_INFO: PgInfo = {

@@ -33,7 +33,9 @@ export type StoreOp =
   | { op: 'pgInfo'; info: PgInfo }
   | { op: 'log'; entry: LogEntry }
   | { op: 'replaceLog'; entries: readonly LogEntry[] }
-  /** Every object of the collection goes; info and log stay. */
+  /** Objects of which the log knows more than this copy has; `remove` is what was recovered. */
+  | { op: 'missing'; add: readonly ObjectId[]; remove: readonly ObjectId[] }
+  /** Every object of the collection goes; info, log and the missing set stay. */
   | { op: 'removeAll' };
 
 export interface Transaction {

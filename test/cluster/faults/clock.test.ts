@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { ClockFaults } from '../../../src/cluster/faults/clock-faults.js';
 import { WATCH_OP } from '../../../src/messages/osd-op.js';
-import { MemoryWorld } from '../../support/memory-network.js';
+import { VirtualWorld } from '../../../src/sim/virtual-world.js';
 import { notifyOp, watchOp } from '../osd/support/watch-messages.js';
 import { Bench, sleep } from './support.js';
 
@@ -68,7 +68,7 @@ describe('the cluster’s clock', () => {
 
 describe('a clock with faults', () => {
   it('fires timers in their order, whatever happens to time', async () => {
-    const world = new MemoryWorld();
+    const world = new VirtualWorld();
     const faults = new ClockFaults(world.env);
     const fired: string[] = [];
     const at = (ms: number) => faults.timers.after(ms, () => fired.push(`${ms}`));

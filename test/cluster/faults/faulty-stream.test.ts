@@ -4,19 +4,19 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import type { Stream, StreamHandler } from '../../../src/base/environment.js';
 import type { Shaper } from '../../../src/cluster/faults/lane.js';
 import { type ConnectionRule, NetworkFaults } from '../../../src/cluster/faults/network-faults.js';
-import { MemoryWorld } from '../../support/memory-network.js';
+import { VirtualWorld } from '../../../src/sim/virtual-world.js';
 
 const PORT = 7600;
 
 /** One end of a connection: what it got, and when. */
 class End implements StreamHandler {
   readonly got: { at: number; bytes: string }[] = [];
-  readonly #world: MemoryWorld;
+  readonly #world: VirtualWorld;
   readonly #place: Uint8Array;
   stream!: Stream;
   closed: { error: Error | undefined; at: number } | undefined;
 
-  constructor(world: MemoryWorld, placeBytes = 7) {
+  constructor(world: VirtualWorld, placeBytes = 7) {
     this.#world = world;
     this.#place = new Uint8Array(placeBytes);
   }
@@ -47,14 +47,14 @@ class End implements StreamHandler {
 }
 
 describe('a connection under faults', () => {
-  let world: MemoryWorld;
+  let world: VirtualWorld;
   let faults: NetworkFaults;
   let client: End;
   let server: End;
   let fired: number;
 
   beforeEach(async () => {
-    world = new MemoryWorld();
+    world = new VirtualWorld();
     faults = new NetworkFaults(world.env);
     client = new End(world);
     server = new End(world);

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { WATCH_OP } from '../../../src/messages/osd-op.js';
 import { watchOp } from '../osd/support/watch-messages.js';
@@ -16,6 +17,21 @@ describe('operations that fail', () => {
     await write(io, OID, 'third!');
     expect(await read(io)).toBe('third!');
     expect(await fault.fired()).toBe(2);
+  });
+
+  it('are not those that were done before: who asks again is told so', async () => {
+    const bench = await Bench.start();
+    const { io, rados } = await bench.client();
+    await write(io, OID, 'before');
+    const unanswered = await bench.faults.dropReplies({ object: OID, ops: 'write', times: 1 });
+    const written = write(io, OID, 'done!!');
+    while ((await unanswered.fired()) === 0) await sleep(1);
+    const fault = await bench.faults.failOps({ object: OID, ops: 'write', errno: 'EIO' });
+    await bench.faults.resetConnections({ client: rados.globalId });
+    await written;
+    expect(await read(io)).toBe('done!!');
+    expect(await fault.fired()).toBe(0);
+    await expect(write(io, OID, 'next')).rejects.toMatchObject({ code: 'EIO' });
   });
 
   it('are those of a client, a pool, a prefix and a kind', async () => {

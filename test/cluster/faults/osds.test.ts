@@ -1,8 +1,16 @@
 import { describe, expect, it } from 'vitest';
 import { listWatchersOp, WATCH_OP } from '../../../src/messages/osd-op.js';
+import type { RadosClient } from '../../../src/rados/rados-client.js';
 import { Watcher } from '../../support/watch-scene.js';
 import { notifyOp, watchOp } from '../osd/support/watch-messages.js';
 import { Bench, OID, pendsFor, POOL, read, sleep, until, write } from './support.js';
+
+const placement = async (rados: RadosClient) => {
+  const { output } = await rados.command({
+    ...{ prefix: 'osd map', pool: POOL, object: OID, format: 'json' },
+  });
+  return JSON.parse(Buffer.from(output).toString()) as { acting: number[] };
+};
 
 const running = async (bench: Bench, osd: number) => {
   const { osds } = await bench.cluster.status();
@@ -149,6 +157,44 @@ describe('a frozen OSD', () => {
     expect(await pendsFor(reading, 200)).toBe(true);
     await fault.stop();
     expect(await reading).toBe('data');
+  });
+});
+
+describe('OSDs that do not hear of each other', () => {
+  it('serve what needs no other, and do what they had been asked in its order when they do', async () => {
+    const bench = await Bench.start({ osds: 3, size: 2 });
+    const { rados, io } = await bench.client();
+    await write(io);
+    const osd = await bench.primary(rados);
+    const fault = await bench.faults.partOsds({ osds: [osd] });
+    const writing = ['aaaa', 'bbbb', 'cccc'].map((text) => write(io, OID, text));
+    await fault.untilFired(3);
+    expect(await pendsFor(Promise.race(writing), 300)).toBe(true);
+    await fault.stop();
+    await Promise.all([...writing, write(io, 'other', 'more')]);
+    expect(await read(io)).toBe('cccc');
+    expect(await running(bench, osd)).toEqual([true, true]);
+  });
+
+  it('are parted from those that are named, and from no others', async () => {
+    const bench = await Bench.start({ osds: 3, size: 2 });
+    const { rados, io } = await bench.client();
+    const osd = await bench.primary(rados);
+    const { acting } = await placement(rados);
+    const replica = acting.find((member) => member !== osd) as number;
+    const third = 3 - osd - replica;
+    await using apart = await bench.faults.partOsds({ osds: [osd], from: [third] });
+    await write(io);
+    expect(await read(io)).toBe('data');
+    await using _together = await bench.faults.partOsds({ osds: [osd], from: [replica] });
+    await apart.stop();
+    expect(await pendsFor(write(io, OID, 'waits'), 200)).toBe(true);
+  });
+
+  it('are no faults that make sense', async () => {
+    const bench = await Bench.start();
+    await expect(bench.faults.partOsds({ osds: [7] })).rejects.toThrow(RangeError);
+    await expect(bench.faults.partOsds({ osds: [0], from: [0] })).rejects.toThrow(TypeError);
   });
 });
 

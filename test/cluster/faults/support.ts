@@ -12,6 +12,7 @@ import { createOp, type OsdOp, writeOp } from '../../../src/messages/osd-op.js';
 import { type ConnectOptions, connectRados } from '../../../src/rados/connect.js';
 import type { IoContext } from '../../../src/rados/io-context.js';
 import type { RadosClient } from '../../../src/rados/rados-client.js';
+import '../osd/support/pipeline-rules.js';
 import { RawClient, type RawReply, type RawTarget } from '../osd/support/raw-client.js';
 import { readEvent, type WatchEvent } from '../osd/support/watch-messages.js';
 

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { capsProblem, MonCaps, osdCapsAllowWrite } from '../../../src/cluster/mon/caps.js';
+import { capsProblem, MonCaps } from '../../../src/cluster/mon/caps.js';
+import { OsdCaps } from '../../../src/cluster/osd/osd-caps.js';
 
 const attempt = (module: string, perm: string, prefix = 'some command', args = {}) => ({
   module,
@@ -43,7 +44,7 @@ describe('monitor caps', () => {
       'allow command x with y regex "("',
     ]) {
       expect(capsProblem('mon', text), text).toContain('mon capability parse failed');
-      expect(MonCaps.lenient(text).allows('mon', 'r'), text).toBe(false);
+      expect(MonCaps.of(text, '127.0.0.1').allows('mon', 'r'), text).toBe(false);
     }
     expect(capsProblem('mon', 'allow r')).toBeUndefined();
     expect(capsProblem('osd', 'allow rwx pool=rbd, profile rbd pool=vms')).toBeUndefined();
@@ -66,12 +67,14 @@ describe('OSD caps', () => {
       ['profile rbd pool=vms', 'rbd', false],
       ['profile rbd pool=vms, profile rbd-read-only pool=rbd', 'vms', true],
       ['profile rbd pool=vms, profile rbd-read-only pool=rbd', 'rbd', false],
-      ['allow rw pool=vm*', 'vms', true],
+      ['allow rw pool=vm*', 'vms', false],
+      ['allow rwx namespace=a', 'vms', false],
+      ['allow rwx tag rbd *=*', 'vms', false],
       ['allow class-read object_prefix rbd_children, allow rwx pool=rbd', 'rbd', true],
       ['', 'rbd', false],
     ];
     for (const [caps, pool, writes] of cases) {
-      expect(osdCapsAllowWrite(caps, pool), `${caps} on ${pool}`).toBe(writes);
+      expect(OsdCaps.parse(caps).allowsSnapshots(pool), `${caps} on ${pool}`).toBe(writes);
     }
   });
 });

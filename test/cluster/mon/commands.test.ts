@@ -10,13 +10,13 @@ import type { Monitor } from '../../../src/cluster/mon/monitor.js';
 import { decodeAll } from '../../../src/encoding/codec.js';
 import { monMap } from '../../../src/messages/mon-messages.js';
 import { decodeOsdMap } from '../../../src/osdmap/osdmap.js';
+import { VirtualWorld } from '../../../src/sim/virtual-world.js';
 import {
   comparable,
   firstDifference,
   type MonAnswer,
   type MonCommand,
 } from '../../support/mon-command-list.js';
-import { MemoryWorld } from '../../support/memory-network.js';
 import { crc32c, run, startCluster, text } from './support.js';
 
 const FIXTURE = 'test/fixtures/ceph-16.2.15/mon-commands.json.gz';
@@ -29,12 +29,15 @@ const captured = JSON.parse(gunzipSync(readFileSync(packageFile(FIXTURE))).toStr
 
 describe('monitor commands', () => {
   it('are answered as a real monitor answered them, to the byte', async () => {
-    const world = new MemoryWorld();
+    const world = new VirtualWorld();
     const monitor = await startCluster(world, { env: { ...world.env, hostname: captured.host } });
     expect(captured.answers.length).toBeGreaterThan(300);
     const differences = captured.answers.flatMap(({ command, answer: real }) => {
       const answer = run(monitor, command);
-      const difference = firstDifference(comparable({ ...answer, out: text(answer) }), real);
+      const difference = firstDifference(
+        comparable({ ...answer, out: text(answer) }),
+        comparable(real),
+      );
       return difference ? [`${JSON.stringify(command)} ${difference}`] : [];
     });
     expect(differences).toEqual([]);
@@ -61,7 +64,7 @@ describe('a monitor command', () => {
   let monitor: Monitor;
 
   beforeAll(async () => {
-    monitor = await startCluster(new MemoryWorld());
+    monitor = await startCluster(new VirtualWorld());
     run(monitor, { prefix: 'osd pool create', pool: 'rbd' });
   });
 
@@ -114,14 +117,17 @@ describe('a monitor command', () => {
     expect(monitor.state.osdMaps.map.crushVersion).toBe(before + 1);
   });
 
-  it('does not shrink or split a pool, whose OSDs could not follow', () => {
-    const answer = run(monitor, { prefix: 'osd pool set', pool: 'rbd', var: 'pg_num', val: '64' });
-    expect(answer.r).toBe(-95);
-    expect(monitor.state.osdMaps.map.pool(1)?.pgNum).toBe(32);
+  it('splits a pool, and does not shrink it, whose OSDs could not follow', () => {
+    const set = (val: string) =>
+      run(monitor, { prefix: 'osd pool set', pool: 'rbd', var: 'pg_num', val });
+    expect(set('16').r).toBe(-95);
+    expect(set('40')).toEqual({ r: 0, rs: 'set pool 1 pg_num to 40', out: '' });
+    const pool = monitor.state.osdMaps.map.pool(1);
+    expect([pool?.pgNum, pool?.pgpNum, pool?.pgNumTarget]).toEqual([40, 32, 40]);
   });
 
   it('that fails within is answered too, so that nobody asks for ever', async () => {
-    const broken = await startCluster(new MemoryWorld());
+    const broken = await startCluster(new VirtualWorld());
     broken.state.osdMaps.commit = () => {
       throw new RangeError('no room');
     };

@@ -12,7 +12,7 @@ import { OsdMapService } from '../../../src/cluster/mon/osdmap-service.js';
 import { MemoryStore } from '../../../src/cluster/store/memory-store.js';
 import type { Transaction } from '../../../src/cluster/store/transaction.js';
 import { OSDMAP_FLAG } from '../../../src/osdmap/osdmap.js';
-import { MemoryWorld } from '../../support/memory-network.js';
+import { VirtualWorld } from '../../../src/sim/virtual-world.js';
 import { crc32c, FSID, osdAddrs } from './support.js';
 
 /** Durable in whatever order the test likes. */
@@ -26,7 +26,7 @@ class SlowStore extends MemoryStore {
 }
 
 function openMaps(database: MonDatabase, keptEpochs?: number): OsdMapService {
-  const { env } = new MemoryWorld();
+  const { env } = new VirtualWorld();
   return new OsdMapService({
     env,
     crc32c,
@@ -144,7 +144,7 @@ describe('a monitor that starts again', () => {
   });
 
   it('has the entities, with their keys and caps as they were last', () => {
-    const { env } = new MemoryWorld();
+    const { env } = new VirtualWorld();
     const database = new MonDatabase(new MemoryStore());
     const before = new AuthDatabase(new CephxKeyServer(env), database);
     const { key } = before.set('client.vm', { mon: 'allow r' });
@@ -162,7 +162,7 @@ describe('a monitor that starts again', () => {
   });
 
   it('gives no id to a second client, however many it gave before', () => {
-    const { env } = new MemoryWorld();
+    const { env } = new VirtualWorld();
     const database = new MonDatabase(new MemoryStore());
     let last = 0n;
     for (const clients of [1, 2, 5000, 3]) {
@@ -176,7 +176,7 @@ describe('a monitor that starts again', () => {
   });
 
   it('has the secrets that its tickets are made with', () => {
-    const { env } = new MemoryWorld();
+    const { env } = new VirtualWorld();
     const database = new MonDatabase(new MemoryStore());
     const before = new CephxKeyServer(env, keepKeyServer(database));
     const after = new CephxKeyServer(env, keepKeyServer(database));

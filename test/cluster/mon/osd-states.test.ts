@@ -1,12 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import { OSD_IN, OSD_STATE } from '../../../src/osdmap/osdmap.js';
 import { POOL_FLAG } from '../../../src/osdmap/pool.js';
-import { MemoryWorld } from '../../support/memory-network.js';
+import { VirtualWorld } from '../../../src/sim/virtual-world.js';
 import { osdAddrs, run, startCluster, startMonitor } from './support.js';
 
 describe('an OSD', () => {
   it('is down until it boots, and then up at its address with every weight that it had', async () => {
-    const world = new MemoryWorld();
+    const world = new VirtualWorld();
     const monitor = await startMonitor(world);
     const { osdMaps } = monitor.state;
     expect(osdMaps.map.isUp(0)).toBe(false);
@@ -19,7 +19,7 @@ describe('an OSD', () => {
   });
 
   it('that is not in the map cannot boot', async () => {
-    const world = new MemoryWorld();
+    const world = new VirtualWorld();
     const monitor = await startMonitor(world);
     await expect(world.until(monitor.link().boot(9, osdAddrs(9)))).rejects.toMatchObject({
       code: 'ENOENT',
@@ -27,7 +27,7 @@ describe('an OSD', () => {
   });
 
   it('that boots again while it seems up goes down and up in one epoch', async () => {
-    const world = new MemoryWorld();
+    const world = new VirtualWorld();
     const monitor = await startCluster(world);
     const { osdMaps } = monitor.state;
     const before = osdMaps.epoch;
@@ -38,7 +38,7 @@ describe('an OSD', () => {
   });
 
   it('that is reported goes down at once, once, and comes back with a boot', async () => {
-    const world = new MemoryWorld();
+    const world = new VirtualWorld();
     const monitor = await startCluster(world);
     const link = monitor.link();
     const { osdMaps } = monitor.state;
@@ -53,7 +53,7 @@ describe('an OSD', () => {
   });
 
   it('without room has every pool full, until all have room', async () => {
-    const world = new MemoryWorld();
+    const world = new VirtualWorld();
     const monitor = await startCluster(world);
     for (const name of ['a', 'b']) monitor.createPool({ name });
     const link = monitor.link();
@@ -93,7 +93,7 @@ describe('an OSD', () => {
   });
 
   it('stays up under `nodown`, and waits to boot under `noup`', async () => {
-    const world = new MemoryWorld();
+    const world = new VirtualWorld();
     const monitor = await startCluster(world);
     const link = monitor.link();
     const { osdMaps } = monitor.state;
@@ -116,7 +116,7 @@ describe('an OSD', () => {
   });
 
   it('is out after ten minutes of being down, and in again with the boot', async () => {
-    const world = new MemoryWorld();
+    const world = new VirtualWorld();
     const monitor = await startCluster(world);
     const link = monitor.link();
     const { osdMaps } = monitor.state;
@@ -132,7 +132,7 @@ describe('an OSD', () => {
   });
 
   it('stays in under `noout`, and out when an operator put it out', async () => {
-    const world = new MemoryWorld();
+    const world = new VirtualWorld();
     const monitor = await startCluster(world);
     const link = monitor.link();
     const { osdMaps } = monitor.state;
@@ -148,7 +148,7 @@ describe('an OSD', () => {
   });
 
   it('that waits to boot when the monitor stops is told so', async () => {
-    const world = new MemoryWorld();
+    const world = new VirtualWorld();
     const monitor = await startCluster(world);
     run(monitor, { prefix: 'osd set', key: 'noup' });
     monitor.link().reportFailure(0, 1);
@@ -163,7 +163,7 @@ describe('an OSD', () => {
 
 describe('a fence', () => {
   it('ends when its time has come, and not before', async () => {
-    const world = new MemoryWorld();
+    const world = new VirtualWorld();
     const monitor = await startCluster(world);
     const add = (addr: string, expire: number) =>
       run(monitor, { prefix: 'osd blocklist', blocklistop: 'add', addr, expire });
@@ -185,7 +185,7 @@ describe('a fence', () => {
   });
 
   it('is of the address whichever messenger its client speaks', async () => {
-    const monitor = await startCluster(new MemoryWorld());
+    const monitor = await startCluster(new VirtualWorld());
     run(monitor, { prefix: 'osd blocklist', blocklistop: 'add', addr: 'v2:10.0.0.1:0/1' });
     const { map } = monitor.state.osdMaps;
     const addr = { host: '10.0.0.1', port: 0, nonce: 1 };

@@ -6,11 +6,11 @@ import { osdMapMessage } from '../../../src/messages/mon-messages.js';
 import { applyIncremental } from '../../../src/osdmap/apply-incremental.js';
 import { decodeIncremental } from '../../../src/osdmap/incremental.js';
 import { decodeOsdMap, encodeOsdMap, fullMapCrc, OSDMAP_FLAG } from '../../../src/osdmap/osdmap.js';
-import { MemoryWorld } from '../../support/memory-network.js';
+import { VirtualWorld } from '../../../src/sim/virtual-world.js';
 import { crc32c, FSID } from './support.js';
 
 function createService(keptEpochs?: number): OsdMapService {
-  const { env } = new MemoryWorld();
+  const { env } = new VirtualWorld();
   return new OsdMapService({
     env,
     crc32c,

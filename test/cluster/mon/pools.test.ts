@@ -3,13 +3,13 @@ import type { Monitor } from '../../../src/cluster/mon/monitor.js';
 import { runPoolOp } from '../../../src/cluster/mon/pools.js';
 import { POOL_OP } from '../../../src/messages/mon-messages.js';
 import { type PgPool, POOL_FLAG } from '../../../src/osdmap/pool.js';
-import { MemoryWorld } from '../../support/memory-network.js';
+import { VirtualWorld } from '../../../src/sim/virtual-world.js';
 import { run, startCluster } from './support.js';
 
 let monitor: Monitor;
 
 beforeEach(async () => {
-  monitor = await startCluster(new MemoryWorld());
+  monitor = await startCluster(new VirtualWorld());
   monitor.createPool({ name: 'rbd', pgNum: 8, applications: ['rbd'] });
 });
 

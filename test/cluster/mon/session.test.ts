@@ -31,7 +31,7 @@ import { MSG, outgoing } from '../../../src/messages/types.js';
 import { Connection } from '../../../src/msgr/connection.js';
 import { WindowPool } from '../../../src/msgr/window-pool.js';
 import { loadKernels } from '../../../src/kernels/load.js';
-import { MemoryWorld } from '../../support/memory-network.js';
+import { VirtualWorld } from '../../../src/sim/virtual-world.js';
 import { crc32c, FSID, run, startCluster } from './support.js';
 
 interface Received {
@@ -53,13 +53,13 @@ class TestClient {
   #tid = 0;
 
   private constructor(
-    readonly world: MemoryWorld,
+    readonly world: VirtualWorld,
     auth: CephxClient,
   ) {
     this.auth = auth;
   }
 
-  static async connect(world: MemoryWorld, monitor: Monitor, name = 'client.admin') {
+  static async connect(world: VirtualWorld, monitor: Monitor, name = 'client.admin') {
     const record = monitor.state.auth.get(name);
     if (!record) throw new Error(`no ${name}`);
     const client = new TestClient(
@@ -153,13 +153,39 @@ const epochsOf = (message: Received | undefined) => {
 };
 
 async function start(options: Parameters<typeof startCluster>[1] = {}) {
-  const world = new MemoryWorld();
+  const world = new VirtualWorld();
   const monitor = await startCluster(world, options);
   monitor.createPool({ name: 'rbd' });
   return { world, monitor };
 }
 
 describe('a session', () => {
+  it('brings the configuration of the client when it changes for it, and not otherwise', async () => {
+    const world = new VirtualWorld();
+    const monitor = await startCluster(world);
+    const client = await TestClient.connect(world, monitor);
+    await client.subscribe({ config: { start: 0 } });
+    const set = async (who: string, name: string, value: string) => {
+      client.received.length = 0;
+      expect(run(monitor, { prefix: 'config set', who, name, value }).r).toBe(0);
+      await world.advance(100);
+      return client.received.map((message) =>
+        Object.fromEntries(read(configMessage, message).config),
+      );
+    };
+    expect(await set('client', 'rbd_cache_size', '32M')).toEqual([{ rbd_cache_size: '33554432' }]);
+    expect(await set('osd', 'osd_max_backfills', '3')).toEqual([]);
+    expect(await set('client.other', 'rbd_cache_size', '1M')).toEqual([]);
+    expect(await set('client.admin', 'rbd_cache_size', '1M')).toEqual([
+      { rbd_cache_size: '1048576' },
+    ]);
+    // `test` is where the client says that it runs, and no host of the CRUSH map.
+    expect(await set('client/host:test', 'rbd_cache', 'false')).toEqual([]);
+    run(monitor, { prefix: 'config reset', num: 1 });
+    await world.advance(100);
+    expect(read(configMessage, client.received.at(-1)).config.size).toBe(0);
+  });
+
   it('begins with the monitor map, an empty configuration and a manager map without manager', async () => {
     const { world, monitor } = await start();
     const client = await TestClient.connect(world, monitor);
@@ -184,7 +210,7 @@ describe('a session', () => {
   it('is told of the monitor map’s next epoch only when there is one', async () => {
     const { world, monitor } = await start();
     const client = await TestClient.connect(world, monitor);
-    expect(await client.subscribe({ monmap: { start: 2 }, config: { start: 1 } })).toEqual([]);
+    expect(await client.subscribe({ monmap: { start: 2 }, config: { start: 2 } })).toEqual([]);
   });
 
   it('that subscribed gets a full OSD map and then every change', async () => {

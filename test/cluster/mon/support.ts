@@ -11,7 +11,7 @@ import { Monitor, type MonitorOptions } from '../../../src/cluster/mon/monitor.j
 import type { EntityAddr } from '../../../src/encoding/entity.js';
 import { ADDR_TYPE } from '../../../src/encoding/entity.js';
 import type { MonCommand } from '../../support/mon-command-list.js';
-import type { MemoryWorld } from '../../support/memory-network.js';
+import type { VirtualWorld } from '../../../src/sim/virtual-world.js';
 
 export const FSID = '11111111-2222-4333-8444-555555555555';
 
@@ -23,7 +23,7 @@ export function osdAddrs(osd: number, nonce = 1): EntityAddr[] {
 }
 
 export async function startMonitor(
-  world: MemoryWorld,
+  world: VirtualWorld,
   options: Partial<MonitorOptions> = {},
 ): Promise<Monitor> {
   return world.until(
@@ -45,7 +45,7 @@ export async function startMonitor(
 
 /** A monitor whose OSDs have all booted. */
 export async function startCluster(
-  world: MemoryWorld,
+  world: VirtualWorld,
   options: Partial<MonitorOptions> = {},
 ): Promise<Monitor> {
   const monitor = await startMonitor(world, options);

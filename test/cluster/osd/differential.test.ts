@@ -4,12 +4,13 @@
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { packageFile } from '../../../src/base/paths.js';
+import { PIPELINE_MODES } from '../../../src/cluster/settings.js';
 import { SCRIPTS } from './differential/scripts.js';
 import { OsdUnderTest } from './support/osd-under-test.js';
 
 const FIXTURE = 'test/cluster/osd/fixtures/answers-16.2.15.json';
 
-describe('our OSD answers as a 16.2.15 OSD did', () => {
+describe.each(PIPELINE_MODES)('our OSD in mode %s answers as a 16.2.15 OSD did', (mode) => {
   const recorded = JSON.parse(readFileSync(packageFile(FIXTURE), 'utf8')) as Record<
     string,
     string[]
@@ -17,7 +18,7 @@ describe('our OSD answers as a 16.2.15 OSD did', () => {
   let ours: OsdUnderTest;
 
   beforeAll(async () => {
-    ours = await OsdUnderTest.start(SCRIPTS);
+    ours = await OsdUnderTest.start(SCRIPTS, mode);
   });
 
   afterAll(() => ours?.stop());

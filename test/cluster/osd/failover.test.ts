@@ -13,6 +13,7 @@ import {
 } from '../../../src/messages/osd-op.js';
 import { connectRados } from '../../../src/rados/connect.js';
 import type { IoContext } from '../../../src/rados/io-context.js';
+import './support/pipeline-rules.js';
 
 const OBJECTS = 24;
 const SECTOR = 512;
@@ -66,7 +67,7 @@ describe('acknowledged writes', () => {
   async function healthy(): Promise<void> {
     for (;;) {
       const { pgs } = await cluster.status();
-      if (pgs['active'] === PGS) return;
+      if (pgs['active+clean'] === PGS) return;
       await sleep(10);
     }
   }

@@ -6,8 +6,10 @@ import { OsdCaps, NEEDS } from '../../../src/cluster/osd/osd-caps.js';
 import { MemoryStore } from '../../../src/cluster/store/memory-store.js';
 import { ERRNO } from '../../../src/base/errors.js';
 import { ADDR_TYPE, type EntityAddr, msgr2Addr } from '../../../src/encoding/entity.js';
+import { encode } from '../../../src/encoding/encoder.js';
 import {
   appendOp,
+  callOp,
   createOp,
   OP,
   readOp,
@@ -18,6 +20,7 @@ import {
 import { OSD_FLAG } from '../../../src/messages/osd-messages.js';
 import { blocklistKey } from '../../../src/osdmap/collections.js';
 import { POOL_FLAG } from '../../../src/osdmap/pool.js';
+import './support/pipeline-rules.js';
 import { FakeMon } from './support/fake-mon.js';
 import { RawClient, type RawTarget, testMessenger } from './support/raw-client.js';
 
@@ -34,7 +37,7 @@ async function startOsd(id: number, objectStore = new MemoryStore()): Promise<Os
     id,
     host: '127.0.0.1',
     mon,
-    peers: { osd: (peer) => osds.get(peer) },
+    peers: { osd: (peer) => osds.get(peer)?.peer },
     onReachable: (reachable) => osds.set(id, reachable),
     objectStore,
     heartbeatMs: 50,
@@ -119,7 +122,12 @@ describe('one OSD', () => {
     const failed = await client.operate({ oid: 'o', ops: [createOp(true)], tid: 50 });
     expect(failed.reply.result).toBe(-ERRNO.EEXIST);
     await client.operate({ oid: 'o', ops: [{ ...statOp(), code: OP.DELETE }] });
-    const again = await client.operate({ oid: 'o', ops: [createOp(true)], tid: 50 });
+    const again = await client.operate({
+      oid: 'o',
+      ops: [createOp(true)],
+      tid: 50,
+      retryAttempt: 1,
+    });
     expect(again.reply.result).toBe(-ERRNO.EEXIST);
   });
 
@@ -253,6 +261,17 @@ describe('one OSD', () => {
     expect((await client.operate({ oid: 'p', ops: [writeOp(0, data('x'))] })).reply.result).toBe(0);
   });
 
+  it('does not take an object to pieces of a byte', async () => {
+    const comb = Buffer.alloc(4 << 20).map((_, i) => i & 1);
+    await client.operate({ oid: 'o', ops: [writeOp(0, comb)] });
+    const input = encode((e) => e.u64(1n).bool(true));
+    const { reply } = await client.operate({ oid: 'o', ops: [callOp('rbd', 'sparsify', input)] });
+    expect(reply.result).toBe(0);
+    const map = { ...readOp(0, comb.length), code: OP.MAPEXT };
+    const { data: extents } = await client.operate({ oid: 'o', ops: [map] });
+    expect(Buffer.from(extents).readUInt32LE(0)).toBe(1);
+  });
+
   it('answers what would end a real OSD: zero and writesame of nothing, lying class lengths', async () => {
     const zero = {
       code: OP.ZERO,
@@ -343,7 +362,7 @@ describe('two OSDs', () => {
     );
     await sleep(150);
     expect(answered).toBe(false);
-    expect([...first.pgStates().values()]).toContain('undersized');
+    expect([...first.pgStates().values()]).toContain('undersized+peered');
   });
 
   it('give a change to every copy before they answer', async () => {
@@ -388,7 +407,10 @@ describe('two OSDs', () => {
 });
 
 describe('caps', () => {
-  const target = { poolName: 'rbd', nspace: '', oid: 'rbd_data.1' };
+  const applications = new Map([['rbd', new Map([['key', 'value']])]]);
+  const host = '10.0.0.1';
+  const target = { poolName: 'rbd', nspace: '', oid: 'rbd_data.1', applications, host };
+  const { CLASS_READ, CLASS_WRITE } = NEEDS;
   const all = NEEDS.READ | NEEDS.WRITE | NEEDS.CLASS_READ | NEEDS.CLASS_WRITE;
 
   it.each([
@@ -400,7 +422,18 @@ describe('caps', () => {
     ['allow rwx pool=rbd', target, all, true],
     ['allow rwx pool rbd', target, all, true],
     ['allow rwx pool=other', target, NEEDS.READ, false],
-    ['allow r, allow w pool=rbd', target, NEEDS.READ | NEEDS.WRITE, true],
+    // One grant must do for all of it.
+    ['allow r, allow w pool=rbd', target, NEEDS.READ | NEEDS.WRITE, false],
+    ['allow r tag rbd key=value', target, NEEDS.READ, true],
+    ['allow r tag rbd *=*', target, NEEDS.READ, true],
+    ['allow r tag rbd key=other', target, NEEDS.READ, false],
+    ['allow r tag cephfs *=*', target, NEEDS.READ, false],
+    ['allow class lock', target, CLASS_READ | CLASS_WRITE, true],
+    ['allow class lock get_info', target, CLASS_READ, false],
+    ['allow class rbd', target, CLASS_READ, false],
+    ['allow r network 10.0.0.0/8', target, NEEDS.READ, true],
+    ['allow r network 10.0.1.0/24', target, NEEDS.READ, false],
+    ['allow r network fd00::/8', target, NEEDS.READ, false],
     ['allow rwx namespace=a', target, NEEDS.READ, false],
     ['allow rwx namespace=a', { ...target, nspace: 'a' }, all, true],
     ['allow rwx object_prefix rbd_data.', target, all, true],
@@ -413,6 +446,8 @@ describe('caps', () => {
     ['profile rbd-read-only', target, NEEDS.WRITE, false],
     ['nonsense', target, NEEDS.READ, false],
   ])('%s', (text, of, needs, allowed) => {
-    expect(OsdCaps.parse(text).allows(of, needs)).toBe(allowed);
+    const ofClass = needs & (CLASS_READ | CLASS_WRITE);
+    const calls = ofClass ? [{ className: 'lock', method: 'lock', needs: ofClass }] : [];
+    expect(OsdCaps.parse(text).allows(of, needs & ~ofClass, calls)).toBe(allowed);
   });
 });

@@ -51,15 +51,18 @@ const step = fc.oneof(
   fc.record({ op: fc.constant('zero' as const), offset, length: fc.nat(CHUNK_BYTES + 100) }),
   fc.record({ op: fc.constant('truncate' as const), size: offset }),
   fc.record({ op: fc.constant('clone' as const) }),
+  fc.record({ op: fc.constant('share' as const), offset, length: fc.nat(3 * CHUNK_BYTES) }),
+  fc.record({ op: fc.constant('write chunks' as const), byte: fc.nat(255) }),
 );
 
 describe('object data', () => {
-  it('reads what was written, knows the written ranges exactly, and leaves clones alone', () => {
+  it('reads what was written, knows the written ranges exactly, and leaves clones and shared bytes alone', () => {
     fc.assert(
       fc.property(fc.array(step, { maxLength: 25 }), (steps) => {
         let data = new ObjectData();
         const reference = new Reference();
         const clones: { clone: ObjectData; expected: Buffer }[] = [];
+        const shared: { pieces: readonly Uint8Array[]; expected: Buffer }[] = [];
         for (const each of steps) {
           switch (each.op) {
             case 'write':
@@ -79,6 +82,17 @@ describe('object data', () => {
               clones.push({ clone: data, expected: Buffer.from(reference.bytes) });
               data = data.clone();
               break;
+            case 'share': {
+              const expected = Buffer.from(data.read(each.offset, each.length));
+              shared.push({ pieces: data.readShared(each.offset, each.length), expected });
+              break;
+            }
+            case 'write chunks': {
+              const chunks = new Uint8Array(2 * CHUNK_BYTES).fill(each.byte);
+              reference.write(0, chunks);
+              data.write(0, chunks);
+              break;
+            }
           }
           expect(data.size).toBe(reference.bytes.length);
         }
@@ -87,6 +101,9 @@ describe('object data', () => {
         expect(data.extents(0, Number.MAX_SAFE_INTEGER)).toEqual(reference.extents());
         for (const { clone, expected } of clones) {
           expect(Buffer.compare(clone.read(0, clone.size), expected)).toBe(0);
+        }
+        for (const { pieces, expected } of shared) {
+          expect(Buffer.compare(Buffer.concat(pieces), expected)).toBe(0);
         }
       }),
       { numRuns: 150 },
@@ -100,6 +117,16 @@ describe('object data', () => {
     data.write(CHUNK_BYTES + 10, Buffer.from([1, 2, 3]));
     expect(written.every((byte) => byte === 7)).toBe(true);
     expect([...data.read(CHUNK_BYTES + 9, 5)]).toEqual([7, 1, 2, 3, 7]);
+  });
+
+  it('shares what lies together in memory in one piece', () => {
+    const data = new ObjectData();
+    data.write(0, Buffer.alloc(4 * CHUNK_BYTES, 7));
+    expect(data.readShared(0, 4 * CHUNK_BYTES)).toHaveLength(1);
+    data.write(CHUNK_BYTES, Buffer.alloc(10, 1));
+    expect(data.readShared(0, 4 * CHUNK_BYTES).map(({ length }) => length / CHUNK_BYTES)).toEqual([
+      1, 1, 2,
+    ]);
   });
 
   it('cuts extents at the asked range and at the end', () => {

@@ -40,13 +40,17 @@ const assertSnapcSeq = writeMethod((object, input) => {
 });
 
 /** Rewrites the object as its runs of non-zero pieces; it ends with the last of them. */
+/** Smaller ones make more of an object than is worth keeping: what is zero in a larger one is freed all the same. */
+const PIECES_MAX = 1 << 20;
+
 const sparsify = writeMethod((object, input) => {
-  const pieceBytes = input.u64n();
+  const wantedBytes = Number(input.u64());
   const removeEmpty = input.bool();
   // A real OSD never returns from a piece size of 0.
-  if (pieceBytes === 0) throw new ClassError('EINVAL');
+  if (wantedBytes === 0) throw new ClassError('EINVAL');
   if (!object.exists) throw new ClassError('ENOENT');
   const data = object.readAll();
+  const pieceBytes = Math.max(wantedBytes, Math.ceil(data.length / PIECES_MAX));
   const runs: { offset: number; end: number }[] = [];
   for (let at = 0; at < data.length; at += pieceBytes) {
     const end = Math.min(at + pieceBytes, data.length);

@@ -1,7 +1,7 @@
-/** Entities, keys and caps: `auth get|get-or-create|get-key|ls|add|caps|rm`. */
+/** Entities, keys and caps: `auth get|get-or-create|get-key|ls|add|caps|rm|export|import`. */
 
 import type { CryptoKey } from '../../../auth/crypto-key.js';
-import { Keyring } from '../../../auth/keyring.js';
+import { Keyring, type KeyringEntry } from '../../../auth/keyring.js';
 import { capsProblem } from '../caps.js';
 import { type AuthRecord, formatKeyring } from '../auth-database.js';
 import { formatAuthEntity } from '../../../auth/method.js';
@@ -142,6 +142,47 @@ function keyOf(input: Uint8Array, name: string): CryptoKey {
   return entry.key;
 }
 
+/** `rs` of a real monitor names the key: for whoever may read it anyway. */
+function exportKeys(call: CommandCall) {
+  const { state, args, output } = call;
+  if (!args.has('entity')) {
+    const records = state.auth.list();
+    return output({
+      rs: 'exported master keyring',
+      plain: () => records.map((record) => formatKeyring(record, { caps: true })).join(''),
+      json: () => records.map(recordJson),
+    });
+  }
+  const name = entityName(call, (text) => `invalid entity_auth ${text}`);
+  const record = required(call, name, `no key for auth(key=${NO_KEY})`);
+  return output({
+    rs: `export auth(key=${record.key.toBase64()})`,
+    plain: () => formatKeyring(record, { caps: true }),
+    json: () => [recordJson(record)],
+  });
+}
+
+/** What a key looks like that is none. */
+const NO_KEY = 'AAAAAAAAAAAAAAAA';
+
+/** All of a keyring or nothing. */
+function importKeys({ state, input }: CommandCall) {
+  if (input.length === 0) throw new CommandError('EINVAL', 'auth import: no data supplied');
+  let entries: KeyringEntry[];
+  try {
+    entries = Keyring.parse(input, 'input').entries();
+  } catch {
+    throw new CommandError('EINVAL', 'error decoding keyring cannot parse buffer: Malformed input');
+  }
+  if (entries.some(({ caps }) => Object.keys(caps).length === 0)) {
+    throw new CommandError('EINVAL', 'auth import: no caps supplied');
+  }
+  for (const { entity, key, caps } of entries) {
+    state.auth.set(formatAuthEntity(entity), caps, key);
+  }
+  return done('imported keyring');
+}
+
 function changeCaps(call: CommandCall) {
   const name = entityName(call, badEntity);
   const caps = parseCaps(call);
@@ -215,6 +256,19 @@ export const authCommands: readonly Command[] = [
     args: [ENTITY_ARG, OPTIONAL_CAPS_ARG],
     help: 'add auth info for <entity> from input file, or random key if no input is given, and/or any caps specified in the command',
     run: add,
+  },
+  {
+    ...reading,
+    prefix: 'auth export',
+    args: [{ ...ENTITY_ARG, optional: true }],
+    help: 'write keyring for requested entity, or master keyring if none given',
+    run: exportKeys,
+  },
+  {
+    ...writing,
+    prefix: 'auth import',
+    help: 'auth import: read keyring file from -i <file>',
+    run: importKeys,
   },
   {
     ...writing,

@@ -3,8 +3,9 @@
 import { type PgId, formatPgId } from '../../../encoding/types.js';
 import { objectHash, stableMod } from '../../../osdmap/object-hash.js';
 import type { OsdMap } from '../../../osdmap/osdmap.js';
-import type { Json } from '../formatter.js';
+import { formatTable, type Json, leftColumn } from '../formatter.js';
 import { type MonState, placementOf } from '../mon-state.js';
+import { pgMapJson, pgStatLine } from '../pg-map.js';
 import { type Command, type CommandArgs, CommandError } from './command.js';
 import { existingOsds, osdDumpJson, osdDumpText } from './osd-dump.js';
 import { osdSummary, osdSummaryJson } from './status.js';
@@ -178,4 +179,51 @@ export const mapCommands: readonly Command[] = [
       });
     },
   },
+  {
+    prefix: 'pg stat',
+    help: 'show placement group status.',
+    module: 'pg',
+    perm: 'r',
+    run: ({ state, output }) => {
+      const pgs = state.pgStats();
+      return output({
+        plain: () => pgStatLine(pgs),
+        json: () => ({ pg_ready: true, pg_summary: pgMapJson(pgs) }),
+      });
+    },
+  },
+  {
+    prefix: 'pg dump',
+    args: [{ name: 'dumpcontents', type: 'CephChoices', strings: 'pgs_brief' }],
+    help: 'show human-readable versions of pg map (only pgs_brief valid with plain)',
+    module: 'pg',
+    perm: 'r',
+    run: ({ state, output }) => {
+      const pgs = [...state.pgStats()].sort(
+        (a, b) => a.pg.pool - b.pg.pool || a.pg.seed - b.pg.seed,
+      );
+      return output({
+        plain: () =>
+          formatTable(
+            BRIEF_COLUMNS.map(leftColumn),
+            pgs.map(({ pg, state: name, up, acting }) => [
+              ...[formatPgId(pg), name, `[${up.join(',')}]`, String(up[0] ?? -1)],
+              ...[`[${acting.join(',')}]`, String(acting[0] ?? -1)],
+            ]),
+          ),
+        json: () => ({
+          pg_stats: pgs.map(({ pg, state: name, up, acting }) => ({
+            pgid: formatPgId(pg),
+            state: name,
+            up,
+            acting,
+            up_primary: up[0] ?? -1,
+            acting_primary: acting[0] ?? -1,
+          })),
+        }),
+      });
+    },
+  },
 ];
+
+const BRIEF_COLUMNS = ['PG_STAT', 'STATE', 'UP', 'UP_PRIMARY', 'ACTING', 'ACTING_PRIMARY'];

@@ -268,8 +268,16 @@ function pgNumChange(
     );
   }
   if (pgNum === pool.pgNum) return () => {};
-  // In Ceph the OSDs split and merge PGs; ours cannot yet, and objects would be lost to sight.
-  throw new CommandError('EOPNOTSUPP', `pg_num of pool '${name}' cannot be changed here`);
+  if (pgNum < pool.pgNum) {
+    // In Ceph the OSDs merge PGs; ours only split them.
+    throw new CommandError('EOPNOTSUPP', `pg_num of pool '${name}' cannot be made smaller here`);
+  }
+  // A manager would do it in steps, and change the target alone until then.
+  return (edited) => {
+    edited.pgNum = pgNum;
+    edited.pgNumTarget = pgNum;
+    edited.pgNumPending = pgNum;
+  };
 }
 
 function pgpNumChange(pool: PgPool, pgpNum: number): Change {

@@ -5,6 +5,7 @@ import type { OsdMap } from '../../../osdmap/osdmap.js';
 import { formatTable, type Json, leftColumn, rightColumn } from '../formatter.js';
 import { notableMapFlags } from '../flags.js';
 import { checkHealth, healthJson, healthStatus, healthText } from '../health.js';
+import { pgMapJson, pgSummaryLines } from '../pg-map.js';
 import type { MonState } from '../mon-state.js';
 import { MON_NAME } from '../mon-map.js';
 import { releaseName, VERSION } from '../releases.js';
@@ -67,9 +68,9 @@ export function quorumAge(state: MonState): number {
 
 function statusText(state: MonState): string {
   const map = state.osdMaps.map;
-  const checks = checkHealth(map);
+  const pgs = state.pgStats();
+  const checks = checkHealth(map, pgs);
   const now = state.env.clock.now();
-  // Statistics of pools and PGs come from a manager, in Ceph as here, and there is none.
   return [
     '  cluster:',
     `    id:     ${map.fsid}`,
@@ -82,10 +83,7 @@ function statusText(state: MonState): string {
     `    osd: ${osdSummary(state, { margin: '         ', epoch: false }).trimEnd()}`,
     ' ',
     '  data:',
-    '    pools:   0 pools, 0 pgs',
-    '    objects: 0 objects, 0 B',
-    '    usage:   0 B used, 0 B / 0 B avail',
-    '    pgs:     ',
+    ...pgSummaryLines(pgs),
     ' ',
     '',
   ].join('\n');
@@ -93,9 +91,10 @@ function statusText(state: MonState): string {
 
 function statusJson(state: MonState): Json {
   const map = state.osdMaps.map;
+  const pgs = state.pgStats();
   return {
     fsid: map.fsid,
-    health: healthJson(checkHealth(map), { detail: false }),
+    health: healthJson(checkHealth(map, pgs), { detail: false }),
     election_epoch: ELECTION_EPOCH,
     quorum: [0],
     quorum_names: [MON_NAME],
@@ -106,16 +105,7 @@ function statusJson(state: MonState): Json {
       num_mons: 1,
     },
     osdmap: osdSummaryJson(map),
-    pgmap: {
-      pgs_by_state: [],
-      num_pgs: 0,
-      num_pools: 0,
-      num_objects: 0,
-      data_bytes: 0,
-      bytes_used: 0,
-      bytes_avail: 0,
-      bytes_total: 0,
-    },
+    pgmap: pgMapJson(pgs),
     fsmap: { epoch: 1, by_rank: [], 'up:standby': 0 },
     mgrmap: { available: false, num_standbys: 0, modules: MGR_MODULES, services: {} },
     servicemap: { epoch: 1, modified: formatTime(utimeFromMs(state.startedMs)), services: {} },
@@ -195,7 +185,7 @@ export const statusCommands: readonly Command[] = [
     perm: 'r',
     run: ({ state, args, output }) => {
       const detail = args.string('detail') === 'detail';
-      const checks = checkHealth(state.osdMaps.map);
+      const checks = checkHealth(state.osdMaps.map, state.pgStats());
       return output({
         plain: () => healthText(checks, { detail }),
         json: () => healthJson(checks, { detail }),

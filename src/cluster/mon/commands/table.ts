@@ -18,6 +18,7 @@ import {
   type OutputFormat,
 } from './command.js';
 import { configCommands } from './config.js';
+import { configKeyCommands } from './config-key.js';
 import { crushCommands } from './crush.js';
 import { mapCommands } from './map.js';
 import { monCommands } from './mon.js';
@@ -26,6 +27,7 @@ import { osdStateCommands } from './osd-state.js';
 import { osdTreeCommands } from './osd-tree.js';
 import { poolCommands } from './pool.js';
 import { poolSettingCommands } from './pool-settings.js';
+import { scrubCommands } from './scrub.js';
 import { statusCommands } from './status.js';
 import { upmapCommands } from './upmap.js';
 
@@ -38,12 +40,14 @@ export const COMMANDS: readonly Command[] = [
   ...crushCommands,
   ...osdStateCommands,
   ...upmapCommands,
+  ...scrubCommands,
   ...blocklistCommands,
   ...poolCommands,
   ...poolSettingCommands,
   ...applicationCommands,
   ...authCommands,
   ...configCommands,
+  ...configKeyCommands,
 ];
 
 const BY_PREFIX = new Map(COMMANDS.map((command) => [command.prefix, command]));

@@ -144,6 +144,7 @@ export const upmapCommands: readonly Command[] = [
       const { state, args } = call;
       const osds = args.ints('id');
       checkOsds(state.osdMaps.map, osds);
+      state.osds.pinPgTemp(key, osds.length > 0);
       state.osdMaps.commit((incremental) => incremental.newPgTemp.set(key, osds));
       if (osds.length === 0) return done(`done cleaning up pg_temp of ${key}`);
       return done(`set ${key} pg_temp mapping to [${osds.join(',')}]`);

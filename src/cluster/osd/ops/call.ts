@@ -20,6 +20,8 @@ import { omapEntries, omapGet, omapRemove, omapSet } from './omap.js';
 import { getXattr, setXattr } from './xattrs.js';
 
 interface Call {
+  className: string;
+  methodName: string;
   method: ClassMethod;
   input: Uint8Array;
 }
@@ -33,12 +35,16 @@ export function resolveCall(
   const { classLength, methodLength, indataLength } = op.arg;
   const inputAt = classLength + methodLength;
   if (inputAt + indataLength > op.indata.length) return -ERRNO.EINVAL;
-  const method = classes.find(
-    latin1(op.indata.subarray(0, classLength)),
-    latin1(op.indata.subarray(classLength, inputAt)),
-  );
+  const className = latin1(op.indata.subarray(0, classLength));
+  const methodName = latin1(op.indata.subarray(classLength, inputAt));
+  const method = classes.find(className, methodName);
   if (!method) return -ERRNO.EOPNOTSUPP;
-  return { method, input: op.indata.subarray(inputAt, inputAt + indataLength) };
+  return {
+    className,
+    methodName,
+    method,
+    input: op.indata.subarray(inputAt, inputAt + indataLength),
+  };
 }
 
 export function call(classes: ClassRegistry, ctx: OpContext, op: LiveOp): number {

@@ -1,6 +1,7 @@
 /** READ, SPARSE_READ, MAPEXT, STAT, CMPEXT, CHECKSUM. Data come from before the vector, the size is the pending one. */
 
 import { ERRNO } from '../../../base/errors.js';
+import { totalBytes } from '../../../base/total-bytes.js';
 import { DecodeError, Decoder } from '../../../encoding/decoder.js';
 import { encode } from '../../../encoding/encoder.js';
 import type { Extent } from '../../store/range-set.js';
@@ -34,14 +35,11 @@ export const read: OpHandler = (ctx, op) => {
   }
   const wanted = extent.length === 0 ? size : extent.length;
   const length = Math.max(0, Math.min(wanted, size - offset));
-  // A length of 0 would mean the whole object.
-  const bytes = length === 0 ? EMPTY : readData(ctx, offset, length);
-  if (typeof bytes === 'number') {
-    extent.length = 0;
-    return bytes;
-  }
-  extent.length = bytes.length;
-  op.outdata = bytes;
+  extent.length = 0;
+  if (length === 0) return 0;
+  if (!ctx.before) return -ERRNO.ENOENT;
+  op.bulk = ctx.before.readShared(offset, length);
+  extent.length = totalBytes(op.bulk);
   return 0;
 };
 
@@ -58,13 +56,9 @@ export const sparseRead: OpHandler = (ctx, op) => {
   const { before } = ctx;
   if (!before) return -ERRNO.ENOENT;
   const extents = before.extents(extent.offset, extent.length);
-  const data = extents.map(([offset, length]) => before.read(offset, length));
-  extent.length = data.reduce((sum, part) => sum + part.length, 0);
-  op.outdata = Buffer.concat([
-    encodeExtents(extents),
-    encode((e) => e.u32(extent.length)),
-    ...data,
-  ]);
+  op.bulk = extents.flatMap(([offset, length]) => before.readShared(offset, length));
+  extent.length = totalBytes(op.bulk);
+  op.outdata = Buffer.concat([encodeExtents(extents), encode((e) => e.u32(extent.length))]);
   return 0;
 };
 

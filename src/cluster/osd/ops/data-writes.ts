@@ -40,6 +40,8 @@ export const write: OpHandler = (ctx, op) => {
     extent.length = Math.max(0, ctx.size - extent.offset);
   }
   if (truncateSeq > seq) {
+    // A real OSD follows, and has an object of any size: answering is safer.
+    if (truncateSize > ctx.pg.limits.maxObjectBytes) return -ERRNO.EFBIG;
     if (ctx.visible) {
       ctx.change({ op: 'truncate', id: ctx.id, size: truncateSize });
       ctx.markModified(truncateSize, ctx.size);

@@ -13,6 +13,8 @@ export interface LiveOp {
   readonly index: number;
   rval: number;
   outdata: Uint8Array;
+  /** What follows `outdata` in the reply: bytes as the store keeps them, not to be written to. */
+  bulk: readonly Uint8Array[];
 }
 
 /**
@@ -31,6 +33,7 @@ export function argOf<K extends OsdOpArg['kind']>(op: LiveOp, kind: K): ArgOf<K>
 }
 
 const NO_DATA: Uint8Array = new Uint8Array(0);
+const NO_BULK: readonly Uint8Array[] = [];
 
 export function liveOp(op: OsdOp, index: number): LiveOp {
   const arg = { ...op.arg };
@@ -55,7 +58,19 @@ export function liveOp(op: OsdOp, index: number): LiveOp {
     index,
     rval: 0,
     outdata: NO_DATA,
+    bulk: NO_BULK,
   };
+}
+
+/** It answers nothing. */
+export function dropOutput(op: LiveOp): void {
+  op.outdata = NO_DATA;
+  op.bulk = NO_BULK;
+}
+
+/** In one piece. */
+export function wholeOutput({ outdata, bulk }: LiveOp): Uint8Array {
+  return bulk.length === 0 ? outdata : Buffer.concat([outdata, ...bulk]);
 }
 
 /** Numbers over 2^53 were rounded on decoding; the echo must still be encodable. */

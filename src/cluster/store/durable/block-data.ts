@@ -83,6 +83,10 @@ export class BlockData implements ObjectBytes {
     return out;
   }
 
+  readShared(offset: number, length: number): readonly Uint8Array[] {
+    return [this.read(offset, length)];
+  }
+
   /** Bytes that are written, all of them. */
   #readWritten(offset: number, into: Uint8Array): void {
     const { file } = this.#host;

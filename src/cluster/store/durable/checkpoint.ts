@@ -16,10 +16,11 @@ import { optional, tuple, u32, u64n, list } from '../../../encoding/codec.js';
 import { Decoder, DecodeError } from '../../../encoding/decoder.js';
 import { Encoder } from '../../../encoding/encoder.js';
 import type { Crc32c } from '../../../kernels/crc32c.js';
+import { objectKey } from '../object-id.js';
 import type { Collection, IndexedObject } from '../object-index.js';
 import type { BlockData } from './block-data.js';
 import type { BlockSpace } from './block-space.js';
-import { objectId, objectMeta, pgInfo } from './codecs.js';
+import { objectId, objectIds, objectMeta, pgInfo } from './codecs.js';
 import type { EncodedLog } from './encoded-log.js';
 import { CHECKPOINT_FILE, unusable } from './format.js';
 import type { Index } from './record.js';
@@ -109,6 +110,7 @@ function encodeCollection(collection: Collection<BlockData>, seq: number) {
   const head = new Encoder(4096).string(collection.name).u64n(seq);
   optionalInfo.encode(head, collection.info);
   (collection.log as EncodedLog).encode(head);
+  objectIds.encode(head, [...collection.missing.values()]);
   const sections: { kind: number; encoder: Encoder }[] = [
     { kind: SECTION.COLLECTION, encoder: head },
   ];
@@ -301,6 +303,9 @@ class CheckpointReader {
         this.#lastSeq = Math.max(this.#lastSeq, seq);
         collection.info = optionalInfo.decode(decoder);
         (collection.log as EncodedLog).restore(decoder);
+        // Format 1 knew of no missing objects.
+        const missing = decoder.remaining > 0 ? objectIds.decode(decoder) : [];
+        for (const id of missing) collection.missing.set(objectKey(id), id);
         this.#collection = collection;
         return;
       }

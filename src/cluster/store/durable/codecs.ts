@@ -18,7 +18,7 @@ import { entityAddr, entityName } from '../../../encoding/entity.js';
 import { eversion, intervalSet, utime } from '../../../encoding/types.js';
 import type { ObjectId } from '../object-id.js';
 import type { ObjectMeta } from '../object-meta.js';
-import type { LogEntry, PgInfo } from '../pg-record.js';
+import type { LogEntry, PastInterval, PgInfo } from '../pg-record.js';
 
 /** Written by hand, as what every transaction has most of. */
 export const objectId: Codec<ObjectId> = {
@@ -49,6 +49,8 @@ export const objectId: Codec<ObjectId> = {
   }),
 };
 
+export const objectIds = list(objectId);
+
 const watchRecord = record('watch', {
   entity: entityName,
   cookie: u64,
@@ -78,20 +80,72 @@ export const objectMeta: Codec<ObjectMeta> = record('object meta', {
   snapSet: record('snapset', { seq: u64, clones: list(cloneInfo) }),
 }) as Codec<ObjectMeta>;
 
-export const pgInfo: Codec<PgInfo> = record('PG info', {
-  lastUpdate: eversion,
-  lastUserVersion: u64,
-  lastEpochStarted: u32,
-  pastIntervals: list(record('interval', { first: u32, last: u32, acting: list(u32) })),
-  mapEpoch: u32,
-  complete: bool,
-  purgedSnaps: intervalSet,
-}) as Codec<PgInfo>;
+const pastIntervals = list(
+  record('interval', { first: u32, last: u32, acting: list(u32) }),
+) as Codec<PastInterval[]>;
+
+const IS_COMPLETE = 1;
+const HAS_LAST_BACKFILL = 2;
+const HAS_LOG_TAIL = 4;
+/** Since format 3. */
+const HAS_PG_NUM = 8;
+
+/** By hand, because of format 1: where the flags are it had a bool, which is their lowest bit. */
+export const pgInfo: Codec<PgInfo> = {
+  minBytes: 37,
+  decode(decoder) {
+    const info = {
+      lastUpdate: eversion.decode(decoder),
+      lastUserVersion: decoder.u64(),
+      lastEpochStarted: decoder.u32(),
+      pastIntervals: pastIntervals.decode(decoder),
+      mapEpoch: decoder.u32(),
+    };
+    const has = decoder.u8();
+    return {
+      ...info,
+      complete: (has & IS_COMPLETE) !== 0,
+      purgedSnaps: intervalSet.decode(decoder),
+      ...(has & HAS_LAST_BACKFILL ? { lastBackfill: objectId.decode(decoder) } : {}),
+      ...(has & HAS_LOG_TAIL ? { logTail: eversion.decode(decoder) } : {}),
+      ...(has & HAS_PG_NUM ? { pgNum: decoder.u32() } : {}),
+    };
+  },
+  encode(encoder, info) {
+    const { lastBackfill, logTail, pgNum, complete } = info;
+    eversion.encode(encoder, info.lastUpdate);
+    encoder.u64(info.lastUserVersion).u32(info.lastEpochStarted);
+    pastIntervals.encode(encoder, info.pastIntervals as PastInterval[]);
+    encoder
+      .u32(info.mapEpoch)
+      .u8(
+        (complete ? IS_COMPLETE : 0) |
+          (lastBackfill ? HAS_LAST_BACKFILL : 0) |
+          (logTail ? HAS_LOG_TAIL : 0) |
+          (pgNum === undefined ? 0 : HAS_PG_NUM),
+      );
+    intervalSet.encode(encoder, info.purgedSnaps);
+    if (lastBackfill) objectId.encode(encoder, lastBackfill);
+    if (logTail) eversion.encode(encoder, logTail);
+    if (pgNum !== undefined) encoder.u32(pgNum);
+  },
+  sample: (draw) => ({
+    lastUpdate: eversion.sample(draw),
+    lastUserVersion: u64.sample(draw),
+    lastEpochStarted: draw(2 ** 32),
+    pastIntervals: pastIntervals.sample(draw),
+    mapEpoch: draw(2 ** 32),
+    complete: draw(2) === 1,
+    purgedSnaps: intervalSet.sample(draw),
+    ...(draw(2) ? { lastBackfill: objectId.sample(draw) } : {}),
+    ...(draw(2) ? { logTail: eversion.sample(draw) } : {}),
+    ...(draw(2) ? { pgNum: draw(2 ** 32) } : {}),
+  }),
+};
 
 const HAS_REQID = 1;
 const HAS_RETURNS = 2;
 
-const objectIds = list(objectId);
 const returned = list({
   minBytes: 8,
   decode: (decoder: Decoder) => ({ rval: decoder.s32(), outdata: new Uint8Array(decoder.blob()) }),

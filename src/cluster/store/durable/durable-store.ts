@@ -155,6 +155,14 @@ export class DurableStore implements ObjectStore, SpaceUser {
     return this.#opened.index.find(collection)?.log.entries() ?? [];
   }
 
+  missing(collection: string): readonly ObjectId[] {
+    return [...(this.#opened.index.find(collection)?.missing.values() ?? [])];
+  }
+
+  isMissing(collection: string, id: ObjectId): boolean {
+    return this.#opened.index.isMissing(collection, id);
+  }
+
   get(collection: string, id: ObjectId): StoredObject | undefined {
     return this.#opened.index.get(collection, id);
   }

@@ -13,8 +13,8 @@ import type { Disk } from '../../../base/environment.js';
 import { RadosError } from '../../../base/errors.js';
 import { readSmallFile, writeAtomically } from '../../../base/small-files.js';
 
-/** Of what this code writes. It reads this one and older ones; there are none yet. */
-export const FORMAT_VERSION = 1;
+/** Of what this code writes. It reads this one and older ones. 2: missing objects, backfills. 3: PGs that were split. */
+export const FORMAT_VERSION = 3;
 
 /** Not 0, so that a block of zeros, which is what a disk has lost most often, has a checksum of its own. */
 export const CHECKSUM_SEED = 0xffff_ffff;
@@ -49,18 +49,25 @@ export async function identifyStore(
   await disk.mkdir(dir);
   const names = await disk.list(dir);
   if (names.includes(STORE_FILE)) {
-    return parseIdentity(dir, await readSmallFile(disk, `${dir}/${STORE_FILE}`));
+    const found = parseIdentity(dir, await readSmallFile(disk, `${dir}/${STORE_FILE}`));
+    // Before anything is written that an older linger would not understand.
+    if (found.version < FORMAT_VERSION) await writeIdentity(disk, dir, found);
+    return { id: found.id };
   }
   // It is written before everything else.
   const remains = names.find((name) => name === CHECKPOINT_FILE || name.startsWith('wal.'));
   if (remains) throw unusable(dir, `has a file '${remains}' but no ${STORE_FILE}`);
   const identity = { id: generateId() };
-  const text = JSON.stringify({ format: FORMAT, version: FORMAT_VERSION, ...identity }, null, 2);
-  await writeAtomically(disk, dir, STORE_FILE, Buffer.from(`${text}\n`));
+  await writeIdentity(disk, dir, identity);
   return identity;
 }
 
-function parseIdentity(dir: string, bytes: Uint8Array): StoreIdentity {
+function writeIdentity(disk: Disk, dir: string, { id }: StoreIdentity): Promise<void> {
+  const text = JSON.stringify({ format: FORMAT, version: FORMAT_VERSION, id }, null, 2);
+  return writeAtomically(disk, dir, STORE_FILE, Buffer.from(`${text}\n`));
+}
+
+function parseIdentity(dir: string, bytes: Uint8Array): StoreIdentity & { version: number } {
   let found: { format?: unknown; version?: unknown; id?: unknown } | null;
   try {
     found = JSON.parse(Buffer.from(bytes).toString()) as typeof found;
@@ -75,7 +82,7 @@ function parseIdentity(dir: string, bytes: Uint8Array): StoreIdentity {
     const reason = `has format ${version}, written by a newer linger; this one reads up to ${FORMAT_VERSION}`;
     throw unusable(dir, reason, 'EINVAL');
   }
-  return { id };
+  return { id, version };
 }
 
 function isId(id: unknown): id is string {

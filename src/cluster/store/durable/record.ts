@@ -16,7 +16,7 @@ import type { Collection, ObjectIndex, PlainOp } from '../object-index.js';
 import type { ObjectDump, StoreOp } from '../transaction.js';
 import type { BlockData, Placement } from './block-data.js';
 import { BLOCK_BYTES } from './block-space.js';
-import { logEntry, objectId, objectMeta, pgInfo } from './codecs.js';
+import { logEntry, objectId, objectIds, objectMeta, pgInfo } from './codecs.js';
 import type { BlockChanges, DataFile } from './data-file.js';
 import type { EncodedLog } from './encoded-log.js';
 
@@ -43,6 +43,7 @@ const OP = {
   log: 17,
   replaceLog: 18,
   removeAll: 19,
+  missing: 20,
 } as const satisfies Record<StoreOp['op'], number>;
 
 /** In place of an object that the record named before. */
@@ -155,6 +156,10 @@ export class RecordWriter {
         for (const entry of op.entries) logEntry.encode(encoder, entry);
         return;
       case 'removeAll':
+        return;
+      case 'missing':
+        objectIds.encode(encoder, op.add as ObjectId[]);
+        objectIds.encode(encoder, op.remove as ObjectId[]);
         return;
       case 'clone':
         this.#id(encoder, op.from);
@@ -375,6 +380,10 @@ class RecordReader {
       }
       case OP.removeAll:
         return { op: 'removeAll' };
+      case OP.missing: {
+        const add = objectIds.decode(decoder);
+        return { op: 'missing', add, remove: objectIds.decode(decoder) };
+      }
       case OP.clone: {
         const from = this.#id();
         return { op: 'clone', from, to: this.#id() };

@@ -6,6 +6,7 @@ import { omapSteps, xattrSteps } from './attr-ops.js';
 import { copySteps } from './copy-ops.js';
 import { dataSteps } from './data-ops.js';
 import { listingSequence } from './listing-sequence.js';
+import { hostileSteps } from './hostile-ops.js';
 import { lockSteps, OWN_GLOBAL_ID } from './lock-class.js';
 import {
   rbdDataSteps,
@@ -17,7 +18,7 @@ import {
   rbdSnapshotSteps,
 } from './rbd-class.js';
 import { snapSteps } from './snap-ops.js';
-import { describeReply, type Step } from './step.js';
+import { describeReply, describeResults, type Step } from './step.js';
 import { watchSequence } from './watch-sequence.js';
 
 const NONCE = 424242;
@@ -42,6 +43,7 @@ const steps = (name: string, list: readonly Step[]): Script => ({
 export const SCRIPTS: readonly Script[] = [
   steps('object data', dataSteps),
   steps('copy-from', copySteps),
+  steps('hostile requests', hostileSteps),
   steps('xattrs', xattrSteps),
   steps('omap', omapSteps),
   steps('snapshots', snapSteps),
@@ -73,7 +75,8 @@ async function runSteps(target: RawTarget, list: readonly Step[]): Promise<strin
       const ops = step.build?.(target.pool) ?? step.ops;
       seen.push(
         await client.operate({ ...step, ops }, STEP_TIMEOUT_MS).then(
-          (reply) => describeReply(reply, base, step.mask),
+          (reply) =>
+            step.resultsOnly ? describeResults(reply) : describeReply(reply, base, step.mask),
           (error: Error) => `no answer: ${error.message}`,
         ),
       );

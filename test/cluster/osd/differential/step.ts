@@ -12,6 +12,8 @@ export interface Step extends RawRequest {
   build?: (pool: number) => OsdOp[];
   /** Takes out of the output data what no two OSDs agree on: clocks, random names. */
   mask?: (outdata: Uint8Array) => Uint8Array | string;
+  /** The results alone: values beyond 2^53 are echoed as 2^53. */
+  resultsOnly?: boolean;
 }
 
 export function step(
@@ -71,4 +73,9 @@ function shown(outdata: Uint8Array | string): string {
   if (typeof outdata === 'string') return outdata;
   if (outdata.length <= SHOWN_BYTES) return Buffer.from(outdata).toString('hex');
   return `${outdata.length} bytes, sha256 ${createHash('sha256').update(outdata).digest('hex')}`;
+}
+
+/** What an answer says of success and failure. */
+export function describeResults({ reply }: RawReply): string {
+  return `result ${reply.result} ${reply.ops.map(({ rval }) => rval).join(' ')}`.trim();
 }

@@ -1,8 +1,10 @@
 // One of our OSDs with a pool for each script.
 
 import { OsdDaemon } from '../../../../src/cluster/osd-daemon.js';
+import type { PipelineMode } from '../../../../src/cluster/settings.js';
 import { MemoryStore } from '../../../../src/cluster/store/memory-store.js';
 import { type EntityAddr, msgr2Addr } from '../../../../src/encoding/entity.js';
+import './pipeline-rules.js';
 import { FakeMon } from './fake-mon.js';
 import { type RawTarget, testMessenger } from './raw-client.js';
 
@@ -22,7 +24,10 @@ export class OsdUnderTest {
     this.#pools = pools;
   }
 
-  static async start(needs: readonly PoolNeed[]): Promise<OsdUnderTest> {
+  static async start(
+    needs: readonly PoolNeed[],
+    pipelineMode: PipelineMode = 'object',
+  ): Promise<OsdUnderTest> {
     const { crc32c } = testMessenger();
     const pools = new Map(needs.map(({ name }, i) => [name, i + 1]));
     const mon = new FakeMon({
@@ -37,6 +42,7 @@ export class OsdUnderTest {
       mon,
       peers: { osd: () => undefined },
       objectStore: new MemoryStore(),
+      pipelineMode,
     });
     return new OsdUnderTest(osd, () => mon.map.epoch, pools);
   }

@@ -10,7 +10,7 @@ import {
   monRequest,
 } from '../../../../src/auth/method.js';
 import { nodeEnvironment } from '../../../../src/base/node-environment.js';
-import { encodeWith } from '../../../../src/encoding/codec.js';
+import { decodeAll, encodeWith } from '../../../../src/encoding/codec.js';
 import { type EntityAddr, ENTITY_TYPE } from '../../../../src/encoding/entity.js';
 import { NOSNAP, type SnapContext, type Utime } from '../../../../src/encoding/types.js';
 import { createCrc32c } from '../../../../src/kernels/crc32c.js';
@@ -18,15 +18,23 @@ import { loadKernels } from '../../../../src/kernels/load.js';
 import { FEATURES_SUPPORTED } from '../../../../src/messages/features.js';
 import { isWriteOp, type OsdOp } from '../../../../src/messages/osd-op.js';
 import {
+  BACKOFF_OP,
   decodeOsdReply,
   encodeOsdRequest,
   MOSDOP_COMPAT,
   MOSDOP_VERSION,
   OSD_FLAG,
+  type OsdBackoff,
+  osdBackoff,
   type OsdReply,
   osdRequestData,
 } from '../../../../src/messages/osd-messages.js';
-import { type IncomingMessage, MSG, outgoing } from '../../../../src/messages/types.js';
+import {
+  type IncomingMessage,
+  MSG,
+  type OutgoingMessage,
+  outgoing,
+} from '../../../../src/messages/types.js';
 import { Connection, type MessengerContext } from '../../../../src/msgr/connection.js';
 import { WindowPool } from '../../../../src/msgr/window-pool.js';
 import { objectHash, stableMod } from '../../../../src/osdmap/object-hash.js';
@@ -111,7 +119,11 @@ let lastTid = 0;
 export class RawClient {
   readonly notifies: RawNotify[] = [];
   maps = 0;
+  /** In the order of arrival; nothing is done about them but by the test. */
+  readonly backoffs: OsdBackoff[] = [];
   closed = false;
+  /** Takes messages in place of the connection. */
+  tap: ((message: IncomingMessage) => void) | undefined;
   /** In the order of arrival: `'reply'` or `'notify'`. */
   readonly arrivals: string[] = [];
   readonly #target: RawTarget;
@@ -188,15 +200,16 @@ export class RawClient {
     const reply = new Promise<RawReply>((resolve, reject) => {
       this.#pending.set(tid, { resolve, reject });
     });
-    this.#connection.send(
-      outgoing(MSG.OSD_OP, front, {
-        version: MOSDOP_VERSION,
-        compat: MOSDOP_COMPAT,
-        tid,
-        priority: 63,
-        data: osdRequestData(ops),
-      }),
-    );
+    const message = outgoing(MSG.OSD_OP, front, {
+      version: MOSDOP_VERSION,
+      compat: MOSDOP_COMPAT,
+      tid,
+      priority: 63,
+      data: osdRequestData(ops),
+    });
+    const { data = [] } = message;
+    if (this.tap) this.tap({ ...message, front, data: Buffer.concat(data) } as IncomingMessage);
+    else this.#connection.send(message);
     return { tid, reply };
   }
 
@@ -210,10 +223,24 @@ export class RawClient {
     return reply.finally(() => clearTimeout(timer));
   }
 
+  /** Tells the OSD that it knows what to wait with. */
+  acknowledge(backoff: OsdBackoff): void {
+    const ack = { ...backoff, op: BACKOFF_OP.ACK_BLOCK };
+    this.#connection.send(outgoing(MSG.OSD_BACKOFF, encodeWith(osdBackoff, ack)));
+  }
+
+  /** Any message, as it is. */
+  sendMessage(message: OutgoingMessage): void {
+    this.#connection.send(message);
+  }
+
   #onMessage(message: IncomingMessage): void {
     const front = new Uint8Array(message.front);
     const data = new Uint8Array(message.data);
     if (message.type === MSG.OSD_MAP) this.maps++;
+    if (message.type === MSG.OSD_BACKOFF) {
+      this.backoffs.push(decodeAll('MOSDBackoff', osdBackoff, front));
+    }
     if (message.type === MSG.WATCH_NOTIFY) {
       this.arrivals.push('notify');
       this.notifies.push({ front, data });

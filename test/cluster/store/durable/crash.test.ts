@@ -7,7 +7,7 @@ import { describe, expect, it } from 'vitest';
 import type { DurableStore } from '../../../../src/cluster/store/durable/durable-store.js';
 import { MemoryStore } from '../../../../src/cluster/store/memory-store.js';
 import type { ObjectStore } from '../../../../src/cluster/store/object-store.js';
-import { seededRandom } from '../../../support/memory-network.js';
+import { seededRandom } from '../../../../src/sim/random.js';
 import { contentsOf } from '../support/contents.js';
 import { DurableWorld } from '../support/durable-world.js';
 import { type Change, Workload } from '../support/workload.js';

@@ -4,9 +4,10 @@
 import { describe, expect, it } from 'vitest';
 import { isRadosError } from '../../../../src/base/errors.js';
 import type { DurableStore } from '../../../../src/cluster/store/durable/durable-store.js';
+import { FORMAT_VERSION } from '../../../../src/cluster/store/durable/format.js';
 import type { ObjectId } from '../../../../src/cluster/store/object-id.js';
 import { NOSNAP } from '../../../../src/encoding/types.js';
-import { seededRandom } from '../../../support/memory-network.js';
+import { seededRandom } from '../../../../src/sim/random.js';
 import { contentsOf } from '../support/contents.js';
 import { DurableWorld, STORE_DIR } from '../support/durable-world.js';
 import { Workload } from '../support/workload.js';
@@ -223,11 +224,12 @@ describe('a store whose files were changed', () => {
     const found = await outcome(async (scene) => {
       await close(scene);
       const text = scene.disk.contentOf(`${STORE_DIR}/store.json`);
-      text.write('"version": 2', text.indexOf('"version": 1'));
+      const found = `"version": ${FORMAT_VERSION}`;
+      text.write(`"version": ${FORMAT_VERSION + 1}`, text.indexOf(found));
     });
     expect(found.error).toMatchObject({ code: 'EINVAL' });
     expect(found.error?.message).toContain(
-      'has format 2, written by a newer linger; this one reads up to 1',
+      `has format ${FORMAT_VERSION + 1}, written by a newer linger; this one reads up to ${FORMAT_VERSION}`,
     );
   });
 });

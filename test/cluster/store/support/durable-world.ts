@@ -9,8 +9,8 @@ import { Lane } from '../../../../src/cluster/store/durable/housekeeping.js';
 import { randomUuid } from '../../../../src/cluster/mon/initial-map.js';
 import { createCrc32c } from '../../../../src/kernels/crc32c.js';
 import { loadKernels } from '../../../../src/kernels/load.js';
-import { FakeDisk } from '../../../support/fake-disk.js';
-import { MemoryWorld } from '../../../support/memory-network.js';
+import { VirtualDisk } from '../../../../src/sim/virtual-disk.js';
+import { VirtualWorld } from '../../../../src/sim/virtual-world.js';
 
 const crc32c = createCrc32c(loadKernels());
 
@@ -27,13 +27,13 @@ export const SMALL_LIMITS: StoreLimits = {
 };
 
 export class DurableWorld {
-  readonly world: MemoryWorld;
-  disk: FakeDisk;
+  readonly world: VirtualWorld;
+  disk: VirtualDisk;
   readonly failures: Error[] = [];
 
   constructor(options: { seed?: number } = {}) {
-    this.world = new MemoryWorld(options);
-    this.disk = new FakeDisk(this.world);
+    this.world = new VirtualWorld(options);
+    this.disk = new VirtualDisk(this.world);
   }
 
   /** Begins to open; ends when time passes. */

@@ -1,0 +1,178 @@
+// Copies of objects that differ: a scrub finds them under load, the monitor tells of them, a repair mends them.
+
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, describe, expect, it } from 'vitest';
+import { nodeEnvironment } from '../../../src/base/node-environment.js';
+import { EmbeddedCluster } from '../../../src/cluster/embedded-cluster.js';
+import type { CorruptObjectOptions } from '../../../src/cluster/faults/fault-spec.js';
+import type { ClusterSettingsInput } from '../../../src/cluster/settings.js';
+import { loadKernels } from '../../../src/kernels/load.js';
+import { omapSetValsOp, setXattrOp, writeFullOp } from '../../../src/messages/osd-op.js';
+import { connectRados } from '../../../src/rados/connect.js';
+import type { IoContext } from '../../../src/rados/io-context.js';
+import type { RadosClient } from '../../../src/rados/rados-client.js';
+import './support/pipeline-rules.js';
+
+const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+const cleanups: (() => Promise<void>)[] = [];
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+
+interface Scene {
+  cluster: EmbeddedCluster;
+  client: RadosClient;
+  io: IoContext;
+}
+
+async function start(settings: ClusterSettingsInput = {}): Promise<Scene> {
+  const cluster = await EmbeddedCluster.start({
+    inThread: true,
+    size: 3,
+    pools: [{ name: 'rbd', pgNum: 1 }],
+    ...settings,
+  });
+  const { client } = await connectRados(nodeEnvironment(), loadKernels(), cluster.connectOptions);
+  cleanups.push(async () => {
+    client.close();
+    await cluster.stop();
+  });
+  const io = await client.ioctx('rbd');
+  // Clean: before it, a scrub would wait.
+  while (Object.keys((await cluster.status()).pgs).join() !== 'active+clean') await sleep(5);
+  return { cluster, client, io };
+}
+
+const put = (io: IoContext, name: string, text: string) =>
+  io.operate(name, [
+    writeFullOp(Buffer.from(text)),
+    setXattrOp('tag', Buffer.from('tag')),
+    omapSetValsOp(new Map([['key', Buffer.from('value')]])),
+  ]);
+
+async function scrub({ cluster, client }: Scene, word: 'scrub' | 'deep-scrub' | 'repair') {
+  const answer = await client.command({ prefix: `pg ${word}`, pgid: '1.0' });
+  expect(answer.status).toMatch(new RegExp(`^instructing pg 1.0 on osd.\\d to ${word}$`));
+  // It was told in the same turn, so what is scrubbing now is this.
+  for (;;) {
+    const [state = ''] = Object.keys((await cluster.status()).pgs);
+    if (!state.includes('scrubbing')) return state;
+    await sleep(5);
+  }
+}
+
+const damages: Required<Pick<CorruptObjectOptions, 'what'>>['what'][] = [
+  'data',
+  'xattr',
+  'omap',
+  'size',
+  'missing',
+];
+
+describe('a scrub', () => {
+  it.each(damages)('finds a copy with other %s, and a repair mends it', async (what) => {
+    const scene = await start();
+    const { cluster, io } = scene;
+    for (let i = 0; i < 60; i++) await put(io, `object-${i}`, `content ${i}`);
+    expect(await scrub(scene, 'deep-scrub')).toBe('active+clean');
+    for (const osd of [0, 1, 2]) {
+      await cluster.faults.corruptObject({ pool: 'rbd', object: 'object-7', osd, what });
+      const isShallow = what !== 'data' && what !== 'omap';
+      expect((await scrub(scene, 'scrub')).includes('inconsistent')).toBe(isShallow);
+      expect(await scrub(scene, 'deep-scrub')).toBe('active+clean+inconsistent');
+      expect((await cluster.status()).health).toBe('HEALTH_ERR');
+      expect((await cluster.status()).healthChecks).toEqual([
+        '1 scrub errors',
+        'Possible data damage: 1 pg inconsistent',
+      ]);
+      expect(await scrub(scene, 'repair')).toBe('active+clean');
+      expect(await scrub(scene, 'deep-scrub')).toBe('active+clean');
+      expect((await cluster.status()).health).toBe('HEALTH_OK');
+      expect(Buffer.from(await io.read('object-7', 0, 0)).toString()).toBe('content 7');
+    }
+  });
+
+  it('does not choose between two that differ', async () => {
+    const scene = await start({ osds: 2, size: 2 });
+    await put(scene.io, 'object', 'one');
+    await scene.cluster.faults.corruptObject({ pool: 'rbd', object: 'object' });
+    expect(await scrub(scene, 'deep-scrub')).toBe('active+clean+inconsistent');
+    expect(await scrub(scene, 'repair')).toBe('active+clean+inconsistent');
+    // Somebody who knows writes it anew.
+    await put(scene.io, 'object', 'two');
+    expect(await scrub(scene, 'deep-scrub')).toBe('active+clean');
+  });
+
+  it('finds nothing while everything is being written', async () => {
+    const scene = await start({ osds: 3 });
+    const { io } = scene;
+    let stop = false;
+    let writes = 0;
+    const writers = Array.from({ length: 8 }, async (_, w) => {
+      for (let i = 0; !stop; i++) {
+        await put(io, `object-${w}-${i % 40}`, `content ${w} ${i}`);
+        writes++;
+      }
+    });
+    for (let i = 0; i < 10; i++) {
+      const before = writes;
+      expect(await scrub(scene, 'deep-scrub')).toBe('active+clean');
+      while (writes === before) await sleep(1);
+    }
+    stop = true;
+    await Promise.all(writers);
+  });
+});
+
+describe('a read of a block that the disk has lost', () => {
+  it('is answered from another member, and the copy is whole again', async () => {
+    const dir = await mkdtemp(join(tmpdir(), 'linger-scrub-'));
+    cleanups.push(() => rm(dir, { recursive: true }));
+    const settings = { osds: 2, size: 2, dataDir: dir };
+    const scene = await start(settings);
+    const content = 'not lost '.repeat(2000);
+    await put(scene.io, 'object', content);
+    const [primary] = await actingOf(scene);
+    await cleanups.pop()?.();
+    await flipBit(join(dir, `osd.${primary}`), 'not lost ');
+
+    const again = await start(settings);
+    expect(await scrub(again, 'scrub')).toBe('active+clean');
+    expect(Buffer.from(await again.io.read('object', 0, 0)).toString()).toBe(content);
+    expect(await scrub(again, 'deep-scrub')).toBe('active+clean');
+  });
+
+  it('is found by a deep scrub before anybody reads it', async () => {
+    const dir = await mkdtemp(join(tmpdir(), 'linger-scrub-'));
+    cleanups.push(() => rm(dir, { recursive: true }));
+    const settings = { osds: 2, size: 2, dataDir: dir };
+    const scene = await start(settings);
+    const content = 'not lost '.repeat(2000);
+    await put(scene.io, 'object', content);
+    const [, replica] = await actingOf(scene);
+    await cleanups.pop()?.();
+    await flipBit(join(dir, `osd.${replica}`), 'not lost ');
+
+    const again = await start(settings);
+    expect(await scrub(again, 'deep-scrub')).toBe('active+clean+inconsistent');
+    expect(await scrub(again, 'repair')).toBe('active+clean');
+    expect(await scrub(again, 'deep-scrub')).toBe('active+clean');
+  });
+});
+
+async function actingOf({ client }: Scene): Promise<number[]> {
+  const { output: out } = await client.command({ prefix: 'pg map', pgid: '1.0', format: 'json' });
+  return (JSON.parse(Buffer.from(out).toString()) as { acting: number[] }).acting;
+}
+
+/** In the data of a store that was closed in order. */
+async function flipBit(dir: string, text: string): Promise<void> {
+  const file = join(dir, 'data');
+  const bytes = await readFile(file);
+  const at = bytes.indexOf(text);
+  if (at < 0) throw new Error('the data are not there');
+  bytes[at] = (bytes[at] as number) ^ 1;
+  await writeFile(file, bytes);
+}
