@@ -1,0 +1,174 @@
+/**
+ * Is a value a register: does each read return what the last write before it left, in some order of the operations that
+ * keeps those apart that did not overlap?
+ *
+ * By search, as Wing and Gong (1993) with Lowe's memory (2017) have it: linearise any operation that nothing unlinearised
+ * ended before, undo it if that leads nowhere, and never look at the same set of linearised operations with the same
+ * contents twice. What a write leaves is known by its value, so hardly anything is ever undone.
+ *
+ * Contents are a set of values: after a discard, which may leave a sector alone, of either. A write of unknown outcome never
+ * ends: it takes its place anywhere, or behind everything.
+ *
+ * Cost: n log n in the operations, times those that overlap at a time.
+ */
+
+import type { Op } from './history.js';
+
+export type Effect =
+  | { readonly kind: 'set'; readonly value: number }
+  /** This, or what it was. */
+  | { readonly kind: 'maybe-set'; readonly value: number }
+  | { readonly kind: 'read'; readonly value: number }
+  /** Only if it is what is expected; of a known outcome it was. */
+  | { readonly kind: 'swap'; readonly expected: number; readonly value: number };
+
+/** An operation as far as one register is concerned. */
+export interface RegisterOp {
+  readonly op: Op;
+  readonly effect: Effect;
+  /** Places in the order of all beginnings and ends. */
+  readonly from: number;
+  /** Undefined: it may happen at any time from then on, or never. */
+  readonly to: number | undefined;
+}
+
+interface Event {
+  readonly of: RegisterOp;
+  /** In the order of beginnings. */
+  readonly index: number;
+  readonly isEnd: boolean;
+  previous: Event | undefined;
+  next: Event | undefined;
+  /** Of a beginning. */
+  end?: Event;
+}
+
+/** What the register may hold: ascending, hardly ever more than two. */
+type Contents = readonly number[];
+
+/** Undefined when there is an order; else the operation that was in the way the farthest. */
+export function searchOrder(all: readonly RegisterOp[], initial = 0): RegisterOp | undefined {
+  const ops = relevant(all);
+  if (!ops.some(({ effect }) => effect.kind === 'read' || effect.kind === 'swap')) return undefined;
+  const head = eventsOf(ops);
+  const seen = new Set<string>();
+  const undo: { begin: Event; contents: Contents }[] = [];
+  const done = new Set<number>();
+  let contents: Contents = [initial];
+  let farthest: RegisterOp | undefined;
+  let event = head.next;
+  while (head.next) {
+    if (event && !event.isEnd) {
+      const after = apply(event.of, contents);
+      if (after) {
+        done.add(event.index);
+        const state = stateKey(done, head, event, after);
+        if (!seen.has(state)) {
+          seen.add(state);
+          undo.push({ begin: event, contents });
+          contents = after;
+          lift(event);
+          event = head.next;
+          continue;
+        }
+        done.delete(event.index);
+      }
+      event = event.next;
+      continue;
+    }
+    // An end whose operation could not be placed before it, or the end of the list: go back.
+    if (event && (farthest?.to ?? 0) < (event.of.to ?? 0)) farthest = event.of;
+    const last = undo.pop();
+    if (!last) return farthest ?? event?.of;
+    contents = last.contents;
+    done.delete(last.begin.index);
+    unlift(last.begin);
+    event = last.begin.next;
+  }
+  return undefined;
+}
+
+/** What may never have happened and was never seen tells nothing. */
+function relevant(ops: readonly RegisterOp[]): RegisterOp[] {
+  const seen = new Set<number>([0]);
+  for (const { effect } of ops) {
+    if (effect.kind === 'read') seen.add(effect.value);
+    else if (effect.kind === 'swap') seen.add(effect.expected);
+  }
+  return ops.filter(
+    ({ to, effect }) => to !== undefined || !('value' in effect) || seen.has(effect.value),
+  );
+}
+
+function apply({ effect, to }: RegisterOp, contents: Contents): Contents | undefined {
+  switch (effect.kind) {
+    case 'set':
+      return [effect.value];
+    case 'maybe-set':
+      if (contents.includes(effect.value)) return contents;
+      return [...contents, effect.value].sort((a, b) => a - b);
+    case 'read':
+      return contents.includes(effect.value) ? [effect.value] : undefined;
+    case 'swap':
+      if (contents.includes(effect.expected)) return [effect.value];
+      return to === undefined ? contents : undefined;
+  }
+}
+
+/** What is linearised beyond the first that is not, and what the register may hold. */
+function stateKey(
+  done: ReadonlySet<number>,
+  head: Event,
+  lifted: Event,
+  contents: Contents,
+): string {
+  let first = head.next;
+  while (first && (first === lifted || first.isEnd)) first = first.next;
+  const open = first?.index ?? Number.POSITIVE_INFINITY;
+  let beyond = '';
+  for (const index of done) if (index > open) beyond += `,${index}`;
+  return `${open}${beyond.split(',').sort().join(',')}|${contents.join()}`;
+}
+
+/** A list of beginnings and ends; what has no end comes to none. */
+function eventsOf(ops: readonly RegisterOp[]): Event {
+  const events: { at: number; event: Event }[] = [];
+  const sorted = [...ops].sort((a, b) => a.from - b.from);
+  for (const [index, of] of sorted.entries()) {
+    const end: Event = { of, index, isEnd: true, previous: undefined, next: undefined };
+    const begin: Event = { of, index, isEnd: false, previous: undefined, next: undefined, end };
+    events.push({ at: of.from, event: begin });
+    events.push({ at: of.to ?? Number.POSITIVE_INFINITY, event: end });
+  }
+  events.sort((a, b) => (a.at === b.at ? 0 : a.at - b.at));
+  const nobody: RegisterOp = {
+    op: {} as Op,
+    effect: { kind: 'maybe-set', value: 0 },
+    from: 0,
+    to: 0,
+  };
+  const head: Event = { of: nobody, index: -1, isEnd: false, previous: undefined, next: undefined };
+  let last = head;
+  for (const { event } of events) {
+    last.next = event;
+    event.previous = last;
+    last = event;
+  }
+  return head;
+}
+
+function lift({ previous, next, end }: Event): void {
+  if (previous) previous.next = next;
+  if (next) next.previous = previous;
+  const { previous: before, next: behind } = end as Event;
+  if (before) before.next = behind;
+  if (behind) behind.previous = before;
+}
+
+function unlift(begin: Event): void {
+  const end = begin.end as Event;
+  if (end.previous) end.previous.next = end;
+  if (end.next) end.next.previous = end;
+  if (begin.previous) begin.previous.next = begin;
+  if (begin.next) begin.next.previous = begin;
+}

@@ -1,0 +1,27 @@
+/** Where the clients of a run live: in a simulation, or in the real world. */
+
+import type { Cluster, ClusterOptions } from '../../block/cluster.js';
+
+export interface Habitat {
+  /** Milliseconds since the beginning. */
+  readonly now: number;
+  sleep(ms: number): Promise<void>;
+  /** A new process, not connected yet. */
+  process(): WorkloadClient;
+}
+
+/** A process with a client of the cluster, as far as others can tell. */
+export interface WorkloadClient {
+  readonly name: string;
+  /** Connected, and neither dead nor closed. */
+  readonly isWorking: boolean;
+  /** Throws before it has connected. */
+  readonly cluster: Cluster;
+  connect(options: ClusterOptions): Promise<Cluster>;
+  /** Nothing that it has begun goes on, and its connections break. */
+  kill(): void;
+  /** Calls when it dies. */
+  onKill(mourner: () => void): void;
+  /** In order, if it is alive. */
+  close(): Promise<void>;
+}

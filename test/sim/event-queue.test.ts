@@ -1,0 +1,119 @@
+import { describe, expect, it } from 'vitest';
+import type { StreamHandler } from '../../src/base/environment.js';
+import { EventQueue, type QueuedEvent } from '../../src/sim/event-queue.js';
+import { Draw, seededRandom } from '../../src/sim/random.js';
+import { VirtualProcess } from '../../src/sim/virtual-process.js';
+import { VirtualWorld } from '../../src/sim/virtual-world.js';
+
+describe('a queue of events', () => {
+  it('gives them by time, and those of one time in the order of asking, whatever is cancelled', () => {
+    for (let seed = 1; seed <= 50; seed++) {
+      const draw = new Draw(seededRandom(seed));
+      const queue = new EventQueue();
+      const alive: QueuedEvent[] = [];
+      const taken: QueuedEvent[] = [];
+      for (let i = 0; i < 500; i++) {
+        const action = draw.weighted({ add: 5, cancel: 3, take: 2 });
+        if (action === 'add') alive.push(queue.add(draw.int(0, 20) + i / 100, () => {}));
+        else if (alive.length === 0) continue;
+        else if (action === 'cancel') {
+          queue.cancel(alive.splice(draw.int(0, alive.length - 1), 1)[0] as QueuedEvent);
+        } else {
+          alive.sort((a, b) => a.at - b.at || a.order - b.order);
+          expect(queue.next).toBe(alive[0]?.at);
+          const event = queue.take() as QueuedEvent;
+          expect(event).toBe(alive.shift());
+          event.run = undefined;
+          taken.push(event);
+        }
+        expect(queue.length).toBe(alive.length);
+      }
+      expect(taken.length).toBeGreaterThan(20);
+    }
+  });
+});
+
+describe('a world', () => {
+  it('in which something goes round without time passing says what that is', async () => {
+    const world = new VirtualWorld({ instantEventsMax: 5000 });
+    const goRound = () => void world.env.timers.nextTurn(goRound);
+    world.after(10, goRound);
+    await expect(world.advance(20)).rejects.toThrow(
+      /5000 events and more at 10 ms, and time does not pass\n1000 of 1001: at goRound/,
+    );
+  });
+
+  it('in which very many things happen at a time goes on', async () => {
+    const world = new VirtualWorld({ instantEventsMax: 5000 });
+    let happened = 0;
+    for (let at = 1; at <= 3; at++) {
+      for (let i = 0; i < 5000; i++) world.after(at, () => void happened++);
+    }
+    await world.advance(10);
+    expect(happened).toBe(15_000);
+  });
+
+  it('delivers a large write piece by piece, in no more than some hundred pieces', async () => {
+    const world = new VirtualWorld();
+    world.network.segmentBytes = 1;
+    const got: Uint8Array[] = [];
+    const handler = (onBytes: (bytes: Uint8Array) => void): StreamHandler => {
+      const place = new Uint8Array(65_536);
+      return {
+        readInto: () => place,
+        onRead: (length) => onBytes(place.slice(0, length)),
+        onDrain: () => {},
+        onClose: () => {},
+      };
+    };
+    const listener = await world.env.network.listen({ host: 'here', port: 0 }, () =>
+      handler((bytes) => got.push(bytes)),
+    );
+    const sent = Buffer.alloc(1_000_000, 'abcdefg');
+    world.env.network.connect(
+      listener.address,
+      handler(() => {}),
+      (stream) => {
+        stream.write([sent.subarray(0, 100)]);
+        stream.write([sent.subarray(100)]);
+      },
+    );
+    await world.advance(10);
+    expect(Buffer.concat(got).equals(sent)).toBe(true);
+    expect(got.slice(0, 100).every(({ length }) => length === 1)).toBe(true);
+    expect(got.length).toBeGreaterThan(500);
+    expect(got.length).toBeLessThan(1000);
+  });
+});
+
+describe('a process', () => {
+  it('that goes on does not run a timer that was cancelled while it stood still', async () => {
+    const world = new VirtualWorld();
+    const process = new VirtualProcess(world);
+    const fired: string[] = [];
+    const second = process.env.timers.after(20, () => fired.push('second'));
+    process.env.timers.after(10, () => {
+      fired.push('first');
+      second.cancel();
+    });
+    process.stop();
+    await world.advance(100);
+    expect(fired).toEqual([]);
+    process.continue();
+    expect(fired).toEqual(['first']);
+  });
+
+  it('that dies leaves no timer behind', async () => {
+    const world = new VirtualWorld();
+    const process = new VirtualProcess(world);
+    process.env.timers.after(1000, () => {
+      throw new Error('it is dead');
+    });
+    process.kill();
+    expect(world.pendingEvents).toBe(0);
+    process.env.timers.after(1000, () => {
+      throw new Error('it is dead');
+    });
+    await world.advance(2000);
+  });
+});

@@ -1,0 +1,135 @@
+import { describe, expect, it } from 'vitest';
+import { begin, type SimFaultName } from '../../src/sim/faults/catalogue.js';
+import { Draw, seededRandom } from '../../src/sim/random.js';
+import { simulate } from '../../src/sim/simulate.js';
+import type { Simulation } from '../../src/sim/simulation.js';
+
+const MIB = 1024 * 1024;
+const BLOCK = 4096;
+
+async function aDisk(simulation: Simulation) {
+  const { cluster } = await simulation.connect();
+  await cluster.pool('rbd').images.create('vm', { size: 4 * MIB });
+  return cluster.map('rbd/vm', { arenaBytes: MIB });
+}
+
+describe('a disk of an OSD', () => {
+  it.each<SimFaultName>(['store.lost-unsynced', 'store.torn-unsynced', 'store.write-error'])(
+    'that suffers %s ends its OSD, which comes back with what it acknowledged',
+    async (kind) => {
+      const cluster = { osds: 1, size: 1 };
+      await simulate({ seed: 3, durable: true, cluster }, async (simulation) => {
+        const disk = await aDisk(simulation);
+        for (let i = 0; i < 20; i++) await disk.write(i * BLOCK, Buffer.alloc(BLOCK, i + 1));
+        const draw = new Draw(seededRandom(1));
+        const fault = await begin(kind, { simulation, draw });
+        const late = disk.write(20 * BLOCK, Buffer.alloc(BLOCK, 21));
+        while ((await fault?.fired()) === 0) await simulation.sleep(10);
+        expect(await begin(kind, { simulation, draw })).toBeDefined();
+        await simulation.sleep(100);
+        const [osd] = (await simulation.cluster.status()).osds;
+        expect(osd?.running).toBe(false);
+        await fault?.stop();
+        await late;
+        const all = Buffer.from(await disk.read(0, 21 * BLOCK));
+        expect([...all.filter((_, at) => at % BLOCK === 0)]).toEqual(
+          Array.from({ length: 21 }, (_, i) => i + 1),
+        );
+      });
+    },
+  );
+
+  it('does not fail where there is none', async () => {
+    await simulate({ seed: 3 }, async (simulation) => {
+      const draw = new Draw(seededRandom(1));
+      expect(await begin('store.disk-full', { simulation, draw })).toBeUndefined();
+      expect(await begin('store.write-error', { simulation, draw })).toBeUndefined();
+    });
+  });
+});
+
+describe('tickets that are good no more', () => {
+  it('are replaced as soon as a connection needs them', async () => {
+    await simulate({ seed: 5, cluster: { osds: 1, auth: 'cephx' } }, async (simulation) => {
+      const disk = await aDisk(simulation);
+      const { faults } = simulation.cluster;
+      await faults.retireTickets();
+      // Connections stand.
+      await disk.write(0, Buffer.from('before'));
+      await faults.resetConnections({ osd: 0 });
+      await disk.write(0, Buffer.from('behind'));
+      expect(Buffer.from(await disk.read(0, 6)).toString()).toBe('behind');
+    });
+  });
+
+  it('are none where nobody needs any', async () => {
+    await simulate({ seed: 5, cluster: { osds: 1, auth: 'none' } }, async ({ cluster }) => {
+      await expect(cluster.faults.retireTickets()).rejects.toMatchObject({ code: 'EOPNOTSUPP' });
+    });
+  });
+});
+
+describe('a client whose timers are late', () => {
+  it('keeps its watch, or finds out that it lost it', async () => {
+    await simulate({ seed: 7 }, async (simulation) => {
+      const disk = await aDisk(simulation);
+      const [client] = simulation.clients;
+      if (client) client.process.timersLateMs = 6000;
+      await simulation.sleep(60_000);
+      await disk.write(0, Buffer.from('late'));
+      expect(Buffer.from(await disk.read(0, 4)).toString()).toBe('late');
+    });
+  });
+});
+
+describe('a daemon that is gone without a word', () => {
+  it('is dialled again when it is back', async () => {
+    await simulate({ seed: 7, cluster: { osds: 1, size: 1 } }, async (simulation) => {
+      const disk = await aDisk(simulation);
+      await disk.write(0, Buffer.from('before'));
+      const draw = new Draw(seededRandom(1));
+      const silent = [];
+      // Every daemon: none of them twice.
+      for (let i = 0; i < 10; i++) {
+        const fault = await begin('tcp.silent', { simulation, draw });
+        if (fault) silent.push(fault);
+      }
+      expect(silent).toHaveLength(2);
+      let written = false;
+      const write = disk.write(0, Buffer.from('behind')).then(() => {
+        written = true;
+      });
+      await simulation.sleep(5000);
+      expect(written).toBe(false);
+      for (const fault of silent) await fault.stop();
+      await write;
+      expect(Buffer.from(await disk.read(0, 6)).toString()).toBe('behind');
+    });
+  });
+});
+
+describe('an OSD that dies alone', () => {
+  it('has logged what nobody else has, and comes back to what the others have', async () => {
+    await simulate({ seed: 7, cluster: { osds: 2, size: 2 } }, async (simulation) => {
+      const disk = await aDisk(simulation);
+      const before = Buffer.alloc(16 * BLOCK, 1);
+      await disk.write(0, before);
+      const draw = new Draw(seededRandom(1));
+      const dying = begin('osd.dies-alone', { simulation, draw });
+      const writes = Array.from({ length: 16 }, (_, i) =>
+        disk.write(i * BLOCK, Buffer.alloc(BLOCK, 2)),
+      );
+      const fault = await dying;
+      expect(
+        (await simulation.cluster.status()).osds.filter(({ running }) => running),
+      ).toHaveLength(1);
+      await Promise.all(writes);
+      await fault?.stop();
+      await simulation.sleep(10_000);
+      expect(Object.keys((await simulation.cluster.status()).pgs)).toEqual(['active+clean']);
+      expect(Buffer.from(await disk.read(0, 16 * BLOCK)).equals(Buffer.alloc(16 * BLOCK, 2))).toBe(
+        true,
+      );
+    });
+  });
+});

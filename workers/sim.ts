@@ -1,0 +1,10 @@
+/** A process that performs runs of the simulation, one after the other, for another (src/cli/sim-jobs.ts). */
+
+import type { PlanOptions } from '../src/sim/plan.js';
+import { HERE } from '../src/sim/campaign.js';
+
+process.on('message', ({ seed, options }: { seed: number; options: PlanOptions }) => {
+  void HERE.run(seed, options).then((measured) => process.send?.(measured));
+});
+// Whoever asks for runs has ended.
+process.on('disconnect', () => process.exit());
