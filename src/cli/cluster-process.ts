@@ -16,6 +16,7 @@ import { readFileSync } from 'node:fs';
 import { open, rename, rm } from 'node:fs/promises';
 import { packageFile } from '../base/paths.js';
 import { EmbeddedCluster } from '../cluster/embedded-cluster.js';
+import type { PipelineMode } from '../cluster/settings.js';
 import type { LogLevel } from '../base/log.js';
 import { isRunning } from '../base/node-process.js';
 import { alreadyRunning, type ClusterDirectory, type ClusterRecord } from './cluster-record.js';
@@ -31,6 +32,7 @@ export interface ClusterStart {
   port: number;
   auth: 'cephx' | 'none' | undefined;
   pools: readonly string[];
+  pipelineMode: PipelineMode | undefined;
   logLevel: LogLevel;
 }
 
@@ -45,7 +47,7 @@ export async function serveCluster(
   start: ClusterStart,
   onReady: (record: ClusterRecord) => void,
 ): Promise<void> {
-  const { data, osds, size, auth, host, port, pools, logLevel } = start;
+  const { data, osds, size, auth, host, port, pools, pipelineMode, logLevel } = start;
   await directory.create();
   const claimed = await directory.claim({
     conf: directory.confPath,
@@ -59,6 +61,7 @@ export async function serveCluster(
       ...(osds === undefined ? {} : { osds }),
       ...(size === undefined ? {} : { size }),
       ...(auth === undefined ? {} : { auth }),
+      ...(pipelineMode === undefined ? {} : { pipeline: { mode: pipelineMode } }),
       host,
       port,
       pools,

@@ -5,7 +5,17 @@
  * written, so that of two processes that start a cluster in one directory one finds out.
  */
 
-import { link, mkdir, readFile, rename, rm, rmdir, stat, writeFile } from 'node:fs/promises';
+import {
+  link,
+  mkdir,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  rmdir,
+  stat,
+  writeFile,
+} from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { toRadosError } from '../base/errors.js';
 import {
@@ -102,7 +112,12 @@ export class ClusterDirectory {
   async clear(): Promise<void> {
     const log = await stat(this.logPath).catch(() => undefined);
     if (log?.size === 0) await rm(this.logPath, { force: true });
-    for (const path of [this.confPath, this.keyringPath, this.#recordPath]) {
+    // A process that was killed leaves its sockets behind.
+    const sockets = (await readdir(this.path).catch(() => [])).filter((name) =>
+      /^(osd\.\d+|cluster)\.asok$/.test(name),
+    );
+    const paths = sockets.map((name) => join(this.path, name));
+    for (const path of [...paths, this.confPath, this.keyringPath, this.#recordPath]) {
       await rm(path, { force: true });
     }
   }

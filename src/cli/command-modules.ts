@@ -82,6 +82,10 @@ const MODULES: readonly CommandModule[] = [
     load: async () => (await import('./commands/cluster.js')).registerClusterCommands,
   },
   {
+    commands: ['sim'],
+    load: async () => (await import('./commands/sim.js')).registerSimCommands,
+  },
+  {
     commands: ['completion'],
     load: async () => (await import('./commands/completion.js')).registerCompletionCommand,
   },

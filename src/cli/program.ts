@@ -1,14 +1,13 @@
 /** The command tree, and what becomes of a command line. */
 
-import { readFileSync } from 'node:fs';
 import { Command, CommanderError, Help, type Option } from 'commander';
 import { isRadosError } from '../base/errors.js';
-import { packageFile } from '../base/paths.js';
 import type { Arguments } from './arguments.js';
 import { HELP_GROUPS, type Register, type Run } from './command.js';
 import { loadCommands } from './command-modules.js';
 import { addGlobalOptions, CommandContext, type Streams } from './context.js';
 import { CommandError, commandError, EXIT_USAGE, type Interrupt } from './errors.js';
+import { version } from './version.js';
 
 /** These talk to no cluster that options describe. */
 const WITHOUT_GLOBAL_OPTIONS: readonly string[] = ['cluster', 'completion', 'help'];
@@ -101,11 +100,6 @@ function findCommand(program: Command, words: readonly string[]): Command {
     if (!next) throw new CommandError(EXIT_USAGE, `unknown command '${words.join(' ')}'`);
     return next;
   }, program);
-}
-
-function version(): string {
-  return (JSON.parse(readFileSync(packageFile('package.json'), 'utf8')) as { version: string })
-    .version;
 }
 
 /** Runs a command line and returns its exit code. */

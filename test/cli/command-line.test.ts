@@ -273,6 +273,7 @@ Pools:
 
 Embedded cluster:
   cluster         A Ceph cluster in one process: start, status, stop.
+  sim             Disasters simulated from seeds: run, replay, list the faults.
 
 Shell:
   completion      Print completion code for bash, zsh or fish.

@@ -4,7 +4,7 @@ import { resolve } from 'node:path';
 import { type Command, Option } from 'commander';
 import { sleep } from '../../base/environment.js';
 import type { LogLevel } from '../../base/log.js';
-import { LIMITS } from '../../cluster/settings.js';
+import { LIMITS, PIPELINE_MODES, type PipelineMode } from '../../cluster/settings.js';
 import { type Action, HELP_GROUPS, type Register } from '../command.js';
 import {
   type ClusterStart,
@@ -15,6 +15,7 @@ import {
 import { isRunning } from '../../base/node-process.js';
 import { ClusterDirectory, type ClusterRecord } from '../cluster-record.js';
 import type { CommandContext } from '../context.js';
+import { addAskingCommands } from './cluster-daemon.js';
 import { CommandError, commandError } from '../errors.js';
 import { addFormatOptions, type FormatOptions, formatJson } from '../output.js';
 import { wholeNumber } from '../sizes.js';
@@ -40,6 +41,7 @@ interface StartOptions extends FormatOptions {
   port?: number;
   auth?: 'cephx' | 'none';
   pools: string;
+  pipelineMode?: PipelineMode;
   memory?: boolean;
   foreground?: boolean;
   child?: boolean;
@@ -80,6 +82,11 @@ export const registerClusterCommands: Register = (program, run) => {
       ]),
     )
     .option('--pools <names>', 'pools to begin with, comma separated', 'rbd')
+    .addOption(
+      new Option('--pipeline-mode <mode>', 'how OSDs order requests (default: object)').choices(
+        PIPELINE_MODES,
+      ),
+    )
     .option('--foreground', 'stay, and stop with Ctrl-C')
     .addOption(new Option('--child').hideHelp())
     .addHelpText('after', EXAMPLES)
@@ -90,6 +97,7 @@ export const registerClusterCommands: Register = (program, run) => {
   addDirOption(group.command('stop'))
     .summary('Stop a cluster; returns when it is gone, with what it had in memory.')
     .action(run(stop));
+  addAskingCommands(group, addDirOption, run);
 };
 
 const DIR_HELP = 'where its ceph.conf and keyring are';
@@ -130,11 +138,12 @@ function startOf(options: StartOptions): ClusterStart {
     throw new CommandError(22, `--host '${host}' is no address that a client could reach`);
   }
   const pools = options.pools.split(',').filter((name) => name !== '');
-  return { data, osds, size, host, port, auth, pools, logLevel: options.logLevel ?? 'silent' };
+  const { pipelineMode, logLevel = 'silent' } = options;
+  return { data, osds, size, host, port, auth, pools, pipelineMode, logLevel };
 }
 
 function commandLine(directory: ClusterDirectory, settings: ClusterStart): string[] {
-  const { data, osds, size, host, port, auth, pools, logLevel } = settings;
+  const { data, osds, size, host, port, auth, pools, pipelineMode, logLevel } = settings;
   const options = {
     dir: directory.path,
     data,
@@ -144,6 +153,7 @@ function commandLine(directory: ClusterDirectory, settings: ClusterStart): strin
     port,
     auth,
     pools: pools.join(','),
+    'pipeline-mode': pipelineMode,
     'log-level': logLevel,
   };
   return Object.entries(options)

@@ -68,8 +68,8 @@ async function printTable(context: CommandContext, batches: Batches): Promise<vo
     for (const { offset, length, exists } of extents) {
       numbers[i++] = offset;
       numbers[i++] = exists ? length : -length;
-      offsetMax = Math.max(offsetMax, offset);
-      lengthMax = Math.max(lengthMax, length);
+      if (offset > offsetMax) offsetMax = offset;
+      if (length > lengthMax) lengthMax = length;
     }
     if (i > 0) kept.push(numbers);
   }

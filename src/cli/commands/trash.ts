@@ -1,7 +1,9 @@
 /** trash: images that lost their names and are kept for a while. */
 
 import type { Command } from 'commander';
+import type { Environment } from '../../base/environment.js';
 import { isRadosError } from '../../base/errors.js';
+import { usageLimit } from '../../rados/pool-usage.js';
 import type { RadosClient } from '../../rados/rados-client.js';
 import { unless } from '../../rbd/errors.js';
 import { infoOf, type ParentInfo } from '../../rbd/info.js';
@@ -28,7 +30,7 @@ import {
 import { type Action, HELP_GROUPS, type Register } from '../command.js';
 import { addProgressOptions, type GlobalOptions } from '../context.js';
 import { parseDate } from '../dates.js';
-import { CommandError, commandError, step } from '../errors.js';
+import { CommandError, commandError, invalid, step } from '../errors.js';
 import { openPool } from '../opening.js';
 import {
   addFormatOptions,
@@ -67,6 +69,11 @@ export const registerTrashCommands: Register = (program, run) => {
     .summary('Remove all expired images from the trash.')
     .argument('[pool-spec]', 'pool[/namespace]')
     .option('--expired-before <date>', 'those that will have expired by then')
+    .option(
+      '--threshold <share>',
+      'only where more of a pool is used (0 to 1): others too, until it is not',
+      thresholdOf,
+    )
     .action(run(purge));
 };
 
@@ -92,7 +99,10 @@ const move: Action<ImageOptions & { expiresAt?: string }> = async (context, args
   const [text, rest] = takeArgument(args, options.image);
   takeNoMore(rest);
   const spec = imageSpec(text, options);
-  const until = options.expiresAt === undefined ? {} : await expiry(options.expiresAt);
+  const until =
+    options.expiresAt === undefined
+      ? {}
+      : await expiry(context.environment(options), options.expiresAt);
   await context.withClient(options, async ({ client }) => {
     await openPool(client, spec);
     await step('deferred delete error', moveToTrash(client, spec, until));
@@ -100,9 +110,9 @@ const move: Action<ImageOptions & { expiresAt?: string }> = async (context, args
 };
 
 /** What is in the past is a slip: nobody defers a removal until before it. */
-async function expiry(text: string): Promise<{ expiresAt: Date }> {
+async function expiry({ clock }: Environment, text: string): Promise<{ expiresAt: Date }> {
   const expiresAt = await parseDate(text);
-  if (expiresAt.getTime() > Date.now() - 2000) return { expiresAt };
+  if (expiresAt.getTime() > clock.now() - 2000) return { expiresAt };
   throw new CommandError(22, 'cannot use a date in the past as an expiration date');
 }
 
@@ -128,7 +138,7 @@ const list: Action<GlobalOptions & FormatOptions & { all?: boolean; long?: boole
     for (const image of images) {
       try {
         const parent = await unless('ENOENT', parentOf(client, spec, image));
-        if (parent) rows.push({ ...image, ...parent });
+        if (parent) rows.push({ ...image, ...parent, listedAt: client.environment.clock.now() });
       } catch (error) {
         context.note(`linger: ${commandError(`error opening ${image.id}`, error).message}\n`);
       }
@@ -141,6 +151,8 @@ const list: Action<GlobalOptions & FormatOptions & { all?: boolean; long?: boole
 
 interface TrashRow extends TrashedImage {
   readonly parent: ParentInfo | undefined;
+  /** By the clock of this host. */
+  readonly listedAt: number;
 }
 
 async function parentOf(
@@ -186,9 +198,9 @@ function trashJson(row: TrashRow): Record<string, unknown> {
 
 const sourceText = ({ source }: TrashedImage) => source.toUpperCase().replace('-', '_');
 
-function statusText({ expiresAt }: TrashedImage): string {
+function statusText({ expiresAt, listedAt }: TrashRow): string {
   // In whole seconds, as it is shown.
-  const isProtected = Math.floor(Date.now() / 1000) < Math.floor(expiresAt.getTime() / 1000);
+  const isProtected = Math.floor(listedAt / 1000) < Math.floor(expiresAt.getTime() / 1000);
   return `${isProtected ? 'protected until' : 'expired at'} ${formatTime(expiresAt)}`;
 }
 
@@ -250,7 +262,13 @@ function trashRemovalError(error: unknown): CommandError {
   return removalError(error, 'remove error');
 }
 
-const purge: Action<GlobalOptions & { expiredBefore?: string }> = async (
+function thresholdOf(text: string): number {
+  const threshold = text.trim() === '' ? Number.NaN : Number(text);
+  if (Number.isFinite(threshold)) return threshold;
+  throw invalid(`'${text}' is no number`);
+}
+
+const purge: Action<GlobalOptions & { expiredBefore?: string; threshold?: number }> = async (
   context,
   [text],
   options,
@@ -258,13 +276,17 @@ const purge: Action<GlobalOptions & { expiredBefore?: string }> = async (
   const spec = poolSpec(text, options);
   const before = options.expiredBefore;
   const expired = before === undefined ? {} : { expiredBefore: await parseDate(before) };
+  const { threshold } = options;
   await context.withClient(options, async ({ client }) => {
     await openPool(client, spec);
     const { signal } = context;
+    const limit = threshold === undefined ? {} : { limit: usageLimit(client, threshold) };
     try {
       await context
         .progress('Removing images', options)
-        .over((onProgress) => purgeTrash(client, spec, { ...expired, onProgress, signal }));
+        .over((onProgress) =>
+          purgeTrash(client, spec, { ...expired, ...limit, onProgress, signal }),
+        );
     } catch (error) {
       throw purgeError(error);
     }
