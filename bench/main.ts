@@ -15,9 +15,10 @@ import { EmbeddedCluster } from '../src/cluster/embedded-cluster.js';
 import { FEATURE } from '../src/rbd/features.js';
 import { CephCluster } from '../test/ceph/support/ceph-cluster.js';
 import type { MsMode } from '../src/rados/connect.js';
-import { CASES, type Case, caseName, type Measurement } from './cases.js';
+import { CASES, caseName } from './cases.js';
 import { type BenchClient, lingerClient, librbdClient, type Target } from './clients.js';
-import { markdownReport, medianOf, type Results } from './report.js';
+import { refill } from './refill.js';
+import { markdownReport, medianOf, remember, type Results } from './report.js';
 
 const { values } = parseArgs({
   options: {
@@ -115,32 +116,6 @@ async function measure(
     }
   }
   return results;
-}
-
-function remember(results: Results, io: Case, client: string, measurement: Measurement): void {
-  const byClient = results.get(caseName(io)) ?? new Map<string, Measurement[]>();
-  results.set(caseName(io), byClient);
-  byClient.set(client, [...(byClient.get(client) ?? []), measurement]);
-}
-
-/** The same state before every measurement. */
-async function refill(
-  cluster: Awaited<ReturnType<typeof connect>>,
-  { pool, image }: Target,
-): Promise<void> {
-  await using device = await cluster.map(`${pool}/${image}`);
-  const chunk = Buffer.alloc(4 * MIB, 0xa5);
-  let next = 0;
-  const writer = async () => {
-    while (next < device.size) {
-      const offset = next;
-      next += chunk.length;
-      await device.write(offset, chunk.subarray(0, Math.min(chunk.length, device.size - offset)), {
-        borrowed: true,
-      });
-    }
-  };
-  await Promise.all([writer(), writer(), writer(), writer()]);
 }
 
 async function report(cluster: string, results: Results): Promise<void> {

@@ -1,9 +1,21 @@
 /** Medians, ratios, and the table that shows them. */
 
-import type { Measurement } from './cases.js';
+import { type Case, caseName, type Measurement } from './cases.js';
 
 /** Case → client → one measurement per round. */
 export type Results = Map<string, Map<string, Measurement[]>>;
+
+/** One more measurement of a case. */
+export function remember(
+  results: Results,
+  io: Case,
+  client: string,
+  measurement: Measurement,
+): void {
+  const byClient = results.get(caseName(io)) ?? new Map<string, Measurement[]>();
+  results.set(caseName(io), byClient);
+  byClient.set(client, [...(byClient.get(client) ?? []), measurement]);
+}
 
 export interface About {
   cluster: string;

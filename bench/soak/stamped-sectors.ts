@@ -1,18 +1,13 @@
 /**
- * 512-byte sectors that tell which write they came from, and a model of what each of them may hold.
- *
- * A sector carries its number and the sequence number of its write, and is filled with words that follow from the two:
- * a lost write, or a stale, torn or misplaced one, does not go unnoticed. Writes are expected to succeed, all of them.
+ * Stamped sectors, and a model of what each of them may hold. Writes are expected to succeed, all of them.
  *
  * Invariant: the device that writes reads the newest write that it was asked for before; everybody else reads the newest
  * acknowledged one, or one that was asked for later.
  */
 
 import type { BlockDevice } from '../../src/block/device.js';
+import { identify, SECTOR_BYTES, stamp } from '../../src/sim/checkers/stamps.js';
 
-export const SECTOR_BYTES = 512;
-const WORDS = SECTOR_BYTES / 4;
-const MAGIC = 0x736b736f;
 /** Sectors of one read when all are verified. */
 const VERIFY_SECTORS = 1024;
 
@@ -71,33 +66,4 @@ function at(numbers: Uint32Array, index: number): number {
 function wrong(sector: number, found: number, low: number, high: number): Error {
   const allowed = low === high ? `write ${low}` : `one of the writes ${low} to ${high}`;
   return new Error(`sector ${sector} holds write ${found}; it must hold ${allowed}`);
-}
-
-export function stamp(sector: number, sequence: number): Buffer {
-  const words = new Uint32Array(WORDS);
-  words[0] = MAGIC;
-  words[1] = sector;
-  words[2] = sequence;
-  // xorshift32: any state but 0.
-  let state = (Math.imul(sector + 1, 0x9e3779b1) ^ Math.imul(sequence, 0x85ebca6b)) | 1;
-  for (let i = 3; i < WORDS; i++) {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    words[i] = state;
-  }
-  return Buffer.from(words.buffer);
-}
-
-/** The sequence number of the write that a sector's bytes are. */
-export function identify(bytes: Uint8Array, sector: number): number {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, SECTOR_BYTES);
-  const [magic, number, sequence] = [0, 4, 8].map((offset) => view.getUint32(offset, true));
-  if (magic === 0 && bytes.every((byte) => byte === 0)) return 0;
-  if (magic !== MAGIC) throw new Error(`sector ${sector} holds bytes that were never written`);
-  if (number !== sector) throw new Error(`sector ${sector} holds what belongs to ${number}`);
-  if (Buffer.compare(bytes, stamp(sector, sequence as number)) !== 0) {
-    throw new Error(`sector ${sector} is torn: it begins as write ${sequence}`);
-  }
-  return sequence as number;
 }

@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { packageFile } from '../../src/base/paths.js';
-import { seededRandom } from '../../test/support/memory-network.js';
+import { seededRandom } from '../../src/sim/random.js';
 
 export interface KillTrial {
   readonly kills: number;
