@@ -75,7 +75,7 @@ async function allPgsActive(cluster: EmbeddedCluster, timeoutMs = 30_000): Promi
   for (;;) {
     const { osds, pgs, pools } = await cluster.status();
     const wanted = pools.reduce((sum, { pgNum }) => sum + pgNum, 0);
-    if (osds.every(({ up }) => up) && pgs['active'] === wanted) return;
+    if (osds.every(({ up }) => up) && pgs['active+clean'] === wanted) return;
     if (Date.now() > deadline) {
       throw new Error(`PGs not settled after ${timeoutMs} ms: ${JSON.stringify({ osds, pgs })}`);
     }

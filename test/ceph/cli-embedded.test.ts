@@ -131,6 +131,31 @@ describe('linger cluster', () => {
     await expect(stat(dir)).rejects.toThrow('ENOENT');
   });
 
+  it('tells what its daemons are at, and takes faults, from another process', async () => {
+    const dir = join(base, 'asked');
+    await started(dir, '--osds', '2');
+    const ask = async (...args: string[]) => {
+      const [word = '', ...rest] = args;
+      const result = await linger('cluster', word, '--dir', dir, '--format', 'json', ...rest);
+      expect(result.code, result.stderr).toBe(0);
+      return JSON.parse(result.stdout) as unknown;
+    };
+    expect(await ask('daemon', 'osd.1', 'status')).toMatchObject({ whoami: 1, state: 'active' });
+    expect(await ask('daemon', 'osd.0', 'config', 'get', 'osd_max_pgls')).toEqual({
+      osd_max_pgls: '1024',
+    });
+    const { id } = (await ask('fault', 'arm', 'killOsd', '{"osd": 1}')) as { id: number };
+    const dead = await linger('cluster', 'daemon', '--dir', dir, 'osd.1', 'status');
+    expect(dead).toMatchObject({ code: 2, stderr: expect.stringContaining('not running') });
+    expect(await ask('fault', 'stop', String(id))).toEqual({ id, fired: 1 });
+    expect(await ask('daemon', 'osd.1', 'dump_ops_in_flight')).toMatchObject({ num_ops: 0 });
+    const none = await linger('cluster', 'daemon', '--dir', dir, 'osd.1', 'nosuch');
+    expect(none).toMatchObject({ code: 22, stderr: expect.stringContaining('nosuch') });
+    expect((await linger('cluster', 'stop', '--dir', dir)).code).toBe(0);
+    const gone = await linger('cluster', 'fault', '--dir', dir, 'ls');
+    expect(gone).toMatchObject({ code: 2, stderr: expect.stringContaining('cluster.asok') });
+  });
+
   it('says where everything is, with lines to try', async () => {
     const dir = join(base, 'words');
     const { stdout } = await linger('cluster', 'start', '--dir', dir, '--osds', '1');

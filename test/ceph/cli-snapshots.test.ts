@@ -290,6 +290,9 @@ function commands(kind: ServerKind): void {
       ['trash purge --expired-before garbage', 22],
       ['trash mv %-other --expires-at tomorrow', 0],
       ['trash purge --expired-before now', 0],
+      // Nobody counts what pools hold where there is no manager.
+      ['trash purge --threshold 0 --expired-before tomorrow', 0],
+      ['trash purge --threshold 2', 22],
     ] as const) {
       if (isSeen(code)) await withIds(line, code);
     }

@@ -3,6 +3,7 @@
 // in turns on a third; the bytes of the maps are compared, and judged by `rbd object-map check`.
 
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { truncateOp } from '../../src/messages/osd-op.js';
 import { executeOne, mutate } from '../../src/rados/class-call.js';
 import { getId, objectMapUpdate, setFlags } from '../../src/rados/cls-rbd.js';
 import type { IoContext } from '../../src/rados/io-context.js';
@@ -10,6 +11,7 @@ import type { RadosClient } from '../../src/rados/rados-client.js';
 import { createImage } from '../../src/rbd/create.js';
 import { FEATURE } from '../../src/rbd/features.js';
 import { Image } from '../../src/rbd/image.js';
+import { dataObject } from '../../src/rbd/layout.js';
 import { headerObject, idObject, objectMapObject } from '../../src/rbd/names.js';
 import { describeCeph } from './support/ceph-cluster.js';
 import { LibrbdActor } from './support/librbd-actor.js';
@@ -53,10 +55,13 @@ function objectMaps(kind: ServerKind): void {
     await server?.stop();
   });
 
-  const create = async (features = LAYERING | EXCLUSIVE_LOCK | OBJECT_MAP | FAST_DIFF) => {
+  const create = async (
+    features = LAYERING | EXCLUSIVE_LOCK | OBJECT_MAP | FAST_DIFF,
+    objects = OBJECTS,
+  ) => {
     const name = `image${++images}`;
     const spec = { pool: 'rbd', namespace: '', name };
-    await createImage(client, spec, { size: OBJECTS * OBJECT, order: 16, features });
+    await createImage(client, spec, { size: objects * OBJECT, order: 16, features });
     return name;
   };
   const open = (name: string) => Image.open(client, { pool: 'rbd', name });
@@ -183,6 +188,47 @@ function objectMaps(kind: ServerKind): void {
     expect(await mapsOf(name)).toEqual(right);
     await expectGood(name);
   });
+
+  it('of an image of which little exists are made right by what the pool lists, as librbd had kept them', async () => {
+    const objects = 2000;
+    const name = await create(LAYERING | EXCLUSIVE_LOCK | OBJECT_MAP | FAST_DIFF, objects);
+    let prefix: string;
+    {
+      await using image = await open(name);
+      prefix = image.objectPrefix;
+      for (const at of [0, 1, 2, 999, 1999]) await image.write(at * OBJECT, Buffer.alloc(100, 1));
+      await image.snapshots.create('s1');
+      await image.discard(OBJECT, OBJECT);
+      await image.write(2 * OBJECT, Buffer.alloc(100, 2));
+      await image.write(1000 * OBJECT, Buffer.alloc(100, 2));
+      await image.snapshots.create('s2');
+      await image.discard(1000 * OBJECT, OBJECT);
+      await image.write(1500 * OBJECT, Buffer.alloc(100, 3));
+    }
+    // OSDs list what only snapshots have.
+    const listed = (await server.rados('-p', 'rbd', 'ls')).split('\n').sort();
+    expect(listed.filter((oid) => oid.startsWith(prefix))).toEqual(
+      [0, 1, 2, 999, 1000, 1500, 1999].map((objectNo) => dataObject(prefix, objectNo)),
+    );
+    const right = await mapsOf(name);
+    const id = await idOf(name);
+    for (const how of ['lost', 'empty']) {
+      await using image = await Image.open(client, { pool: 'rbd', name }, { readOnly: true });
+      for (const snapId of [...image.header.snapshots.map((each) => each.id), undefined]) {
+        const oid = objectMapObject(id, snapId);
+        if (how === 'lost') await ioctx.operate(oid, [truncateOp(0)]);
+        else await mutate(ioctx, oid, [objectMapUpdate(0, objects, 0)]);
+        await mutate(ioctx, headerObject(id), [setFlags(3n, 3n, snapId)]);
+      }
+      await callLinger(server.confPath, ['object-map', 'rebuild', name]);
+      expect(await mapsOf(name)).toEqual(right);
+      await expectGood(name);
+      for (const spec of [`${name}@s1`, `${name}@s2`]) {
+        expect(await check(spec)).toEqual({ mine: [], theirs: [], codes: [0, 0] });
+      }
+    }
+  });
+
   const rebuiltByLibrbd = async (name: string) => {
     await librbd.call('open', name);
     await librbd.call('rebuildAll', name);

@@ -232,7 +232,7 @@ describeCeph('being fenced', () => {
     await ioctx.operate('x', [writeFullOp(bytes('before'))]);
     await other.blocklistAdd(fenced.clientAddr, 60);
     expect(await cluster.ceph('osd', 'blocklist', 'ls')).toContain(fenced.clientAddr);
-    // This carries the epoch of the fence to the OSD: from here on it holds there.
+    // A request carries its client's epoch to the OSD: from here on the fence holds there, and later its end.
     const mine = await other.ioctx('rbd');
     await mine.operate('x', [statOp()]);
     for (const op of [writeFullOp(bytes('after')), statOp()]) {
@@ -243,6 +243,7 @@ describeCeph('being fenced', () => {
     }
     expect(Buffer.from(await mine.read('x', 0, 0)).toString()).toBe('before');
     await other.blocklistRemove(fenced.clientAddr);
+    await mine.operate('x', [statOp()]);
     await ioctx.operate('x', [writeFullOp(bytes('after'))]);
   });
 

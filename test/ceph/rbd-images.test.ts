@@ -212,6 +212,51 @@ function images(server: ServerKind): void {
     },
   );
 
+  it.each(POOL_TYPES)('gives up the space of zeros as rbd does, in $pools', async (type) => {
+    const [ours, theirs] = [`rbd/sparse${type.suffix}`, `rbd/theirs${type.suffix}`];
+    const object = 64 * KIB;
+    for (const spec of [ours, theirs]) {
+      await create(spec, { order: 16, size: 400 * object, ...type.options });
+      await using image = await open(spec);
+      await image.write(0, patternBytes(6 * object, 7));
+      // Zeros in the midst of an object, at its end, and all of it: with a snapshot behind them, and without.
+      await image.write(object + 8 * KIB, Buffer.alloc(8 * KIB));
+      await image.write(2 * object + 40 * KIB, Buffer.alloc(24 * KIB));
+      await image.snapshots.create('s1');
+      await image.write(3 * object, Buffer.alloc(object));
+      await image.write(399 * object, Buffer.alloc(object));
+      await image.write(300 * object, patternBytes(5000, 8));
+      await image.discard(4 * object + 10_000, object);
+      await image.writeZeroes(5 * object + 20_000, 20_000);
+      await image.resize(400 * object - 1000, { allowShrink: true });
+    }
+    const before = [await exported(ours), await exported(`${ours}@s1`)] as const;
+    {
+      await using image = await open(ours);
+      await image.sparsify();
+    }
+    await cluster.rbd('sparsify', '--no-progress', theirs);
+    same(await exported(ours), before[0]);
+    same(await exported(`${ours}@s1`), before[1]);
+    for (const how of [[], ['--whole-object'], ['--from-snap', 's1']]) {
+      const diff = (spec: string) => cluster.rbd('diff', ...how, spec);
+      expect(await diff(ours), how.join(' ')).toBe(await diff(theirs));
+    }
+    {
+      // Few of the objects exist, so it is the pool that is listed.
+      await using image = await open(ours);
+      await image.rebuildObjectMap();
+    }
+    const check = ['object-map', 'check', '--no-progress'];
+    const checked = await cluster.run('rbd', [...check, ours]);
+    expect([checked.code, checked.stderr]).toEqual([0, '']);
+    {
+      await using image = await open(ours);
+      await image.snapshots.rollback('s1');
+    }
+    same(await exported(ours), before[1]);
+  });
+
   it('keeps the bytes of a snapshot that rbd took, whatever is done to the head', async () => {
     await create('rbd/snapped', { order: 16, size: MIB + 100 });
     const before = patternBytes(MIB + 100, 3);

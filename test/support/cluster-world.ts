@@ -1,18 +1,12 @@
 /**
- * The embedded cluster and clients of it, outside of time (see `memory-network.ts`): monitor, OSD and clients are the real
+ * The embedded cluster and clients of it, outside of time (see `src/sim/virtual-world.ts`): monitor, OSD and clients are the real
  * ones, the network is in memory, and minutes pass in milliseconds. Each client is a process of its own as far as others
  * can tell: it can be killed, and stopped for a while.
  */
 
 import { NoneClient } from '../../src/auth/none.js';
 import { CON_MODE } from '../../src/auth/method.js';
-import type {
-  Disk,
-  Environment,
-  Stream,
-  StreamHandler,
-  Timer,
-} from '../../src/base/environment.js';
+import type { Disk } from '../../src/base/environment.js';
 import type { LogOptions } from '../../src/base/log.js';
 import { ClusterHost } from '../../src/cluster/cluster-host.js';
 import { controlOf } from '../../src/cluster/cluster-rpc.js';
@@ -37,7 +31,8 @@ import { primaryOnly } from '../../src/osd-client/replica-reads.js';
 import { RadosClient } from '../../src/rados/rados-client.js';
 import { type CreateOptions, createImage } from '../../src/rbd/create.js';
 import { Image, type OpenOptions } from '../../src/rbd/image.js';
-import { type MemoryStream, MemoryWorld } from './memory-network.js';
+import { VirtualProcess } from '../../src/sim/virtual-process.js';
+import { VirtualWorld } from '../../src/sim/virtual-world.js';
 import { v2Addr } from './messengers.js';
 
 const FSID = '5b1e1b7c-7b5d-4c0e-9b8a-0123456789ab';
@@ -48,27 +43,19 @@ const SETTINGS: ClusterSettingsInput = {
   fsid: FSID,
   pools: [{ name: 'rbd', pgNum: 8 }],
 };
-/** Who has died hears nothing. */
-const DEAD: StreamHandler = {
-  readInto: () => new Uint8Array(65_536),
-  onRead: () => {},
-  onDrain: () => {},
-  onClose: () => {},
-};
-
 export class ClusterWorld {
-  readonly world: MemoryWorld;
+  readonly world: VirtualWorld;
   readonly host: ClusterHost;
   readonly faults: Faults;
   readonly clients: WorldClient[] = [];
 
   static start(options: { seed?: number; log?: LogOptions } = {}): Promise<ClusterWorld> {
-    return ClusterWorld.startIn(new MemoryWorld(options));
+    return ClusterWorld.startIn(new VirtualWorld(options));
   }
 
   /** In a world that is there, with a disk if `settings` names a place on it. */
   static async startIn(
-    world: MemoryWorld,
+    world: VirtualWorld,
     { disk, ...input }: ClusterSettingsInput & { disk?: Disk } = {},
   ): Promise<ClusterWorld> {
     const settings = resolveSettings({ ...SETTINGS, ...input }, () => FSID);
@@ -76,7 +63,7 @@ export class ClusterWorld {
     return new ClusterWorld(world, await world.until(ClusterHost.start(env, settings)));
   }
 
-  private constructor(world: MemoryWorld, host: ClusterHost) {
+  private constructor(world: VirtualWorld, host: ClusterHost) {
     this.world = world;
     this.host = host;
     this.faults = new Faults(controlOf(host).faults);
@@ -93,7 +80,7 @@ export class ClusterWorld {
 
   /** A new client, connected. */
   async client(): Promise<WorldClient> {
-    const process = new WorldProcess(this.world);
+    const process = new VirtualProcess(this.world);
     const rados = await this.until(
       RadosClient.connect({
         env: process.env,
@@ -124,10 +111,10 @@ export class ClusterWorld {
 
 export class WorldClient {
   readonly #at: ClusterWorld;
-  readonly process: WorldProcess;
+  readonly process: VirtualProcess;
   readonly rados: RadosClient;
 
-  constructor(at: ClusterWorld, process: WorldProcess, rados: RadosClient) {
+  constructor(at: ClusterWorld, process: VirtualProcess, rados: RadosClient) {
     this.#at = at;
     this.process = process;
     this.rados = rados;
@@ -204,70 +191,4 @@ export class HeaderObserver implements WatchHandler {
 function spec(text: string) {
   const [name = '', snap] = text.split('@');
   return { pool: 'rbd', namespace: '', name, ...(snap === undefined ? {} : { snap }) };
-}
-
-/** What one process sees of the world. */
-export class WorldProcess {
-  readonly env: Environment;
-  readonly #streams = new Set<MemoryStream>();
-  /** What came while it was stopped. */
-  #missed: (() => void)[] | undefined;
-  #dead = false;
-
-  constructor(world: MemoryWorld) {
-    this.env = {
-      ...world.env,
-      timers: {
-        after: (delayMs, callback): Timer => world.after(delayMs, () => this.#run(callback)),
-        nextTurn: (callback): Timer => world.after(0, () => this.#run(callback)),
-      },
-      network: {
-        lookup: (host) => world.network.lookup(host),
-        listen: (at, accept) => world.network.listen(at, accept),
-        connect: (target, handler, onConnect): Stream => {
-          const stream = world.network.connect(target, handler, (near) =>
-            this.#run(() => onConnect(near)),
-          ) as MemoryStream;
-          stream.stalled = this.#missed !== undefined;
-          this.#streams.add(stream);
-          if (this.#dead) this.#cut(stream);
-          return stream;
-        },
-      },
-    };
-  }
-
-  /** Nothing that it has begun goes on, and its connections break. Its watches stay until the OSDs give them up. */
-  kill(): void {
-    this.#dead = true;
-    for (const stream of this.#streams) this.#cut(stream);
-  }
-
-  /** As SIGSTOP does it: what it had sent goes out, what comes waits. */
-  stop(): void {
-    this.#missed ??= [];
-    for (const stream of this.#streams) stream.stalled = true;
-  }
-
-  continue(): void {
-    const missed = this.#missed ?? [];
-    this.#missed = undefined;
-    for (const stream of this.#streams) {
-      stream.stalled = false;
-      if (!stream.closed) stream.resume();
-    }
-    for (const callback of missed) callback();
-  }
-
-  #run(callback: () => void): void {
-    if (this.#dead) return;
-    if (this.#missed) this.#missed.push(callback);
-    else callback();
-  }
-
-  #cut(stream: MemoryStream): void {
-    stream.handler = DEAD;
-    stream.stalled = false;
-    stream.reset();
-  }
 }

@@ -1,11 +1,9 @@
 /** Every wire structure that the product declares: what the property tests and the golden tests run over. */
 
 import { readdirSync } from 'node:fs';
-import { pathToFileURL } from 'node:url';
 
-import { packageFile } from '../../src/base/paths.js';
 import { type Codec, type Draw, encodeWith } from '../../src/encoding/codec.js';
-import { seededRandom } from './memory-network.js';
+import { seededRandom } from '../../src/sim/random.js';
 
 export interface DeclaredCodec {
   /** `src/messages/mon-messages.ts: monMap`. */
@@ -14,7 +12,13 @@ export interface DeclaredCodec {
 }
 
 /** The folders whose exported values are looked through. */
-const FOLDERS = ['encoding', 'messages', 'msgr', 'auth', 'osdmap', 'osd-client', 'rados'];
+const FOLDERS = [
+  ...['encoding', 'messages', 'msgr', 'auth', 'osdmap', 'osd-client', 'rados', 'rados/cls-rbd'],
+  ...['rbd', 'cluster/classes', 'cluster/classes/rbd', 'cluster/store/durable'],
+];
+/** The sources, where this runs from them; what was built of them, where it was built itself. */
+const ROOT = new URL('../../src/', import.meta.url);
+const SUFFIX = import.meta.url.endsWith('.ts') ? '.ts' : '.js';
 
 function isCodec(value: unknown): value is Codec<unknown> {
   return (
@@ -30,10 +34,10 @@ function isCodec(value: unknown): value is Codec<unknown> {
 export async function declaredCodecs(): Promise<DeclaredCodec[]> {
   const found: DeclaredCodec[] = [];
   for (const folder of FOLDERS) {
-    for (const file of readdirSync(packageFile(`src/${folder}`)).sort()) {
-      if (!file.endsWith('.ts') || file.endsWith('.d.ts')) continue;
-      const path = `src/${folder}/${file}`;
-      const module = (await import(pathToFileURL(packageFile(path)).href)) as object;
+    for (const file of readdirSync(new URL(`${folder}/`, ROOT)).sort()) {
+      if (!file.endsWith(SUFFIX) || file.endsWith('.d.ts')) continue;
+      const module = (await import(new URL(`${folder}/${file}`, ROOT).href)) as object;
+      const path = `src/${folder}/${file.replace(/js$/, 'ts')}`;
       for (const [name, value] of Object.entries(module)) {
         if (isCodec(value)) found.push({ name: `${path}: ${name}`, codec: value });
       }

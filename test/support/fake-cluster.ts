@@ -1,5 +1,5 @@
 /**
- * A cluster whose monitors and OSDs say what a test tells them to: real sessions of our messenger in a MemoryWorld, with
+ * A cluster whose monitors and OSDs say what a test tells them to: real sessions of our messenger in a VirtualWorld, with
  * maps that change when the test says so. It judges nothing and stores nothing; see src/cluster for a cluster that does.
  */
 
@@ -53,7 +53,7 @@ import { encodeOsdMap, OSD_STATE, type OsdMap } from '../../src/osdmap/osdmap.js
 import { createPool } from '../../src/osdmap/pool.js';
 import { RadosClient } from '../../src/rados/rados-client.js';
 import { crc32c } from './frames.js';
-import { MemoryWorld } from './memory-network.js';
+import { VirtualWorld } from '../../src/sim/virtual-world.js';
 import {
   cephxAuth,
   type CephxTestAuth,
@@ -80,7 +80,7 @@ export interface FakeClusterOptions {
 }
 
 export class FakeCluster {
-  readonly world: MemoryWorld;
+  readonly world: VirtualWorld;
   readonly auth: TestAuth;
   /** With option `cephx`. */
   readonly cephx: CephxTestAuth | undefined;
@@ -100,7 +100,7 @@ export class FakeCluster {
 
   private constructor(options: FakeClusterOptions) {
     const { mons = 1, osds = 3, size = 1, pgNum = 8, seed = 1 } = options;
-    this.world = new MemoryWorld({ seed });
+    this.world = new VirtualWorld({ seed });
     this.cephx = options.cephx ? cephxAuth(this.world.env, options.cephx) : undefined;
     this.auth = this.cephx ?? noneAuth();
     for (let i = 0; i < mons; i++) this.mons.push(new FakeMon(this, i, FIRST_MON_PORT + i));

@@ -14,7 +14,7 @@ import type {
 } from '../../src/osd-client/watch-types.js';
 import type { WatchContext } from '../../src/rbd/image-watcher.js';
 import { decodeNotifyPayload, type NotifyPayload } from '../../src/rbd/notify-payloads.js';
-import type { MemoryWorld } from './memory-network.js';
+import type { VirtualWorld } from '../../src/sim/virtual-world.js';
 
 const DEFAULT_TIMEOUT_S = 30;
 
@@ -27,7 +27,7 @@ interface Watcher {
 }
 
 export class FakeHeader {
-  readonly world: MemoryWorld;
+  readonly world: VirtualWorld;
   readonly watchers: Watcher[] = [];
   /** Every notification, in order. */
   readonly sent: { gid: bigint; at: number; payload: NotifyPayload }[] = [];
@@ -36,7 +36,7 @@ export class FakeHeader {
   #lastCookie = 100n;
   #lastNotifyId = 0n;
 
-  constructor(world: MemoryWorld) {
+  constructor(world: VirtualWorld) {
     this.world = world;
   }
 

@@ -24,7 +24,7 @@ import { listWatchersReply } from '../../src/rados/watchers.js';
 import { ExclusiveLock } from '../../src/rbd/exclusive-lock.js';
 import type { LockHost, LockOptions, LockState } from '../../src/rbd/lock-host.js';
 import type { ClientId } from '../../src/rbd/notify-payloads.js';
-import { MemoryWorld } from './memory-network.js';
+import { VirtualWorld } from '../../src/sim/virtual-world.js';
 
 export const HEADER = 'rbd_header.10a1';
 const NOTIFY_TIMEOUT_MS = 5000;
@@ -40,7 +40,7 @@ interface Notified {
 }
 
 export class LockWorld {
-  readonly world: MemoryWorld;
+  readonly world: VirtualWorld;
   readonly clients: LockClient[] = [];
   readonly blocklist = new Set<string>();
   /** `client.1: get_info`, in the order of arrival. */
@@ -56,7 +56,7 @@ export class LockWorld {
   onAnswer: (client: LockClient, text: string) => void = () => {};
 
   constructor(seed = 1) {
-    this.world = new MemoryWorld({ seed });
+    this.world = new VirtualWorld({ seed });
   }
 
   client(options: LockOptions = {}): LockClient {

@@ -364,6 +364,147 @@ run('auth get-or-create', { entity: 'client.q', caps: ['mon', 'bogus cap'] });
 run('auth get-or-create', { entity: 'client.q', caps: ['osd', 'bogus cap'] });
 run('auth get-or-create', { entity: 'client.q', caps: ['zzz', 'allow *'] });
 
+// Entities in keyrings, and networks in caps.
+run('auth export', { entity: 'client.zz' });
+run('auth export', { entity: 'bogus' });
+run('auth get-or-create', { entity: 'client.exported', caps: ['mon', 'allow r'] });
+show('auth export', { entity: 'client.exported' });
+run('auth import');
+run('auth rm', { entity: 'client.exported' });
+for (const [service, caps] of [
+  ['mon', 'allow rw network 10.0.0.0/8'],
+  ['mon', 'allow r network 10.0.0.0'],
+  ['mon', 'allow r network bogus'],
+  ['mon', 'allow r network'],
+  ['mon', 'allow r network=10.0.0.0/8'],
+  ['mon', 'allow service osd r network 10.0.0.0/8'],
+  ['mon', 'allow command "osd map" network 10.0.0.0/8'],
+  ['mon', 'allow command "osd map" with pool=x network 10.0.0.0/8'],
+  ['mon', 'allow profile rbd network 10.0.0.0/8'],
+  ['mon', 'profile rbd network fd00::/8'],
+  ['osd', 'allow rw network 10.0.0.0/8'],
+  ['osd', 'allow rw pool=x network 10.0.0.0/8'],
+  ['osd', 'profile rbd pool=x network 10.0.0.0/8'],
+  ['osd', 'allow rw network=10.0.0.0/8'],
+  ['osd', 'allow rw network bogus'],
+  ['osd', 'allow rw network'],
+  ['osd', 'allow class lock network 10.0.0.0/8'],
+]) {
+  run('auth get-or-create', { entity: 'client.net', caps: [service, caps] });
+  run('auth rm', { entity: 'client.net' });
+}
+
+// The central configuration: values of each type, as they are kept.
+for (const [name, values] of Object.entries({
+  rbd_cache: [
+    'true',
+    'FALSE',
+    '5',
+    '0',
+    '-1',
+    'yes',
+    'maybe',
+    '',
+    '5K',
+    '1.5',
+    '99999999999999999999',
+  ],
+  osd_heartbeat_grace: ['5', '-5', '+5', '010', '5K', '5k', '5KB', '5B', '1.5', '1.5M', '', 'TRUE'],
+  osd_max_backfills: ['5', '-5', '5M', '0x10', ' 5', '5 ', '1e3', '1K1', 'abc'],
+  osd_recovery_sleep: ['5', '-5', '.5', '0x10', '1e3', '5s', ' 5', '5 ', 'inf', 'abc', '', '1/2'],
+  rbd_cache_size: ['5', '32M', '5Ki', '5KB', '5B', '5k', '-5', '1.5M', '1K1', 'abc', 'no', ''],
+  mon_op_complaint_time: ['5', '5m', '5 minutes', '1h', '', '-5', '5K', '1.5', '5/', 'abc'],
+  mon_cluster_log_file_level: ['5', ' 5 ', '', 'debug'],
+  debug_osd: ['5', '1/2', '5/', '-5', '100/100', '5K', '0x10', '', 'abc'],
+  rbd_default_features: [
+    '61',
+    'layering',
+    'deep-flatten,layering ',
+    'layering,bogus',
+    '1024',
+    '0x10',
+  ],
+  rbd_cache_policy: ['writeback', 'bogus'],
+  rbd_journal_order: ['11', '12', '26', '27'],
+  osd_pool_default_size: ['10', '200'],
+  fsid: ['11111111-2222-4333-8444-555555555555'],
+  keyring: ['x'],
+  'rbd cache': ['true'],
+  'rbd-cache': ['true'],
+  nope: ['x'],
+})) {
+  for (const value of values) {
+    run('config set', { who: 'global', name, value });
+    run('config get', { who: 'client.x', key: name });
+  }
+  run('config rm', { who: 'global', name });
+  run('config get', { who: 'client.x', key: name });
+  run('config get', { who: 'mon.a', key: name });
+}
+// For whom.
+for (const who of [
+  ...['global', 'client', 'client.foo', 'client.a.b', 'client.', 'osd', 'osd.0', 'osd.x', 'mon'],
+  ...['mgr.x', 'mds.x', 'auth', 'osd/class:ssd', 'osd/host:foo', 'osd/bogus:foo', 'host:foo'],
+  ...['osd/rack:foo/class:hdd', 'class:ssd', 'osd/', 'osd/foo', '', '*', 'zz', 'foo.x'],
+]) {
+  run('config set', { who, name: 'rbd_cache_max_dirty', value: '1M' });
+}
+run('config set', { name: 'rbd_cache', value: '1' });
+run('config set', { who: 'client', value: '1' });
+run('config set', { who: 'client', name: 'rbd_cache' });
+run('config set', { who: 'client', name: 'nope', value: '1', force: true });
+run('config set', { who: 'client', name: 'rbd_cache', value: 'maybe', force: true });
+run('config set', { who: 'client.foo', name: 'rbd_cache_size', value: '1M' });
+run('config set', { who: 'global', name: 'debug_rbd', value: '20' });
+run('config set', { who: 'global', name: 'rbd_cache_policy', value: 'writeback' });
+show('config dump');
+for (const who of ['client.foo', 'client.a.b', 'client', 'osd.0', 'osd', 'mon.a']) {
+  show('config get', { who });
+}
+for (const who of ['global', '', 'zz']) run('config get', { who });
+run('config get', { who: 'osd.0', key: 'mon_host' });
+run('config get', { who: 'osd.0', key: 'fsid' });
+run('config get', { who: 'client.x', key: 'log_to_stderr' });
+run('config get', { who: 'mon.a', key: 'log_to_stderr' });
+show('config log', { num: 3 });
+run('config log', { num: 0 });
+run('config rm', { who: 'client.foo', name: 'rbd_cache_size' });
+run('config rm', { who: 'client.foo', name: 'rbd_cache_size' });
+run('config rm', { who: 'zz', name: 'rbd_cache_size' });
+run('config rm', { who: 'client' });
+run('config reset');
+run('config reset', { num: 100000 });
+run('config reset', { num: 3 });
+show('config dump');
+show('config log', { num: 2 });
+run('config reset', { num: 1 });
+show('config log', { num: -1 });
+show('config dump');
+run('config help', { key: 'nope' });
+run('config assimilate-conf');
+run('config generate-minimal-conf');
+
+// Keys.
+run('config-key set', { key: 'a/b', val: 'hello' });
+run('config-key set', { key: 'a/b', val: '{"a": 1}' });
+run('config-key put', { key: 'a/c', val: 'x' });
+run('config-key set', { key: 'empty' });
+run('config-key set');
+run('config-key get', { key: 'a/b' });
+run('config-key get', { key: 'a/b', format: 'json' });
+run('config-key get', { key: 'nope' });
+run('config-key get');
+run('config-key exists', { key: 'a/b' });
+run('config-key exists', { key: 'nope' });
+show('config-key dump', { key: 'a/' });
+show('config-key ls');
+show('config-key list');
+run('config-key rm', { key: 'a/b' });
+run('config-key rm', { key: 'a/b' });
+run('config-key del', { key: 'a/c' });
+run('config-key rm', { key: 'empty' });
+run('config-key rm');
+
 // All OSDs down: last, because they come back when they like.
 run('osd set', { key: 'noup' });
 run('osd down', { ids: ['0'] });
@@ -406,6 +547,9 @@ const PUT_ASIDE: readonly (readonly [RegExp, string])[] = [
     /"(MGR_DOWN|MON_DISK_LOW)":\s*\{\s*"severity":\s*"HEALTH_WARN",\s*"summary":\s*\{[^}]*\},\s*("detail":\s*\[[^\]]*\],\s*)?"muted":\s*false\s*\},?\s*/g,
     '',
   ],
+  // Without a manager, which a real cluster here has not, `status` knows of no PG and no object.
+  [/\n {2}data:\n[\s\S]*?\n \n/g, '\n  data: <of the manager>\n'],
+  [/"pgmap":(\s*)\{[\s\S]*?\}(?=,\s*"fsmap")/g, '"pgmap":$1<of the manager>'],
   // Those of a PG that is still on its way.
   [/\npg_temp [^\n]*/g, ''],
   [/"pg_temp":(\s*)\[[\s\S]*?\](?=,\s*"primary_temp")/g, '"pg_temp":$1[]'],

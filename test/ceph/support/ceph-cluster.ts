@@ -135,6 +135,11 @@ export class CephCluster {
     return daemon.ask(prefix, args);
   }
 
+  /** Of its monitors, then its OSDs, as far as they run. */
+  get pids(): number[] {
+    return [...this.#mons, ...this.#osds].filter(({ running }) => running).map(({ pid }) => pid);
+  }
+
   osdPid(n: number): number {
     return this.#osd(n).pid;
   }

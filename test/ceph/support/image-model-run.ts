@@ -6,7 +6,7 @@ import {
   type ModelSnapshot,
   uncovered,
 } from '../../support/image-model.js';
-import { seededRandom } from '../../support/memory-network.js';
+import { seededRandom } from '../../../src/sim/random.js';
 
 export interface DiffAsked {
   /** Null: from the beginning. */

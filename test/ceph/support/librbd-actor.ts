@@ -73,7 +73,10 @@ for line in sys.stdin:
     print(json.dumps(answer), flush=True)
 `;
 
+const IT_ENDED = '{"errno": -1, "text": "it ended"}';
+
 export class LibrbdActor implements AsyncDisposable {
+  #hasEnded = false;
   readonly #child: ChildProcess;
   readonly #waiting: ((line: string) => void)[] = [];
 
@@ -91,14 +94,15 @@ export class LibrbdActor implements AsyncDisposable {
     const lines = createInterface({ input: this.#child.stdout as NodeJS.ReadableStream });
     lines.on('line', (line) => this.#waiting.shift()?.(line));
     this.#child.on('exit', () => {
-      for (const done of this.#waiting.splice(0)) done('{"errno": -1, "text": "it ended"}');
+      this.#hasEnded = true;
+      for (const done of this.#waiting.splice(0)) done(IT_ENDED);
     });
   }
 
   /** Rejects with librbd's own message, and its errno (positive) as `errno`. */
   call<T = null>(...command: [name: string, ...args: unknown[]]): Promise<T> {
     const answer = this.#answer<T>();
-    this.#child.stdin?.write(`${JSON.stringify(command)}\n`);
+    if (!this.#hasEnded) this.#child.stdin?.write(`${JSON.stringify(command)}\n`);
     return answer;
   }
 
@@ -112,7 +116,11 @@ export class LibrbdActor implements AsyncDisposable {
   }
 
   async #answer<T>(): Promise<T> {
-    const line = await new Promise<string>((resolve) => this.#waiting.push(resolve));
+    const line = await new Promise<string>((resolve) => {
+      // librbd aborts now and then, and whoever calls it afterwards would wait for ever.
+      if (this.#hasEnded) resolve(IT_ENDED);
+      else this.#waiting.push(resolve);
+    });
     const answer = JSON.parse(line) as { value: T } | { errno: number; text: string };
     if ('errno' in answer) throw Object.assign(new Error(answer.text), { errno: answer.errno });
     return answer.value;

@@ -243,8 +243,11 @@ for line in sys.stdin:
 `;
 
 /** A process that has an image open in librbd. */
+const IT_ENDED = '{"errno": -1, "text": "it ended"}';
+
 export class LibrbdClient {
   readonly #child: ChildProcess;
+  #hasEnded = false;
   readonly #waiting: ((line: string) => void)[] = [];
 
   static async open(confPath: string, image: string): Promise<LibrbdClient> {
@@ -261,13 +264,14 @@ export class LibrbdClient {
     const lines = createInterface({ input: this.#child.stdout as NodeJS.ReadableStream });
     lines.on('line', (line) => this.#waiting.shift()?.(line));
     this.#child.on('exit', () => {
-      for (const done of this.#waiting.splice(0)) done('{"errno": -1, "text": "it ended"}');
+      this.#hasEnded = true;
+      for (const done of this.#waiting.splice(0)) done(IT_ENDED);
     });
   }
 
   call<T>(...command: [name: string, ...args: unknown[]]): Promise<T> {
     const answer = this.#answer<T>();
-    this.#child.stdin?.write(`${JSON.stringify(command)}\n`);
+    if (!this.#hasEnded) this.#child.stdin?.write(`${JSON.stringify(command)}\n`);
     return answer;
   }
 
@@ -276,7 +280,11 @@ export class LibrbdClient {
   }
 
   async #answer<T>(): Promise<T> {
-    const line = await new Promise<string>((resolve) => this.#waiting.push(resolve));
+    const line = await new Promise<string>((resolve) => {
+      // librbd aborts now and then, and whoever calls it afterwards would wait for ever.
+      if (this.#hasEnded) resolve(IT_ENDED);
+      else this.#waiting.push(resolve);
+    });
     const answer = JSON.parse(line) as { value: T } | { errno: number; text: string };
     if ('errno' in answer) throw Object.assign(new Error(answer.text), { errno: answer.errno });
     return answer.value;

@@ -9,12 +9,16 @@ import { createConnection } from 'node:net';
 import { constants } from 'node:os';
 
 const ASK_TIMEOUT_MS = 5_000;
+/** Shorter than a test may take, so that what hangs is named. */
+const RUN_LIMIT_MS = 100_000;
 
 export interface RunOptions {
   /** Written to the tool's standard input, which is then closed. */
   readonly input?: string | Uint8Array;
   /** Added to the environment; `undefined` removes a variable. */
   readonly env?: Readonly<Record<string, string | undefined>>;
+  /** What runs longer is killed, which its stderr tells. Default 100 s. */
+  readonly limitMs?: number;
 }
 
 export interface RunResult {
@@ -28,7 +32,7 @@ export interface RunResult {
 export async function runProcess(
   command: string,
   args: readonly string[],
-  { input, env }: RunOptions = {},
+  { input, env, limitMs = RUN_LIMIT_MS }: RunOptions = {},
 ): Promise<RunResult> {
   const child = spawn(command, args, { env: { ...process.env, ...env } });
   const stdout: Buffer[] = [];
@@ -38,7 +42,12 @@ export async function runProcess(
   // A tool that exits without reading its input makes the write fail; its exit code tells why.
   child.stdin.on('error', () => {});
   child.stdin.end(input);
+  const limit = setTimeout(() => {
+    stderr.push(Buffer.from(`\n${[command, ...args].join(' ')}: killed after ${limitMs} ms\n`));
+    child.kill('SIGKILL');
+  }, limitMs);
   const [code, signal] = (await once(child, 'close')) as [number | null, NodeJS.Signals | null];
+  clearTimeout(limit);
   return {
     stdout: Buffer.concat(stdout).toString(),
     stderr: Buffer.concat(stderr).toString(),
