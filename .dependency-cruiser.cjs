@@ -17,7 +17,8 @@ below.rados = ['osd-client', ...below['osd-client']];
 below.rbd = ['rados', ...below.rados];
 below.block = ['rbd', ...below.rbd];
 below.cluster = ['msgr', 'auth', 'messages', 'osdmap', 'kernels', 'encoding', 'base'];
-below.cli = ['block', 'cluster', ...below.block];
+below.sim = ['cluster', 'block', ...below.block];
+below.cli = ['sim', 'cluster', 'block', ...below.block];
 
 const floors = Object.entries(below).map(([folder, allowed]) => ({
   name: `floor-of-${folder}`,

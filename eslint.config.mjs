@@ -78,7 +78,13 @@ export default tseslint.config(
   },
   {
     files: ['src/**/*.ts'],
-    ignores: ['src/base/node-*.ts', 'src/base/paths.ts', 'src/kernels/load.ts', 'src/cli/**'],
+    ignores: [
+      'src/base/node-*.ts',
+      'src/base/paths.ts',
+      'src/kernels/load.ts',
+      'src/sim/virtual-world.ts',
+      'src/cli/**',
+    ],
     rules: {
       'no-restricted-globals': ['error', ...environmentOnly.globals],
       'no-restricted-properties': ['error', ...environmentOnly.properties],
