@@ -62,8 +62,6 @@ export interface OsdClientOptions extends MessengerContext {
 /** As librados' `objecter_inflight_ops`; more wait their turn. */
 const MAX_IN_FLIGHT = 1024;
 const MAX_WAITING = 65_536;
-/** After so many refused tickets in a row the operations fail. */
-const MAX_AUTH_REFUSALS = 6;
 /** A cache tier redirects once: OSDs that go on are sending us in circles. */
 const MAX_REDIRECTS = 8;
 
@@ -332,7 +330,7 @@ export class OsdClient {
     const { monClient } = this.#options;
     monClient.auth.dropTicket(ENTITY_TYPE.OSD);
     monClient.renewTickets();
-    if (session.countRefusal(monClient.ticketGeneration) < MAX_AUTH_REFUSALS) return;
+    if (!session.isRefusedForGood(monClient.ticketGeneration)) return;
     for (const request of [...session.requests.values()]) {
       this.#dispatcher.fail(
         request,

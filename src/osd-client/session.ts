@@ -39,6 +39,9 @@ export interface SessionEvents {
 const CONNECT_TIMEOUT_MS = 10_000;
 const RETRY_MIN_MS = 100;
 const RETRY_MAX_MS = 5_000;
+/** Longer than the 30 s (`rotating_keys_bootstrap_timeout`) for which an OSD that starts may lack the keys to check tickets. */
+const REFUSED_FOR_GOOD_MS = 60_000;
+const MIN_REFUSED_TICKETS = 6;
 
 export class OsdSession {
   readonly osd: number;
@@ -57,9 +60,8 @@ export class OsdSession {
   #connection: Connection | undefined;
   #retry: Timer | undefined;
   #retryDelayMs = 0;
-  /** Tickets in a row that the OSD refused, and which the last was (`MonClient.ticketGeneration`). */
-  #refusals = 0;
-  #refusedTickets = 0;
+  /** Different tickets in a row that the OSD refused, which the last was, and since when. */
+  readonly #refusals = { tickets: 0, generation: 0, since: 0 };
 
   constructor(addr: EntityAddr, options: SessionOptions, events: SessionEvents) {
     this.osd = options.osd;
@@ -103,13 +105,17 @@ export class OsdSession {
   }
 
   /**
-   * The OSD refused our ticket; returns how many in a row. The same tickets are not counted twice: as long as no monitor
-   * gives others, waiting is all that can be done.
+   * The OSD refused the ticket of that `MonClient.ticketGeneration`; whether that is its last word. An OSD that starts
+   * refuses everybody until a monitor has told it the rotating keys, which it waits for half a minute: fresh tickets
+   * must have been refused for longer than that. As long as no monitor gives us others, waiting is all that can be done.
    */
-  countRefusal(ticketGeneration: number): number {
-    if (this.#refusedTickets === ticketGeneration) return 0;
-    this.#refusedTickets = ticketGeneration;
-    return ++this.#refusals;
+  isRefusedForGood(ticketGeneration: number): boolean {
+    const refusals = this.#refusals;
+    const now = this.#options.env.clock.monotonic();
+    if (refusals.tickets === 0) refusals.since = now;
+    if (refusals.tickets === 0 || refusals.generation !== ticketGeneration) refusals.tickets++;
+    refusals.generation = ticketGeneration;
+    return refusals.tickets >= MIN_REFUSED_TICKETS && now - refusals.since >= REFUSED_FOR_GOOD_MS;
   }
 
   /** Takes a BLOCK: what was sent in that range was dropped by the OSD. */
@@ -187,7 +193,7 @@ export class OsdSession {
       handler: {
         onReady: () => {
           this.#retryDelayMs = 0;
-          this.#refusals = 0;
+          this.#refusals.tickets = 0;
           this.#events.onOpen(this);
         },
         onMessage: (connection, message) => {
