@@ -31,6 +31,7 @@ import {
 } from './support/image-histories.js';
 import { callLinger, LINGER, lastWords } from './support/linger-cli.js';
 import { connectTo } from './support/rbd-client.js';
+import { despiteCrashes } from './support/processes.js';
 import { SERVERS, type Server } from './support/servers.js';
 
 const extents = (tuples: readonly DiffTuple[]) =>
@@ -75,14 +76,8 @@ describe.each(SERVERS)('on $name', (kind) => {
     const path = (name: string) => join(server.dir, name);
     const linger = (...args: string[]) => callLinger(server.confPath, args);
 
-    /** What `rbd` says; the 16.2 one aborts now and then, or hangs, as an image closes. */
-    async function rbd(...args: string[]) {
-      for (let attempt = 1; ; attempt++) {
-        const result = await server.run('rbd', args, { limitMs: 20_000 });
-        const failed = result.code === 134 || (result.code === 137 && !kind.embedded);
-        if (!failed || attempt === 5) return result;
-      }
-    }
+    const rbd = (...args: string[]) =>
+      despiteCrashes(() => server.run('rbd', args, { limitMs: 20_000 }));
 
     async function make(request: Omit<(typeof KINDS)[number], 'name'>, history: History) {
       const image = `image${images++}`;

@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { describeCeph } from './support/ceph-cluster.js';
 import { comparable, PEER_COMMANDS, type PeerAnswer } from './support/peer-commands.js';
+import { despiteCrashes, type RunOptions } from './support/processes.js';
 import { SERVERS, type Server } from './support/servers.js';
 
 const CALLS = join(dirname(fileURLToPath(import.meta.url)), 'support', 'peer-calls.py');
@@ -78,7 +79,10 @@ async function commandsOn(server: Server): Promise<PeerAnswer[]> {
   await mkdir(dir);
   const answers: PeerAnswer[] = [];
   for (const command of PEER_COMMANDS) {
-    const answer = await server.run('bash', ['-c', `cd ${dir}; ${command}`]);
+    const run = (options?: RunOptions) =>
+      server.run('bash', ['-c', `cd ${dir}; ${command}`], options);
+    const isDu = command.startsWith('rbd du');
+    const answer = await (isDu ? despiteCrashes(() => run({ limitMs: 20_000 })) : run());
     answers.push(comparable(answer, dir));
   }
   return answers;
