@@ -81,11 +81,14 @@ function soloMon(): MonLink {
         osdState: map.osdState.map(() => OSD_STATE.EXISTS | OSD_STATE.UP),
         osdWeight: map.osdWeight.map(() => OSD_IN),
         clientAddrs: [[...addrs]],
+        // Alive in that epoch already: it can serve.
+        osdInfo: map.osdInfo.map((info) => ({ ...info, upThru: map.epoch + 1 })),
       });
       tell({ map, epoch: map.epoch });
     },
     reportFull: async () => {},
     reportFailure: () => {},
+    reportAlive: () => {},
   };
 }
 

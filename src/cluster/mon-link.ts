@@ -29,6 +29,8 @@ export interface MonLink {
   boot(osd: number, addrs: readonly EntityAddr[]): Promise<void>;
   /** `osd` no longer answers, says `reporter`. */
   reportFailure(osd: number, reporter: number): void;
+  /** `osd` was alive when `epoch` was the newest that it knew of: a map to come says so (`up_thru`). */
+  reportAlive(osd: number, epoch: number): void;
   /** As `PgHost.requestPgTemp`. */
   requestPgTemp?(pg: PgId, osds: readonly number[]): boolean;
   /** Whether an OSD has no room for more. Resolves when the map says so, and clients with it know what to do. */

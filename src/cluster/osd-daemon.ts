@@ -416,6 +416,10 @@ export class OsdDaemon implements PgHost, SessionOwner, CommandSource {
     this.#reports.failure(osd);
   }
 
+  reportAlive(): void {
+    this.#mon.reportAlive(this.whoami, this.epoch);
+  }
+
   requestPgTemp(id: PgId, osds: readonly number[]): boolean {
     return this.#mon.requestPgTemp?.(id, osds) ?? false;
   }

@@ -221,6 +221,7 @@ export class Monitor {
       mapMessage: (fromEpoch) => osdMaps.updateFrom(fromEpoch)?.front,
       boot: (osd, addrs) => osds.boot(osd, addrs),
       reportFailure: (osd, reporter) => osds.reportFailure(osd, reporter),
+      reportAlive: (osd, epoch) => osds.reportAlive(osd, epoch),
       requestPgTemp: (pg, acting) => osds.requestPgTemp(pg, acting),
       reportFull: (osd, full) => osds.reportFull(osd, full),
       authServer: () => this.#osdAuthServer(),

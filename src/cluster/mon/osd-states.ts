@@ -43,6 +43,8 @@ export class OsdStates {
   readonly #waiting: PendingBoot[] = [];
   /** Boots of this turn: what starts together comes up in one epoch, and PGs see one change instead of many. */
   #booting: PendingBoot[] = [];
+  /** Who said in this turn that it is alive, and in which epoch: of many PGs, and mostly of several OSDs. */
+  readonly #alive = new Map<number, number>();
   readonly #pinnedPgs = new Set<string>();
   #closed = false;
 
@@ -82,6 +84,31 @@ export class OsdStates {
     if (!map.isUp(osd) || mayNotGoDown(map, osd)) return;
     this.#env.log.mon.info({ osd, reporter }, 'osd failed');
     this.markDown([osd]);
+  }
+
+  /** Only of those that are up: who was marked down is told by that map that the interval is over. */
+  reportAlive(osd: number, epoch: number): void {
+    if (this.#closed) return;
+    const known = Math.max(this.#upThru(osd), this.#alive.get(osd) ?? 0);
+    if (epoch <= known) return;
+    if (this.#alive.size === 0) this.#env.timers.nextTurn(() => this.#noteAlive());
+    this.#alive.set(osd, epoch);
+  }
+
+  #noteAlive(): void {
+    const { map } = this.#osdMaps;
+    const news = [...this.#alive].filter(
+      ([osd, epoch]) => map.isUp(osd) && epoch > this.#upThru(osd),
+    );
+    this.#alive.clear();
+    if (news.length === 0 || this.#closed) return;
+    this.#osdMaps.commit((incremental) => {
+      for (const [osd, epoch] of news) incremental.newUpThru.set(osd, epoch);
+    });
+  }
+
+  #upThru(osd: number): number {
+    return this.#osdMaps.map.osdInfo[osd]?.upThru ?? 0;
   }
 
   /** An OSD has no room for more, or has room again. Resolves when the map says so. */

@@ -1,12 +1,16 @@
 /** One interval's life on one OSD. What was started in it checks, whenever it goes on, that it has not ended. */
 
+import type { IntervalStart } from './intervals.js';
+
 export class Interval {
   /** The epoch that it began at: the same on every OSD. */
   readonly since: number;
+  readonly start: IntervalStart;
   #ended = false;
 
-  constructor(since: number) {
-    this.since = since;
+  constructor(start: IntervalStart) {
+    this.start = start;
+    this.since = start.epoch;
   }
 
   get ended(): boolean {

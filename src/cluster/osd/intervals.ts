@@ -43,9 +43,30 @@ export function placeOf({ map, placement }: MapView, pg: PgId): PgPlace | undefi
   };
 }
 
-/** Enough members were up to acknowledge a write. */
-export function maybeWrote({ acting, primary, minSize }: PgPlace): boolean {
-  return primary >= 0 && acting.length >= Math.max(1, minSize);
+/** A map in which the monitor has noted that the OSD was alive in `epoch` or later (`up_thru`). */
+export function isAliveThrough({ map }: MapView, osd: number, epoch: number): boolean {
+  return (map.osdInfo[osd]?.upThru ?? 0) >= epoch;
+}
+
+/**
+ * Whether a write may have been acknowledged in an interval: enough members were up, and its primary lived to have the
+ * monitor note that, which it does before it serves. An interval that ended earlier does not matter; without the note, the
+ * PG would wait for an OSD that was mapped for a moment and died. `last` is the interval's last map; where that or its
+ * beginning is not known, the worst is.
+ */
+export function maybeWrote(
+  { acting, primary, minSize }: PgPlace,
+  start: IntervalStart,
+  last: MapView | undefined,
+): boolean {
+  if (primary < 0 || acting.length < Math.max(1, minSize)) return false;
+  return !start.isKnown || !last || isAliveThrough(last, primary, start.epoch);
+}
+
+export interface IntervalStart {
+  readonly epoch: number;
+  /** False: maps before it are not kept, and it may have begun earlier. */
+  readonly isKnown: boolean;
 }
 
 /** The first epoch of the interval that a map belongs to, as far as maps are kept. */
@@ -53,14 +74,15 @@ export function intervalStart(
   pg: PgId,
   view: MapView,
   viewAt: (epoch: number) => MapView | undefined,
-): number {
+): IntervalStart {
   const identity = placeOf(view, pg)?.identity;
-  let first = view.epoch;
-  for (let earlier = viewAt(first - 1); earlier; earlier = viewAt(first - 1)) {
-    if (placeOf(earlier, pg)?.identity !== identity) break;
-    first--;
+  let { epoch } = view;
+  for (let earlier = viewAt(epoch - 1); earlier; earlier = viewAt(epoch - 1)) {
+    if (placeOf(earlier, pg)?.identity !== identity) return { epoch, isKnown: true };
+    epoch--;
   }
-  return first;
+  // Nothing is before the first epoch.
+  return { epoch, isKnown: epoch === 1 };
 }
 
 /**
@@ -75,9 +97,9 @@ export function pastIntervals(
   allOsds: () => number[],
 ): PastInterval[] {
   const found: PastInterval[] = [];
-  let open: { place: PgPlace; first: number } | undefined;
+  let open: { place: PgPlace; first: number; start: IntervalStart } | undefined;
   const close = (end: number) => {
-    if (open && maybeWrote(open.place)) {
+    if (open && maybeWrote(open.place, open.start, viewAt(end))) {
       found.push({ first: open.first, last: end, acting: open.place.acting });
     }
     open = undefined;
@@ -92,7 +114,7 @@ export function pastIntervals(
     const place = placeOf(view, pg);
     if (open && place?.identity === open.place.identity) continue;
     close(epoch - 1);
-    if (place) open = { place, first: epoch };
+    if (place) open = { place, first: epoch, start: intervalStart(pg, view, viewAt) };
   }
   close(last);
   const anybody = unknown ? allOsds().map((osd) => ({ first, last, acting: [osd] })) : [];

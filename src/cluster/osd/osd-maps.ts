@@ -40,6 +40,8 @@ export class OsdMaps {
   }
 
   take(map: OsdMap): void {
+    // PGs look back at the last map of an interval that ends.
+    if (this.#view) this.#keep(this.#view);
     this.#view = this.#createView(map);
   }
 
@@ -64,9 +66,8 @@ export class OsdMaps {
     let view = this.#past.get(epoch);
     const map = view ? undefined : this.#options.mapAt(epoch);
     if (map) {
-      if (this.#past.size >= PAST_VIEWS_MAX) this.#past.clear();
       view = this.#createView(map);
-      this.#past.set(epoch, view);
+      this.#keep(view);
     }
     return view;
   }
@@ -85,6 +86,11 @@ export class OsdMaps {
 
   goneError(): RadosError {
     return new RadosError('EAGAIN', `${this.#options.name} is gone`, { retryable: true });
+  }
+
+  #keep(view: MapView): void {
+    if (this.#past.size >= PAST_VIEWS_MAX) this.#past.clear();
+    this.#past.set(view.epoch, view);
   }
 
   #createView(map: OsdMap): MapView {

@@ -6,6 +6,7 @@
  *   check      that somebody answered for every interval after that activation in which a write may have been
  *              acknowledged; if not, wait: serving now could lose acknowledged writes
  *   merge      every member takes the authority's log for its own, and learns from it which objects its copy lacks
+ *   alive      the monitor has noted that this primary lived to serve (`up_thru`): it is asked for that at the beginning
  *   activate   every member notes that all have the same log now, and what went before no longer matters
  *
  * Acknowledged writes survive because a write is acknowledged only when every member of its interval has it, and every
@@ -32,6 +33,8 @@ export interface PeeringOptions {
   readonly peers: PeerDirectory;
   /** Throws when the interval ended. */
   readonly check: () => void;
+  /** Resolves when the map says that this OSD was alive in the interval. */
+  readonly becomeAlive: () => Promise<void>;
   /** All intervals since the pool exists, for a PG that nobody has heard of. */
   readonly fullHistory: () => PastInterval[];
   readonly onDead: (osd: number) => void;
@@ -66,6 +69,9 @@ type Answers = ReadonlyMap<number, PgCopy | undefined>;
 
 export async function peer(options: PeeringOptions): Promise<PeeringResult> {
   const { pg, since, acting, check } = options;
+  const alive = options.becomeAlive();
+  // Where it is not waited for, it does not matter.
+  alive.catch(() => {});
   const answers = await askAll(options);
   check();
   for (const osd of acting) {
@@ -81,6 +87,7 @@ export async function peer(options: PeeringOptions): Promise<PeeringResult> {
 
   const members = await prepareMembers(options, answers, best);
   if (!members) return { kind: 'handedOver' };
+  await alive;
   check();
   await Promise.all(acting.map((osd) => peerOf(options, osd).activate(pg, since)));
   check();

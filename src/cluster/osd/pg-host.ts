@@ -47,6 +47,8 @@ export interface PgHost {
   /** Sends the session the maps that it lacks: it must look elsewhere. */
   shareMap(session: ClientSession): void;
   reportFailure(osd: number): void;
+  /** A map to come says that this OSD is alive in the epoch of its map (`up_thru`). */
+  reportAlive(): void;
   /** Has others serve a PG for a while; with an empty list, the OSDs that it belongs to again. False: it is not done. */
   requestPgTemp(pg: PgId, osds: readonly number[]): boolean;
   /** The store had no room for something. Resolves when this OSD has a map that says so. */

@@ -21,7 +21,15 @@ import type { PastInterval } from '../store/pg-record.js';
 import type { ClientOp } from './client-op.js';
 import type { ClientSession } from './client-request.js';
 import { Interrupted, Interval } from './interval.js';
-import { intervalStart, maybeWrote, type PgPlace, pastIntervals, placeOf } from './intervals.js';
+import {
+  type IntervalStart,
+  intervalStart,
+  isAliveThrough,
+  maybeWrote,
+  type PgPlace,
+  pastIntervals,
+  placeOf,
+} from './intervals.js';
 import { LiveRequests } from './live-requests.js';
 import type { CopySource } from './op-context.js';
 import type { PgHistory } from './log-merge.js';
@@ -65,7 +73,7 @@ export class Pg {
   readonly #storage: PgStorage;
   readonly #requests = new LiveRequests();
   #place: PgPlace | undefined;
-  #interval = new Interval(0);
+  #interval = new Interval({ epoch: 0, isKnown: true });
   #state: PgState = 'idle';
   #primary: PgPrimary | undefined;
   readonly #pipeline: PgPipeline;
@@ -222,8 +230,9 @@ export class Pg {
     if (place.identity !== this.#place?.identity) {
       // Its members know it by its first epoch, whoever comes later.
       const viewAt = (epoch: number) => this.#host.viewAt(epoch);
-      const since = isNew ? intervalStart(this.id, view, viewAt) : view.epoch;
-      this.#startInterval(place, since);
+      const { epoch } = view;
+      const start = isNew ? intervalStart(this.id, view, viewAt) : { epoch, isKnown: true };
+      this.#startInterval(place, start);
     } else this.#primary?.onMap();
     this.#mapEpoch = view.epoch;
     this.#mapGate.lift();
@@ -273,10 +282,11 @@ export class Pg {
     return Array.from({ length: map.maxOsd }, (_, osd) => osd).filter((osd) => map.exists(osd));
   }
 
-  #startInterval(place: PgPlace, epoch: number): void {
+  #startInterval(place: PgPlace, start: IntervalStart): void {
+    const { epoch } = start;
     this.#rememberInterval(epoch - 1);
     this.#endInterval();
-    this.#interval = new Interval(epoch);
+    this.#interval = new Interval(start);
     this.#place = place;
     const { whoami } = this.#host;
     if (place.primary !== whoami) {
@@ -297,9 +307,10 @@ export class Pg {
 
   /** What a later peering must ask about: an interval in which writes may have been acknowledged. */
   #rememberInterval(last: number): void {
-    const { since } = this.#interval;
+    const { since, start } = this.#interval;
     const { lastEpochStarted, pastIntervals: past } = this.#storage.info;
-    if (!this.#place || !maybeWrote(this.#place) || since <= lastEpochStarted) return;
+    if (!this.#place || since <= lastEpochStarted) return;
+    if (!maybeWrote(this.#place, start, this.#host.viewAt(last))) return;
     const interval = { first: since, last, acting: this.#place.acting };
     this.#storage.note({ pastIntervals: [...past, interval] });
   }
@@ -357,6 +368,7 @@ export class Pg {
       up: this.#existingOsds().filter((osd) => map.isUp(osd)),
       peers: host.peers,
       check: () => interval.check(),
+      becomeAlive: () => this.#becomeAlive(interval),
       fullHistory: () => this.#fullHistory(interval.since - 1),
       onDead: (osd) => host.reportFailure(osd),
       handOver: (osds) => host.requestPgTemp(this.id, osds),
@@ -373,6 +385,16 @@ export class Pg {
         this.#retryPeering(PEERING_RETRY_MS);
       },
     );
+  }
+
+  /** Later peerings know by it that this interval may have been served. */
+  async #becomeAlive(interval: Interval): Promise<void> {
+    const host = this.#host;
+    while (!isAliveThrough(host.view, host.whoami, interval.since)) {
+      host.reportAlive();
+      await host.mapReached(host.view.epoch + 1);
+      interval.check();
+    }
   }
 
   #waitForOsds({ kind, blockedBy }: BlockedPeering): void {
@@ -492,7 +514,7 @@ export class Pg {
       () => {
         if (interval.ended) return;
         this.#endInterval();
-        this.#interval = new Interval(interval.since);
+        this.#interval = new Interval(interval.start);
         this.#state = 'peering';
         this.#peeringSinceMs = this.#host.env.clock.monotonic();
         this.#requeue();

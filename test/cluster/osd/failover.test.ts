@@ -183,6 +183,27 @@ describe('acknowledged writes', () => {
     own.close();
   });
 
+  it('wait for no OSD that was to serve them and did not live to', async () => {
+    await using pair = await EmbeddedCluster.start({
+      inThread: true,
+      osds: 2,
+      size: 2,
+      pools: [{ name: 'rbd', pgNum: PGS }],
+    });
+    const connected = await connectRados(nodeEnvironment(), loadKernels(), pair.connectOptions);
+    using own = connected.client;
+    const both = await own.ioctx('rbd');
+    await both.operate('short', [writeOp(0, stamp(1))]);
+    // It does not hear that all is its own now.
+    const frozen = await pair.faults.freezeOsd({ osd: 1 });
+    await pair.killOsd(0);
+    await frozen.untilFired();
+    await pair.killOsd(1);
+    await frozen.stop();
+    await pair.startOsd(0);
+    expect(Buffer.compare(Buffer.from(await both.read('short', 0, SECTOR)), stamp(1))).toBe(0);
+  });
+
   it('come back to an OSD that lost its disk', async () => {
     await io.operate('replaced', [writeOp(0, stamp(5))]);
     for (let osd = 0; osd < 3; osd++) {

@@ -156,6 +156,16 @@ export class FakeMon implements MonLink {
     if (this.autoDown) setImmediate(() => this.markDown(osd));
   }
 
+  reportAlive(osd: number, epoch: number): void {
+    setImmediate(() => {
+      const info = this.#map.osdInfo[osd];
+      if (!info || !this.#map.isUp(osd) || info.upThru >= epoch) return;
+      this.change((fields) => {
+        fields.osdInfo = fields.osdInfo.with(osd, { ...info, upThru: epoch });
+      });
+    });
+  }
+
   authServer(): AuthServer {
     return NoneServer.service();
   }

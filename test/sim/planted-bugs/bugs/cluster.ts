@@ -91,6 +91,16 @@ export const CLUSTER_BUGS: readonly PlantedBug[] = [
     runs: { workloads: ['block'], faults: ['osd.kill', 'osd.stop'], faultChance: 1 },
   },
   {
+    name: 'serves-without-word-of-it',
+    area: 'osd',
+    does: 'a primary serves without having the monitor note that it is alive, and those that come later do not ask for it',
+    breaks: 'a write that was acknowledged is not lost',
+    file: 'cluster/osd/peering.js',
+    text: 'options.becomeAlive();',
+    replacement: 'Promise.resolve();',
+    runs: { workloads: ['block'], faults: ['osd.kill', 'osd.stop'], faultChance: 1 },
+  },
+  {
     name: 'oldest-copy-is-the-authority',
     area: 'osd',
     does: 'of the copies of a PG the one that was served from last is not preferred, but the one that was first',

@@ -33,7 +33,7 @@ const PG = { pool: 1, seed: 0 };
 /** One PG of one OSD, in one interval. */
 export class Planted {
   readonly world = new World();
-  readonly interval = new Interval(5);
+  readonly interval = new Interval({ epoch: 5, isKnown: true });
   readonly pipeline = new PgPipeline(this.world, 'object', '1.0');
   readonly #tracker = new OpTracker();
   readonly session = {
