@@ -2,7 +2,11 @@
 
 import { nodeEnvironment } from '../../src/base/node-environment.js';
 import { type Cluster, type ClusterOptions, connect } from '../../src/block/cluster.js';
-import type { Habitat, WorkloadClient } from '../../src/sim/workloads/habitat.js';
+import {
+  type Habitat,
+  sleepUntilAborted,
+  type WorkloadClient,
+} from '../../src/sim/workloads/habitat.js';
 import { MortalEnvironment } from './mortal-environment.js';
 
 export class RealHabitat implements Habitat {
@@ -19,10 +23,8 @@ export class RealHabitat implements Habitat {
     return this.#env.clock.monotonic() - this.#began;
   }
 
-  sleep(ms: number): Promise<void> {
-    return new Promise((resolve) => {
-      this.#env.timers.after(ms, resolve);
-    });
+  sleep(ms: number, signal?: AbortSignal): Promise<void> {
+    return sleepUntilAborted(this.#env.timers, ms, signal);
   }
 
   process(): RealClient {

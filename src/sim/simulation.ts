@@ -15,7 +15,7 @@ import { randomFor } from './random.js';
 import { VirtualDisk } from './virtual-disk.js';
 import { VirtualProcess } from './virtual-process.js';
 import { VirtualWorld } from './virtual-world.js';
-import type { Habitat, WorkloadClient } from './workloads/habitat.js';
+import { type Habitat, sleepUntilAborted, type WorkloadClient } from './workloads/habitat.js';
 
 export interface SimulationOptions {
   /** Everything follows from it. */
@@ -86,10 +86,8 @@ export class Simulation implements Habitat {
   }
 
   /** Lets virtual time pass. */
-  sleep(ms: number): Promise<void> {
-    return new Promise((resolve) => {
-      this.world.after(ms, resolve);
-    });
+  sleep(ms: number, signal?: AbortSignal): Promise<void> {
+    return sleepUntilAborted(this.world.env.timers, ms, signal);
   }
 
   /** A new process, not connected yet. */

@@ -66,6 +66,16 @@ describe('a run', () => {
     }
   });
 
+  it('leaves nothing of a client that died while it waited for its next step', async () => {
+    const quiet = planRun(1, { workloads: ['block'], durationMs: 2000, faults: [] });
+    const { violations } = await run({
+      ...{ ...quiet, clients: 1 },
+      steps: [{ client: 1, lane: 0, pauseMs: 100_000, action: 'read', seed: 1 }],
+      faults: [{ kind: 'lock.owner-dies', at: 1000, forMs: 0, seed: 1 }],
+    });
+    expect(violations).toEqual([]);
+  });
+
   it.each(WORKLOAD_NAMES)('violates nothing with workload %s', async (workload) => {
     for (const seed of [1, 2]) {
       const plan = planRun(seed, { workloads: [workload], durationMs: 30_000 });

@@ -1,11 +1,13 @@
 /** Where the clients of a run live: in a simulation, or in the real world. */
 
+import type { Timers } from '../../base/environment.js';
 import type { Cluster, ClusterOptions } from '../../block/cluster.js';
 
 export interface Habitat {
   /** Milliseconds since the beginning. */
   readonly now: number;
-  sleep(ms: number): Promise<void>;
+  /** Resolves when the time is over, or the signal aborts: then nothing is left of it. */
+  sleep(ms: number, signal?: AbortSignal): Promise<void>;
   /** A new process, not connected yet. */
   process(): WorkloadClient;
 }
@@ -24,4 +26,22 @@ export interface WorkloadClient {
   onKill(mourner: () => void): void;
   /** In order, if it is alive. */
   close(): Promise<void>;
+}
+
+/** For habitats. */
+export function sleepUntilAborted(
+  timers: Timers,
+  ms: number,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  if (signal?.aborted) return Promise.resolve();
+  return new Promise((resolve) => {
+    const wake = () => {
+      timer.cancel();
+      signal?.removeEventListener('abort', wake);
+      resolve();
+    };
+    const timer = timers.after(ms, wake);
+    signal?.addEventListener('abort', wake, { once: true });
+  });
 }

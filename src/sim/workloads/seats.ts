@@ -173,13 +173,15 @@ export class Seats {
   async #lane(seat: Seat, device: BlockDevice, steps: PlannedStep[]): Promise<void> {
     const { client } = seat;
     const { habitat } = this.#scene;
+    const death = new AbortController();
     const dead = untilDead(client);
+    client.onKill(() => death.abort());
     const isAtWork = () =>
       !this.#over && client.isWorking && seat.client === client && !device.closed;
     while (isAtWork()) {
       const step = steps.shift();
       if (!step) return;
-      await Promise.race([habitat.sleep(step.pauseMs), dead]);
+      await habitat.sleep(step.pauseMs, death.signal);
       if (isAtWork()) await Promise.race([this.#perform(seat, device, step), dead]);
     }
   }
