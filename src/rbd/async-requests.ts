@@ -70,9 +70,12 @@ export class AsyncRequests {
       throw new RadosError('EBUSY', `${MAX_REQUESTS} maintenance requests are running`, {
         op: 'maintenance request',
         retryable: true,
+        outcome: 'not-applied',
       });
     }
-    if (signal?.aborted) throw abortError(signal, { op: 'maintenance request' });
+    if (signal?.aborted) {
+      throw abortError(signal, { op: 'maintenance request', outcome: 'not-applied' });
+    }
 
     const over = new AbortController();
     let timer: Timer | undefined;

@@ -1,6 +1,6 @@
 /** The images of a pool's namespace: listing, finding and renaming. Creating and removing have their own files. */
 
-import { isRadosError, RadosError } from '../base/errors.js';
+import { isRadosError, type Outcome, RadosError } from '../base/errors.js';
 import { createOp, deleteOp, statOp, writeFullOp } from '../messages/osd-op.js';
 import { executeOne, mutate } from '../rados/class-call.js';
 import {
@@ -60,6 +60,7 @@ export async function findImage(
 /** Gives an image another name. ENOENT: no such image; EEXIST: the new name is taken. Clients that have it open stay. */
 export async function renameImage(ioctx: IoContext, from: string, to: string): Promise<void> {
   const target = ioctx.describe(from);
+  let outcome: Outcome | undefined;
   try {
     assertImageName(to);
     const image = await findImage(ioctx, from);
@@ -74,9 +75,10 @@ export async function renameImage(ioctx: IoContext, from: string, to: string): P
       await unless('ENOENT', ioctx.operate(idObject(to), [deleteOp()]));
       throw error;
     }
+    outcome = 'unknown';
     await unless('ENOENT', ioctx.operate(idObject(from), [deleteOp()]));
   } catch (error) {
-    throw imageError(error, 'rename', target);
+    throw imageError(error, 'rename', target, outcome);
   }
 }
 

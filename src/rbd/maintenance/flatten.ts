@@ -39,6 +39,7 @@ export const flatten: Operation<Flatten> = {
     await copyUpAll(image, parent.overlap, context);
     const unused = keepsParent(image) ? undefined : await detachChild(image.context, image, parent);
     await unless('ENOENT', mutate(image.ioctx, headerObject(image.id), [detachParent()]));
+    context.changed();
     if (unused) await image.removeUnusedSnapshot(unused);
     await image.headerUpdated();
   },

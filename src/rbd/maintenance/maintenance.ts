@@ -12,7 +12,7 @@
  */
 
 import { sleep } from '../../base/environment.js';
-import { abortError, ERRNO, isRadosError, RadosError } from '../../base/errors.js';
+import { abortError, ERRNO, isRadosError, type Outcome, RadosError } from '../../base/errors.js';
 import { sharedAborter } from '../../base/shared-aborter.js';
 import { imageError } from '../errors.js';
 import type { ExclusiveLock } from '../exclusive-lock.js';
@@ -33,6 +33,8 @@ const ATTEMPTS_MAX = 100;
 interface Call extends MaintenanceOptions {
   retried: boolean;
   requestId: AsyncRequestId | undefined;
+  /** It may have had an effect, whatever it fails with: here, or at an owner that was asked. */
+  changed(): void;
 }
 
 /**
@@ -56,21 +58,28 @@ export class Maintenance {
 
   /**
    * Has it done, and rejects with what it failed with, here or at the owner. ETIMEDOUT: an owner that lives neither did it
-   * nor said why not; it may yet.
+   * nor said why not; it may yet. The outcome is that of all attempts: the last one may have been refused when an earlier one
+   * did it.
    */
   async run<R extends object>(
     operation: Operation<R>,
     request: R,
     options: MaintenanceOptions = {},
   ): Promise<void> {
-    const call: Call = { ...options, retried: false, requestId: this.#watcher?.newRequestId() };
+    let outcome: Outcome | undefined;
+    const call: Call = {
+      ...{ ...options, retried: false, requestId: this.#watcher?.newRequestId() },
+      changed: () => {
+        outcome = 'unknown';
+      },
+    };
     try {
       await this.#image.refreshIfStale();
       await operation.precheck?.(this.#image, request);
       await this.#attempts(operation, request, call);
     } catch (error) {
       if (!(await this.#saysThatItIsDone(error, operation, request, call))) {
-        throw imageError(error, operation.name, this.#image.target);
+        throw imageError(error, operation.name, this.#image.target, outcome);
       }
     }
   }
@@ -82,7 +91,10 @@ export class Maintenance {
     return (onProgress, signal) => {
       const { lock } = this.#image;
       if (!lock?.tryEnter()) throw this.#restart();
-      const call = { onProgress, signal, retried: false, requestId: request.id };
+      const call = {
+        ...{ onProgress, signal, retried: false, requestId: request.id },
+        changed: () => undefined,
+      };
       return this.#inside(operation, request, call).finally(() => lock.leave());
     };
   }
@@ -194,7 +206,7 @@ export class Maintenance {
     control: AbortController,
     operation: Operation<R>,
     request: R,
-    { signal: callers, onProgress, retried, requestId }: Call,
+    { signal: callers, onProgress, retried, requestId, changed }: Call,
   ): Promise<void> {
     const image = this.#image;
     const { signal } = control;
@@ -205,7 +217,7 @@ export class Maintenance {
       await image.refreshIfStale();
       signal.throwIfAborted();
       await operation.run(image, request, {
-        ...{ signal, retried, requestId },
+        ...{ signal, retried, requestId, changed },
         onProgress: (done, total) => onProgress?.(done, total),
       });
     };
@@ -222,7 +234,7 @@ export class Maintenance {
 
   async #ask(
     request: MaintenancePayload,
-    { requestId, signal, onProgress }: Call,
+    { requestId, signal, onProgress, changed }: Call,
   ): Promise<Attempt> {
     if (!this.#watcher || !requestId) throw new TypeError('an image with a lock is watched');
     let result: number;
@@ -230,14 +242,16 @@ export class Maintenance {
       const asked = { ...request, id: requestId };
       result = await this.#watcher.requestMaintenance(asked, { signal, onProgress });
     } catch (error) {
+      if (!isRadosError(error) || error.outcome !== 'not-applied') changed();
       if (signal?.aborted) void this.#watcher.cancelMaintenance(requestId);
       // Else it was the notification itself that was not answered.
       if (signal?.aborted || !isRadosError(error, 'ETIMEDOUT')) throw error;
       return 'silence';
     }
+    if (result !== -ERRNO.EOPNOTSUPP) changed();
     switch (result) {
       case 0:
-        await this.#image.refresh();
+        await this.#image.reread();
         return 'done';
       case -ERRNO.ETIMEDOUT:
         return 'silence';

@@ -15,12 +15,13 @@ export const updateMetadata: Operation<RequestOf<'metadataUpdate'>> = {
 
   precheck: assertThere,
 
-  async run(image, request) {
+  async run(image, request, context) {
     await assertThere(image, request);
     const { key, value } = request;
     const call =
       value === undefined ? removeMetadata(key) : setMetadata(new Map([[key, Buffer.from(value)]]));
     await mutate(image.ioctx, headerObject(image.id), [call]);
+    context.changed();
     await image.headerUpdated();
   },
 };

@@ -21,6 +21,11 @@ export interface OperationContext {
    */
   readonly signal: AbortSignal;
   onProgress(done: number, total: number): void;
+  /**
+   * Others may see something of it from now on: what it fails with later, a refusal by the next step too, says nothing any more
+   * about whether it happened. Called again, it says nothing new.
+   */
+  changed(): void;
   /** The same was asked for before, perhaps of another client: what is done already is no error. */
   readonly retried: boolean;
   /** The same whoever it is asked of. */
@@ -62,7 +67,7 @@ export type RequestOf<Op extends NotifyOp> = Omit<PayloadOf<Op>, 'id'>;
 /**
  * The part of an operation that takes long: `step` for each item, so many at a time as do not get in the way of I/O. Stops
  * between them when it is to stop, and settles when those that were begun have settled. A step of which something was held back,
- * because the header had changed by the time that it was to be sent, is taken again.
+ * because the header had changed by the time that it was to be sent, is taken again. Once one was begun, something may have changed.
  */
 export async function eachObject<T>(
   image: OpenImage,
@@ -73,6 +78,7 @@ export async function eachObject<T>(
 ): Promise<void> {
   const { signal } = context;
   const stepByFreshHeader = async (item: T): Promise<void> => {
+    context.changed();
     for (;;) {
       try {
         await step(item);

@@ -39,7 +39,7 @@ export const resize: Operation<Resize> = {
     const { size } = request;
     if (size < image.size) return shrink(image, size, context);
     await image.objectMap?.resize(image.header.layout.objectCount(size));
-    await storeSize(image, size);
+    await storeSize(image, size, context);
   },
 };
 
@@ -78,7 +78,7 @@ async function shrink(image: OpenImage, size: number, context: OperationContext)
       cut: (objectNo, left) => image.data.objects.cut(objectNo, left, trimming),
       each: (steps, total, step) => eachObject(image, behind(context, kept), steps, total, step),
     });
-    await storeSize(image, size);
+    await storeSize(image, size, context);
     await image.objectMap?.resize(image.objectCount);
   } finally {
     liftLimit();
@@ -120,7 +120,8 @@ function behind(context: OperationContext, before: number): OperationContext {
   };
 }
 
-async function storeSize(image: OpenImage, size: number): Promise<void> {
+async function storeSize(image: OpenImage, size: number, context: OperationContext): Promise<void> {
   await mutate(image.ioctx, headerObject(image.id), [setSize(size)]);
+  context.changed();
   await image.headerUpdated();
 }

@@ -10,7 +10,7 @@ import { FEATURE, FEATURES_SINGLE_CLIENT } from '../features.js';
 import { headerObject } from '../names.js';
 import { isMappable } from '../object-map/limits.js';
 import type { OpenImage } from '../open-image.js';
-import type { Operation } from './operation.js';
+import type { Operation, OperationContext } from './operation.js';
 import { disable, enable } from './update-features.js';
 
 const SHARED_KEY = 'linger.shared';
@@ -25,10 +25,10 @@ export const setShared: Operation<{ shared: boolean }> = {
   heldError: 'EBUSY',
   exclusive: true,
 
-  async run(image, { shared }) {
+  async run(image, { shared }, context) {
     const resume = await image.quiesceWrites();
     try {
-      await (shared ? share(image) : unshare(image));
+      await (shared ? share(image, context) : unshare(image, context));
       await image.headerUpdated();
       await image.objectMapCreated();
     } finally {
@@ -38,11 +38,11 @@ export const setShared: Operation<{ shared: boolean }> = {
 };
 
 /** In one step: who reads the header sees an image of one kind or of the other. */
-async function share(image: OpenImage): Promise<void> {
-  await disable(image, image.features & FEATURES_SINGLE_CLIENT, markShared());
+async function share(image: OpenImage, context: OperationContext): Promise<void> {
+  await disable(image, image.features & FEATURES_SINGLE_CLIENT, context, markShared());
 }
 
-async function unshare(image: OpenImage): Promise<void> {
+async function unshare(image: OpenImage, context: OperationContext): Promise<void> {
   const oid = headerObject(image.id);
   const watchers = await listWatchers(image.ioctx, oid);
   if (watchers.length > 1) {
@@ -55,5 +55,5 @@ async function unshare(image: OpenImage): Promise<void> {
   const maps = isMappable(layout, size) ? FEATURE.OBJECT_MAP | FEATURE.FAST_DIFF : 0n;
   const features = (FEATURE.EXCLUSIVE_LOCK | maps) & ~image.features;
   // The object map is rebuilt afterwards (`Image.setShared`); until then it is invalid.
-  await enable(image, features, removeMetadata(SHARED_KEY));
+  await enable(image, features, context, removeMetadata(SHARED_KEY));
 }

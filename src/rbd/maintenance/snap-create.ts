@@ -102,16 +102,17 @@ async function take(
 async function addToHeader(
   image: OpenImage,
   { name, namespace }: SnapCreate,
-  { requestId }: OperationContext,
+  context: OperationContext,
 ): Promise<bigint> {
   for (let attempt = 1; ; attempt++) {
     const snapId = await image.dataIoctx.createSelfManagedSnap();
-    const record = recordOf(image, snapId, requestId);
+    const record = recordOf(image, snapId, context.requestId);
     // Whatever comes of it: no write by the header that is in use.
     image.headerStale();
     try {
       const calls = [addSnapshot(name, snapId, namespace), ...record];
       await mutate(image.ioctx, headerObject(image.id), calls, FULL_TRY);
+      context.changed();
       return snapId;
     } catch (error) {
       const { outcome } = toRadosError(error);

@@ -31,10 +31,11 @@ export const snapProtect: Operation<RequestOf<'snapProtect'>> = {
 
   isDone: ({ header }, request) => snapshotNamed(header, request)?.isProtected === true,
 
-  async run(image, request) {
+  async run(image, request, context) {
     const snapshot = find(image, request);
     assertNotYet(snapshot);
     await setStatus(image, snapshot, PROTECTION.PROTECTED);
+    context.changed();
     await image.headerUpdated();
   },
 };
@@ -52,16 +53,20 @@ export const snapUnprotect: Operation<RequestOf<'snapUnprotect'>> = {
   isDone: ({ header }, request) =>
     snapshotNamed(header, request)?.protectionStatus === PROTECTION.UNPROTECTED,
 
-  async run(image, request) {
+  async run(image, request, context) {
     const snapshot = find(image, request);
     assertStill(snapshot);
     await setStatus(image, snapshot, PROTECTION.UNPROTECTING);
     try {
       await assertNoClones(image, snapshot);
     } catch (error) {
-      await setStatus(image, snapshot, PROTECTION.PROTECTED);
+      await setStatus(image, snapshot, PROTECTION.PROTECTED).catch((failure: unknown) => {
+        context.changed();
+        throw failure;
+      });
       throw error;
     }
+    context.changed();
     await setStatus(image, snapshot, PROTECTION.UNPROTECTED);
     await image.headerUpdated();
   },

@@ -27,7 +27,7 @@ import { headerObject } from '../names.js';
 import type { OpenImage } from '../open-image.js';
 import { snapshotNamed } from '../snapshots.js';
 import type { ImageSpec } from '../spec.js';
-import type { Operation, RequestOf, Route } from './operation.js';
+import type { Operation, OperationContext, RequestOf, Route } from './operation.js';
 
 type SnapRemove = RequestOf<'snapRemove'>;
 
@@ -49,7 +49,7 @@ export const snapRemove: Operation<SnapRemove> = {
   async run(image, request, context) {
     const snapshot = find(image, request);
     assertUnprotected(snapshot);
-    await remove(image, snapshot);
+    await remove(image, snapshot, context);
     await image.headerUpdated();
     context.onProgress(1, 1);
   },
@@ -68,16 +68,24 @@ function assertUnprotected({ name, protectionStatus }: ImageSnapshot): void {
   throw new RadosError('EBUSY', `snapshot '${name}' is protected`, { outcome: 'not-applied' });
 }
 
-async function remove(image: OpenImage, snapshot: ImageSnapshot): Promise<void> {
+async function remove(
+  image: OpenImage,
+  snapshot: ImageSnapshot,
+  context: OperationContext,
+): Promise<void> {
   const { ioctx, dataIoctx, objectMap } = image;
   const oid = headerObject(image.id);
   const { id } = snapshot;
   const wasInTrash = snapshot.namespace.type === 'trash';
-  if (!wasInTrash) await unless('EEXIST', mutate(ioctx, oid, [trashSnapshot(id)], FULL_TRY));
+  if (!wasInTrash) {
+    await unless('EEXIST', mutate(ioctx, oid, [trashSnapshot(id)], FULL_TRY));
+    context.changed();
+  }
   if (await hasClones(image, id)) {
     if (!wasInTrash) return;
     throw new RadosError('EBUSY', `snapshot ${id} has clones`, { outcome: 'not-applied' });
   }
+  context.changed();
   const unused = await forgetParent(image, snapshot);
   await objectMap?.snapshotRemoved(id);
   await unless('ENOENT', dataIoctx.removeSelfManagedSnap(id));

@@ -21,10 +21,11 @@ export const snapRename: Operation<SnapRename> = {
 
   isDone: ({ header }, { snapId, name }) => findSnapshot(header, { snapId })?.name === name,
 
-  async run(image, request) {
+  async run(image, request, context) {
     assertPossible(image, request);
     const { snapId, name } = request;
     await mutate(image.ioctx, headerObject(image.id), [renameSnapshot(snapId, name)]);
+    context.changed();
     await image.headerUpdated();
   },
 };

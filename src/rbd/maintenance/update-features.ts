@@ -11,7 +11,7 @@ import { headerObject } from '../names.js';
 import { createMaps, flagMaps, removeMaps } from '../object-map/created-maps.js';
 import { assertMappable } from '../object-map/limits.js';
 import type { OpenImage } from '../open-image.js';
-import type { Operation, RequestOf } from './operation.js';
+import type { Operation, OperationContext, RequestOf } from './operation.js';
 
 type UpdateFeatures = RequestOf<'updateFeatures'>;
 
@@ -31,7 +31,7 @@ export const updateFeatures: Operation<UpdateFeatures> = {
   isDone: (image, { features, enabled }) =>
     (image.features & features) === (enabled ? features : 0n),
 
-  async run(image, request) {
+  async run(image, request, context) {
     assertChangeable(request);
     const { enabled } = request;
     const features = changed(image, request);
@@ -40,7 +40,7 @@ export const updateFeatures: Operation<UpdateFeatures> = {
     else assertNoDependents(image, features);
     const resume = await image.quiesceWrites();
     try {
-      await (enabled ? enable : disable)(image, features);
+      await (enabled ? enable : disable)(image, features, context);
       await image.headerUpdated();
       await image.objectMapCreated();
     } finally {
@@ -57,7 +57,13 @@ function changed({ features: has }: OpenImage, { features, enabled }: UpdateFeat
 }
 
 /** With no write under way. An object map is made of which nothing is known: invalid until it is rebuilt. */
-export async function enable(image: OpenImage, features: bigint, ...also: ClassCall<void>[]) {
+export async function enable(
+  image: OpenImage,
+  features: bigint,
+  context: OperationContext,
+  ...also: ClassCall<void>[]
+) {
+  context.changed();
   const hasMaps = (features & FEATURE.OBJECT_MAP) !== 0n;
   if (hasMaps) await flagMaps(image, true);
   const change = setFeatures(features, features);
@@ -66,7 +72,13 @@ export async function enable(image: OpenImage, features: bigint, ...also: ClassC
 }
 
 /** With no write under way. */
-export async function disable(image: OpenImage, features: bigint, ...also: ClassCall<void>[]) {
+export async function disable(
+  image: OpenImage,
+  features: bigint,
+  context: OperationContext,
+  ...also: ClassCall<void>[]
+) {
+  context.changed();
   const hasMaps = (features & FEATURE.OBJECT_MAP) !== 0n;
   if (hasMaps) await removeMaps(image);
   const change = features === 0n ? [] : [setFeatures(0n, features)];

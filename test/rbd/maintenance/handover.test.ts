@@ -226,6 +226,43 @@ describe('a shrink that is given up', () => {
   });
 });
 
+describe('a shrink whose client closes the image', () => {
+  it.each([
+    ['when it asked the owner', () => peer],
+    ['when it is the owner', () => owner],
+  ])('says that it may have happened, %s', async (_, closes) => {
+    const asked = failure(shrink(closes()));
+    await reached(0.3);
+    await at.until(closes().close());
+    expect(await at.until(asked)).toMatchObject({ code: 'EBADF', outcome: 'unknown' });
+  });
+
+  it('before anything was sent says that it has not', async () => {
+    const closing = peer.close();
+    expect(await at.until(failure(shrink(peer)))).toMatchObject({ outcome: 'not-applied' });
+    await at.until(closing);
+  });
+});
+
+describe('a shrink that fails half-way', () => {
+  it('says that it may have happened, though what failed did not', async () => {
+    const prefix = `${owner.objectPrefix}.${hex(50)}`;
+    await at.until(at.faults.failOps({ prefix, ops: 'write', errno: 'EIO' }));
+    expect(await at.until(failure(shrink(owner)))).toMatchObject({
+      ...{ code: 'EIO', outcome: 'unknown' },
+    });
+    expect(owner.size).toBe(SIZE);
+  });
+
+  it('or a growth, says that it has not when its first step is refused', async () => {
+    const prefix = owner.objectPrefix.replace('rbd_data', 'rbd_header');
+    await at.until(at.faults.failOps({ prefix, ops: 'call', errno: 'EIO' }));
+    expect(await at.until(failure(owner.resize(2 * SIZE)))).toMatchObject({
+      ...{ code: 'EIO', outcome: 'not-applied' },
+    });
+  });
+});
+
 describe('a shrink during which a watch is lost', () => {
   it("M22 goes on when it is the owner's, under another cookie, and is found by its id", async () => {
     const asked = shrink(peer);
