@@ -10,11 +10,13 @@ import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { connect } from '../../src/index.js';
+import { writeOp } from '../../src/messages/osd-op.js';
 import type { RadosClient } from '../../src/rados/rados-client.js';
 import { diffBatches } from '../../src/rbd/diff/diff.js';
 import { exportImageDiff } from '../../src/rbd/diff/export-diff.js';
 import { FEATURE } from '../../src/rbd/features.js';
 import { Image } from '../../src/rbd/image.js';
+import { dataObject } from '../../src/rbd/layout.js';
 import { openHeader } from '../../src/rbd/open.js';
 import { uncovered } from '../support/image-model.js';
 import { describeCeph } from './support/ceph-cluster.js';
@@ -266,6 +268,36 @@ describe.each(SERVERS)('on $name', (kind) => {
       expect(ours.map(([, , exists]) => exists)).toEqual([false, true, false]);
       expect(uncovered(extents(theirs), extents(ours))).toEqual([]);
       expect(await ourDiff(plain, pair)).toEqual(theirs);
+    });
+
+    it('tell what was written beyond the end of an image, once it has grown: librbd does not', async () => {
+      const objects = (count: number) => count * 2 ** HISTORY_ORDER;
+      const size = objects(1.5);
+      const image = await make({ features: LAYERING }, { size, ops: [], snapshots: [], sizes: [] });
+      // As a client does that does not know yet that another has shrunk the image.
+      const { header, ioctx } = await openHeader(client, at(image, null));
+      for (const [objectNo, offset] of [
+        [1, 40_000],
+        [2, 0],
+      ] as const) {
+        const oid = dataObject(header.objectPrefix, objectNo);
+        await ioctx.operate(oid, [writeOp(offset, Buffer.alloc(10, 'late'))]);
+      }
+      await librbd.apply(image, ['snap', 'small'], ['resize', objects(4)], ['snap', 'grown']);
+      await server.rbd('export', '--no-progress', `${image}@grown`, path('grown'));
+      const bytes = await readFile(path('grown'));
+      for (const offset of [objects(1) + 40_000, objects(2)]) {
+        expect(bytes.subarray(offset, offset + 10).toString()).toBe('latelatela');
+      }
+      const pair: DiffPair = ['small', 'grown', false, true];
+      expect(await librbd.diffs(image, [pair])).toEqual([[]]);
+      expect(await ourDiff(image, pair)).toEqual([
+        [size, objects(1) + 40_010 - size, true],
+        [objects(2), 10, true],
+      ]);
+      // Nor does `rbd du` count it.
+      await server.rbd('snap', 'purge', '--no-progress', image);
+      await server.rbd('rm', '--no-progress', image);
     });
 
     it("fail as rbd's do", async () => {

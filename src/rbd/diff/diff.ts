@@ -127,10 +127,14 @@ async function* changes(
     const places = occupied
       ? occupiedPeriods(occupied, layout, { length, overlap })
       : periods(layout, length);
-    yield* listedDiff(level, places, span);
+    yield* listedDiff(level, places, { ...span, sizeAtStart: sizeAtStart(image, span) });
   } finally {
     occupied?.free();
   }
+}
+
+function sizeAtStart({ header }: ImageHandle, { from }: Span): number {
+  return from === 0n ? 0 : (findSnapshot(header, { snapId: from })?.imageSize ?? 0);
 }
 
 /** What of the parent shows through where the image has no object. */

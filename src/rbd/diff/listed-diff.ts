@@ -18,6 +18,8 @@ import { existsAt, objectDelta } from './object-delta.js';
 export interface ListedDiffOptions {
   /** 0: the beginning. */
   readonly from: bigint;
+  /** Bytes of the image then; 0 at the beginning. */
+  readonly sizeAtStart: number;
   /** NOSNAP: the head. */
   readonly to: bigint;
   readonly wholeObject: boolean;
@@ -111,9 +113,9 @@ async function listObject(
   const asked = ranges.flatMap(([start, end]) => places(start, end));
   const own = query.coverage && ownDelta(snaps, asked, { ...query, coverage: query.coverage });
   if (own) return own;
-  const delta = snaps
-    ? objectDelta(snaps, ranges, { ...query, objectSize: layout.objectSize })
-    : [];
+  const { objectSize } = layout;
+  const bytesAtStart = layout.objectBytes(objectNo, query.sizeAtStart);
+  const delta = snaps ? objectDelta(snaps, ranges, { ...query, objectSize, bytesAtStart }) : [];
   if (delta.length > 0) {
     return delta.flatMap(({ start, end, exists }) =>
       places(start, end).map((extent) => ({ ...extent, exists })),
@@ -127,7 +129,13 @@ async function listObject(
   if (backed.length === 0) return [];
   // A hole of the parent is one of the child, which has nothing to tell of it.
   const to = parent.image.snapshot?.id ?? NOSNAP;
-  return listExtents(parent, backed, { ...query, from: 0n, to, ignoreZeroes: true });
+  return listExtents(parent, backed, {
+    ...query,
+    from: 0n,
+    sizeAtStart: 0,
+    to,
+    ignoreZeroes: true,
+  });
 }
 
 /**

@@ -28,7 +28,8 @@ function delta(
   within = WHOLE,
 ) {
   const { from = 0, to, ...more } = query;
-  const options = { objectSize: OBJECT, wholeObject: false, ignoreZeroes: false, ...more };
+  const image = { objectSize: OBJECT, bytesAtStart: OBJECT };
+  const options = { ...image, wholeObject: false, ignoreZeroes: false, ...more };
   const ends = { from: BigInt(from), to: to === undefined ? NOSNAP : BigInt(to) };
   return objectDelta({ clones, seq: BigInt(seq) }, within, { ...options, ...ends }).map(
     ({ start, end, exists }) => `${start}-${end} ${exists ? 'data' : 'zero'}`,
@@ -95,6 +96,16 @@ describe('what changed in an object', () => {
     const query = { from: 1, ignoreZeroes: true };
     expect(delta([clone([1], 65_536, [[0, 4096]]), head(4096)], 1, query)).toEqual([]);
     expect(delta([clone([1], 8192)], 1, query)).toEqual([]);
+  });
+
+  it('is what the object had beyond the end of the image, which has grown since', () => {
+    const untouched = [clone([1, 2], 8192), head(8192)];
+    expect(delta(untouched, 2, { from: 1, to: 2, bytesAtStart: 4096 })).toEqual(['4096-8192 data']);
+    expect(delta([head(8192)], 1, { from: 2, bytesAtStart: 0 })).toEqual(['0-8192 data']);
+    expect(delta([head(4096)], 1, { from: 2, bytesAtStart: 4096 })).toEqual([]);
+    const cut = [clone([1], 8192, [[0, 4096]]), head(4096)];
+    expect(delta(cut, 1, { from: 1, bytesAtStart: 4096 })).toEqual(['4096-8192 zero']);
+    expect(delta([clone([1], 8192)], 1, { from: 1, bytesAtStart: 0 })).toEqual(['0-8192 zero']);
   });
 
   it('is the object as a whole when a version does not say which snapshots see it', () => {
