@@ -34,12 +34,15 @@ const PAGE = 1024;
  */
 export async function listImages(ioctx: IoContext): Promise<ImageEntry[]> {
   await assertNamespace(ioctx);
-  const images: ImageEntry[] = [];
-  for await (const [name, id] of directoryEntries(ioctx)) images.push({ name, id });
+  const images = new Map<string, ImageEntry>();
+  for await (const [name, id] of directoryEntries(ioctx)) images.set(id, { name, id });
   for await (const [id, { source, name }] of trashEntries(ioctx)) {
-    if (source === TRASH_SOURCE.REMOVING) images.push({ name, id });
+    // A removal that has only begun is in both. `rbd ls` lists it twice.
+    if (source === TRASH_SOURCE.REMOVING) images.set(id, { name, id });
   }
-  return images.sort((a, b) => Buffer.compare(Buffer.from(a.name), Buffer.from(b.name)));
+  return [...images.values()].sort((a, b) =>
+    Buffer.compare(Buffer.from(a.name), Buffer.from(b.name)),
+  );
 }
 
 /** The image that a name stands for, or of which an interrupted removal left the data. */

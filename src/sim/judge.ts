@@ -49,20 +49,25 @@ class Inspection {
       const names = there.filter((name) => image.names.includes(name));
       const [name] = names;
       if (!this.#expect(`image ${image.key}`, image, names) || name === undefined) continue;
-      if (await this.#isHalfRemoved(image, name)) continue;
+      if (await this.#isHalfDone(image, name)) continue;
       await this.#look(image, name);
     }
     const unknown = there.filter((name) => !images.all.some(({ names }) => names.includes(name)));
     if (unknown.length > 0) this.#violate('maintenance', `there are images ${unknown.join()}`);
   }
 
-  /** A removal that was interrupted leaves a name that cannot be opened; whoever removes it again finishes that. */
-  async #isHalfRemoved({ removal }: KnownImage, name: string): Promise<boolean> {
-    if (!removal || removal.end === 'failed') return false;
+  /**
+   * A removal that was interrupted leaves a name that cannot be opened. Making a clone does so too, when the snapshot that
+   * it was to have was removed in time, or leaves one that has no parent yet. Whoever removes it finishes that.
+   */
+  async #isHalfDone({ create, removal }: KnownImage, name: string): Promise<boolean> {
+    const mayBeHalfMade = create?.end === 'unknown';
+    const mayBeHalfRemoved = removal !== undefined && removal.end !== 'failed';
+    if (!mayBeHalfMade && !mayBeHalfRemoved) return false;
     const images = imagesOf(this.#stage);
     try {
-      await images.info(name);
-      return false;
+      const { parent } = await images.info(name);
+      if (!mayBeHalfMade || parent) return false;
     } catch (error) {
       if (!isRadosError(error, 'ENOENT')) throw error;
     }

@@ -7,7 +7,14 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { deleteOp } from '../../src/messages/osd-op.js';
 import { mutate } from '../../src/rados/class-call.js';
-import { dirAddImage, dirRemoveImage, setFeatures } from '../../src/rados/cls-rbd.js';
+import {
+  dirAddImage,
+  dirRemoveImage,
+  setFeatures,
+  TRASH_SOURCE,
+  TRASH_STATE,
+  trashAdd,
+} from '../../src/rados/cls-rbd.js';
 import type { RadosClient } from '../../src/rados/rados-client.js';
 import { type CreateOptions, createImage } from '../../src/rbd/create.js';
 import { listImages, renameImage } from '../../src/rbd/directory.js';
@@ -488,6 +495,25 @@ function directory(server: ServerKind): void {
       expect(await rbdJson('trash', 'ls', '--all', 'rbd')).not.toContainEqual(
         expect.objectContaining({ name: 'd-killed' }),
       );
+    });
+
+    it('lists an image once whose removal has only begun, which rbd lists twice, and removes it', async () => {
+      const id = await create('rbd/d-begun');
+      const ioctx = await client.ioctx('rbd');
+      const now = { sec: 1, nsec: 0 };
+      await mutate(ioctx, 'rbd_trash', [
+        trashAdd(id, {
+          ...{ source: TRASH_SOURCE.REMOVING, name: 'd-begun', state: TRASH_STATE.MOVING },
+          ...{ deletionTime: now, defermentEndTime: now },
+        }),
+      ]);
+      const begun = (names: readonly string[]) => names.filter((name) => name === 'd-begun');
+      const ours = async () => begun((await listImages(ioctx)).map(({ name }) => name));
+      expect(await ours()).toEqual(['d-begun']);
+      expect(begun((await rbdJson('ls', 'rbd')) as string[])).toEqual(['d-begun', 'd-begun']);
+      await remove('rbd/d-begun');
+      expect(await ours()).toEqual([]);
+      expect(begun((await rbdJson('ls', 'rbd')) as string[])).toEqual([]);
     });
 
     it('removes the name that an interrupted creation left', async () => {
