@@ -6,10 +6,13 @@
  * ended before, undo it if that leads nowhere, and never look at the same set of linearised operations with the same
  * contents twice. What a write leaves is known by its value, so hardly anything is ever undone.
  *
+ * A write that nobody read from needs no place of its own where another write has one: it goes right before that. So what
+ * many writes at a time cost is told by those that somebody read from.
+ *
  * Contents are a set of values: after a discard, which may leave a sector alone, of either. A write of unknown outcome never
  * ends: it takes its place anywhere, or behind everything.
  *
- * Cost: n log n in the operations, times those that overlap at a time.
+ * Cost: n log n in the operations, times those that overlap at a time and were read from.
  */
 
 import type { Op } from './history.js';
@@ -52,7 +55,7 @@ export function searchOrder(all: readonly RegisterOp[], initial = 0): RegisterOp
   if (!ops.some(({ effect }) => effect.kind === 'read' || effect.kind === 'swap')) return undefined;
   const head = eventsOf(ops);
   const seen = new Set<string>();
-  const undo: { begin: Event; contents: Contents }[] = [];
+  const undo: { begins: Event[]; contents: Contents }[] = [];
   const done = new Set<number>();
   let contents: Contents = [initial];
   let farthest: RegisterOp | undefined;
@@ -61,17 +64,20 @@ export function searchOrder(all: readonly RegisterOp[], initial = 0): RegisterOp
     if (event && !event.isEnd) {
       const after = apply(event.of, contents);
       if (after) {
-        done.add(event.index);
-        const state = stateKey(done, head, event, after);
+        const begins = [...(event.of.effect.kind === 'set' ? unreadAt(head, event) : []), event];
+        for (const begin of begins) {
+          done.add(begin.index);
+          lift(begin);
+        }
+        const state = stateKey(done, head, after);
         if (!seen.has(state)) {
           seen.add(state);
-          undo.push({ begin: event, contents });
+          undo.push({ begins, contents });
           contents = after;
-          lift(event);
           event = head.next;
           continue;
         }
-        done.delete(event.index);
+        takeBack(begins, done);
       }
       event = event.next;
       continue;
@@ -81,12 +87,14 @@ export function searchOrder(all: readonly RegisterOp[], initial = 0): RegisterOp
     const last = undo.pop();
     if (!last) return farthest ?? event?.of;
     contents = last.contents;
-    done.delete(last.begin.index);
-    unlift(last.begin);
-    event = last.begin.next;
+    takeBack(last.begins, done);
+    event = (last.begins.at(-1) as Event).next;
   }
   return undefined;
 }
+
+/** In place of every value that no operation tells apart from others. */
+const UNREAD = -1;
 
 /** What may never have happened and was never seen tells nothing. */
 function relevant(ops: readonly RegisterOp[]): RegisterOp[] {
@@ -95,9 +103,22 @@ function relevant(ops: readonly RegisterOp[]): RegisterOp[] {
     if (effect.kind === 'read') seen.add(effect.value);
     else if (effect.kind === 'swap') seen.add(effect.expected);
   }
-  return ops.filter(
-    ({ to, effect }) => to !== undefined || !('value' in effect) || seen.has(effect.value),
-  );
+  return ops.flatMap((op) => {
+    const { effect, to } = op;
+    if (effect.kind === 'read' || seen.has(effect.value)) return [op];
+    if (to === undefined || effect.kind === 'maybe-set') return [];
+    return [{ ...op, effect: { ...effect, value: UNREAD } }];
+  });
+}
+
+/** The writes that nobody read from and that could come right before another one now. */
+function unreadAt(head: Event, other: Event): Event[] {
+  const found: Event[] = [];
+  for (let event = head.next; event && !event.isEnd; event = event.next) {
+    const { effect } = event.of;
+    if (event !== other && effect.kind === 'set' && effect.value === UNREAD) found.push(event);
+  }
+  return found;
 }
 
 function apply({ effect, to }: RegisterOp, contents: Contents): Contents | undefined {
@@ -116,18 +137,12 @@ function apply({ effect, to }: RegisterOp, contents: Contents): Contents | undef
 }
 
 /** What is linearised beyond the first that is not, and what the register may hold. */
-function stateKey(
-  done: ReadonlySet<number>,
-  head: Event,
-  lifted: Event,
-  contents: Contents,
-): string {
+function stateKey(done: ReadonlySet<number>, head: Event, contents: Contents): string {
   let first = head.next;
-  while (first && (first === lifted || first.isEnd)) first = first.next;
+  while (first?.isEnd) first = first.next;
   const open = first?.index ?? Number.POSITIVE_INFINITY;
-  let beyond = '';
-  for (const index of done) if (index > open) beyond += `,${index}`;
-  return `${open}${beyond.split(',').sort().join(',')}|${contents.join()}`;
+  const beyond = [...done].filter((index) => index > open).sort((a, b) => a - b);
+  return `${open}:${beyond.join()}|${contents.join()}`;
 }
 
 /** A list of beginnings and ends; what has no end comes to none. */
@@ -163,6 +178,13 @@ function lift({ previous, next, end }: Event): void {
   const { previous: before, next: behind } = end as Event;
   if (before) before.next = behind;
   if (behind) behind.previous = before;
+}
+
+function takeBack(begins: readonly Event[], done: Set<number>): void {
+  for (const begin of begins.toReversed()) {
+    done.delete(begin.index);
+    unlift(begin);
+  }
 }
 
 function unlift(begin: Event): void {
