@@ -3,45 +3,102 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { packageFile } from '../base/paths.js';
 import type { CampaignLane, MeasuredRun } from '../sim/campaign.js';
-import type { PlanOptions } from '../sim/plan.js';
+import { type PlanOptions, planRun } from '../sim/plan.js';
 
+/** Runs of a minute take seconds, ten on a slow machine: one that is still at it then goes round in circles. */
+const RUN_LIMIT_MS = 20 * 60_000;
+
+interface Running {
+  readonly seed: number;
+  readonly options: PlanOptions;
+  readonly limit: NodeJS.Timeout;
+  readonly resolve: (run: MeasuredRun) => void;
+  readonly reject: (error: Error) => void;
+}
+
+/**
+ * A run that does not end, or that ends its process (out of memory, say), has failed; the next one has a new process.
+ */
 export class SimulationJob implements CampaignLane {
-  readonly #child: ChildProcess;
-  #onResult: ((result: MeasuredRun) => void) | undefined;
-  #onEnd: ((error: Error) => void) | undefined;
-  #ended: Error | undefined;
+  readonly #limitMs: number;
+  #child: ChildProcess | undefined;
+  #running: Running | undefined;
+  #closed = false;
 
-  constructor() {
-    this.#child = fork(packageFile('dist/workers/sim.js'), {
-      // As in src/block/worker-host.ts: flags of the main program are none of its business.
-      execArgv: [],
-    });
-    this.#child.on('message', (message) => this.#onResult?.(message as MeasuredRun));
-    this.#child.on('error', (error) => this.#end(error));
-    this.#child.on('exit', (code, signal) =>
-      this.#end(new Error(`a process of the simulation ended: ${signal ?? code}`)),
-    );
+  constructor({ limitMs = RUN_LIMIT_MS } = {}) {
+    this.#limitMs = limitMs;
   }
 
-  /** Rejects when the process ends. */
+  /** Rejects when the job is closed, or no process can be started. */
   run(seed: number, options: PlanOptions): Promise<MeasuredRun> {
     return new Promise((resolve, reject) => {
-      if (this.#ended) {
-        reject(this.#ended);
+      if (this.#closed) {
+        reject(new Error('the job has ended'));
         return;
       }
-      this.#onResult = resolve;
-      this.#onEnd = reject;
+      const limit = setTimeout(() => this.#fail('it takes too long'), this.#limitMs);
+      this.#running = { seed, options, limit, resolve, reject };
+      this.#child ??= this.#start();
       this.#child.send({ seed, options });
     });
   }
 
   close(): void {
-    this.#child.kill();
+    this.#closed = true;
+    this.#child?.kill('SIGKILL');
+    this.#take()?.reject(new Error('the job has ended'));
   }
 
-  #end(error: Error): void {
-    this.#ended ??= error;
-    this.#onEnd?.(error);
+  #start(): ChildProcess {
+    const child = fork(packageFile('dist/workers/sim.js'), {
+      // As in src/block/worker-host.ts: flags of the main program are none of its business.
+      execArgv: [],
+    });
+    // One that was given up has nothing to say any more.
+    const isCurrent = () => child === this.#child;
+    child.on('message', (message) => {
+      if (isCurrent()) this.#take()?.resolve(message as MeasuredRun);
+    });
+    child.on('error', (error) => {
+      if (isCurrent()) this.#take()?.reject(error);
+    });
+    child.on('exit', (code, signal) => {
+      if (isCurrent()) this.#fail(`its process ended: ${signal ?? code}`);
+    });
+    return child;
   }
+
+  #fail(message: string): void {
+    const child = this.#child;
+    this.#child = undefined;
+    child?.kill('SIGKILL');
+    const running = this.#take();
+    running?.resolve(failedRun(running.seed, running.options, message));
+  }
+
+  #take(): Running | undefined {
+    const running = this.#running;
+    this.#running = undefined;
+    clearTimeout(running?.limit);
+    return running;
+  }
+}
+
+/** Of which nothing is known but that it did not come to its end. */
+function failedRun(seed: number, options: PlanOptions, message: string): MeasuredRun {
+  const { workload } = planRun(seed, options);
+  const violations = [{ checker: 'end', message: `the run came to no end: ${message}` }];
+  const nothing = {
+    virtualMs: 0,
+    steps: 0,
+    operations: 0,
+    sectorsChecked: 0,
+    failed: 0,
+    unknown: 0,
+  };
+  return {
+    report: { seed, workload, digest: 'endless', violations, ...nothing, faults: {} },
+    cpuMs: 0,
+    rssBytes: 0,
+  };
 }

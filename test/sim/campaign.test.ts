@@ -111,11 +111,27 @@ describe('a campaign', () => {
     expect(osds.filter((osd) => osd.deref() !== undefined)).toEqual([]);
   });
 
-  it('ends with the process that runs its seeds', async () => {
+  it('ends with the job that runs its seeds', async () => {
     const job = new SimulationJob();
     const running = job.run(6, {});
     job.close();
-    await expect(running).rejects.toThrow('a process of the simulation ended: SIGTERM');
+    await expect(running).rejects.toThrow('the job has ended');
     await expect(job.run(7, {})).rejects.toThrow('ended');
+  });
+
+  it('goes on behind a run that comes to no end, which has failed', async () => {
+    const job = new SimulationJob({ limitMs: 10 });
+    const options = { durationMs: 3_600_000 };
+    try {
+      const report = await campaign({ firstSeed: 5, lastSeed: 6, lanes: [job], ...options });
+      expect(report).toMatchObject({ seeds: 2, operations: 0 });
+      const message = 'the run came to no end: it takes too long';
+      expect(report.failed.map(({ violations }) => violations)).toEqual([
+        [{ checker: 'end', message }],
+        [{ checker: 'end', message }],
+      ]);
+    } finally {
+      job.close();
+    }
   });
 });
