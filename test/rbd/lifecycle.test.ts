@@ -1,7 +1,7 @@
 // Creating, renaming and removing images with a failure at each request: nothing is half done for good.
 
 import { beforeEach, describe, expect, it } from 'vitest';
-import { RadosError } from '../../src/base/errors.js';
+import { type Outcome, RadosError } from '../../src/base/errors.js';
 import { callOp } from '../../src/messages/osd-op.js';
 import { mutate } from '../../src/rados/class-call.js';
 import { attachParent } from '../../src/rados/cls-rbd.js';
@@ -38,7 +38,7 @@ function failRequest(n: number): void {
 async function failingEverywhere(
   setUp: () => Promise<void>,
   action: () => Promise<unknown>,
-  check: (succeeded: boolean) => Promise<void>,
+  check: (succeeded: boolean, outcome: Outcome | undefined) => Promise<void>,
 ): Promise<number> {
   for (let n = 1; ; n++) {
     objects = new FakeObjects();
@@ -46,16 +46,18 @@ async function failingEverywhere(
     await setUp();
     failRequest(n);
     const before = objects.requests.length;
+    let outcome: Outcome | undefined;
     const succeeded = await action().then(
       () => true,
-      (error: { code: string }) => {
+      (error: RadosError) => {
         expect(error.code).toBe('EIO');
+        outcome = error.outcome;
         return false;
       },
     );
     const requests = objects.requests.length - before;
     objects.onRequest = () => {};
-    await check(succeeded);
+    await check(succeeded, outcome);
     if (requests < n) return n - 1;
   }
 }
@@ -236,14 +238,15 @@ describe('removeImage', () => {
 });
 
 describe('renameImage', () => {
-  it('leaves one name or the other when it fails, wherever it does', async () => {
+  it('leaves one name or the other when it fails, wherever it does, and says when it may be the other', async () => {
     const steps = await failingEverywhere(
       async () => void (await create('rbd/old')),
       async () => renameImage(await context.ioctx('rbd'), 'old', 'new'),
-      async () => {
+      async (succeeded, outcome) => {
         const [name, ...more] = await names();
         expect(more).toEqual([]);
         expect(['old', 'new']).toContain(name);
+        if (!succeeded) expect(outcome).toBe(name === 'old' ? 'not-applied' : 'unknown');
         await using image = await Image.open(context, { pool: 'rbd', name: name as string });
         await image.write(0, Buffer.from('x'));
         // And it can still be renamed or removed.
