@@ -1,7 +1,10 @@
 /**
  * Cloning a snapshot (`librbd/image/CloneRequest.cc`): an image that shows the snapshot's bytes until it has its own.
  *
- *     checks -> image -> its parent -> known to the parent -> the parent's metadata -> the parent's clients are told
+ *     checks -> image -> its parent -> known to the parent -> the parent's metadata -> its name opens it
+ *     -> the parent's clients are told
+ *
+ * A clone that came less far cannot be opened by its name, only removed by it.
  *
  * Format 2 lists the clone in the parent's header, in any pool and namespace, and the snapshot needs no protection: if it is
  * removed it stays in the trash for its clones. Format 1 lists it in the clone's own pool, beside a protected snapshot.
@@ -22,11 +25,12 @@ import { type CreateOptions, createImage } from './create.js';
 import type { RbdContext } from './context.js';
 import { imageError } from './errors.js';
 import { FEATURE, featureBits, OP_FEATURE } from './features.js';
+import { readHeader } from './header.js';
 import { listImageMetadata } from './metadata.js';
 import { headerObject, RBD_CHILDREN } from './names.js';
 import { notifyHeaderUpdate } from './notify.js';
 import { type ImageHandle, openHeader } from './open.js';
-import { removeImage } from './remove.js';
+import { leaveParent } from './remove.js';
 import { formatImageSpec, type ImageSpec, type NamedImageSpec } from './spec.js';
 
 export interface CloneOptions extends Partial<Omit<CreateOptions, 'size'>> {
@@ -66,14 +70,10 @@ export async function cloneImage(
     if ((plan.features & FEATURE.LAYERING) === 0n) {
       throw new RadosError('ENOSYS', 'a clone needs feature layering');
     }
-    const id = await createImage(context, child, plan);
-    try {
-      await attach(handle, child, id, format);
-    } catch (error) {
-      // What cannot be undone stays, as it would after a crash here; the first error is the one to tell.
-      await removeImage(context, child).catch(() => undefined);
-      throw error;
-    }
+    const id = await createImage(context, child, plan, {
+      add: (ioctx, childId) => attach(handle, ioctx, childId, format),
+      undo: (ioctx, childId) => detach(context, ioctx, childId),
+    });
     await notifyHeaderUpdate(handle.ioctx, handle.id, context.environment);
     return id;
   } catch (error) {
@@ -114,13 +114,12 @@ function inherited(
 
 async function attach(
   parent: ImageHandle,
-  child: NamedImageSpec,
+  childIoctx: IoContext,
   childId: string,
   format: 1 | 2,
 ): Promise<void> {
   const { context, snapshot, ioctx } = parent;
   if (!snapshot) throw new TypeError('a parent is open at a snapshot');
-  const childIoctx = await context.ioctx(child.pool, child.namespace);
   const header = headerObject(childId);
   const spec = {
     poolId: ioctx.pool.id,
@@ -145,6 +144,10 @@ async function attach(
     assertClonable(await openHeader(context, again, { readOnly: true }), format);
   }
   await copyMetadata(parent, childIoctx, header);
+}
+
+async function detach(context: RbdContext, ioctx: IoContext, childId: string): Promise<void> {
+  await leaveParent(context, ioctx, await readHeader(ioctx, childId, { readOnly: false }));
 }
 
 async function copyMetadata(

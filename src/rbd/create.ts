@@ -61,11 +61,19 @@ const ORDER_MIN = 12;
 const ORDER_MAX = 25;
 const ID_LENGTH_MAX = 14;
 
+/** What an image is given beyond its header and map before its name opens it. */
+export interface ImageAddition {
+  add(ioctx: IoContext, id: string): Promise<void>;
+  /** However far `add` came; the header is still there. */
+  undo(ioctx: IoContext, id: string): Promise<void>;
+}
+
 /** Creates an image and returns its id. EEXIST: the name is taken. EDOM: an object size that librbd refuses. */
 export async function createImage(
   context: RbdContext,
   spec: NamedImageSpec,
   options: CreateOptions,
+  addition?: ImageAddition,
 ): Promise<string> {
   const target = formatImageSpec(spec);
   try {
@@ -74,7 +82,7 @@ export async function createImage(
     await assertNamespace(ioctx);
     await assertNameFree(ioctx, spec.name);
     await validatePool(plan.dataIoctx);
-    await writeImage(ioctx, spec.name, plan);
+    await writeImage(ioctx, spec.name, plan, addition);
     return plan.id;
   } catch (error) {
     throw imageError(error, 'create', target);
@@ -139,8 +147,17 @@ export function newImageId({
   return (globalId.toString(16) + environment.random.u32().toString(16)).slice(-ID_LENGTH_MAX);
 }
 
-/** Directory entry, id object, header, object map: in this order, so that a name never leads to an image that is not its own. */
-async function writeImage(ioctx: IoContext, name: string, plan: Plan): Promise<void> {
+/**
+ * Directory entry, header, object map, what else it is given, id object. The first says whose the name is and lets an
+ * interrupted creation be removed by it; the last is what images are opened by, so that nobody takes half of one for the
+ * whole: a clone that has no parent yet would be one full of zeros. (librbd writes the id object second.)
+ */
+async function writeImage(
+  ioctx: IoContext,
+  name: string,
+  plan: Plan,
+  addition: ImageAddition | undefined,
+): Promise<void> {
   const { id, size, layout, features, dataIoctx } = plan;
   const undo: (() => Promise<unknown>)[] = [];
   const hasDataPool = (features & FEATURE.DATA_POOL) !== 0n;
@@ -148,9 +165,6 @@ async function writeImage(ioctx: IoContext, name: string, plan: Plan): Promise<v
     const ready = ioctx.nspace === '' ? [] : [dirStateAssert(DIRECTORY_STATE.READY)];
     await mutate(ioctx, RBD_DIRECTORY, [...ready, dirAddImage(name, id)]);
     undo.push(() => mutate(ioctx, RBD_DIRECTORY, [dirRemoveImage(name, id)]));
-
-    await mutate(ioctx, idObject(name), [createOp(true), setId(id)]);
-    undo.push(() => ioctx.operate(idObject(name), [deleteOp()]));
 
     const header = createHeader({
       size,
@@ -172,11 +186,19 @@ async function writeImage(ioctx: IoContext, name: string, plan: Plan): Promise<v
       const none = objectMapResize(layout.objectCount(size), OBJECT_STATE.NONEXISTENT);
       await mutate(ioctx, objectMapObject(id), [none]);
     }
-  } catch (error) {
-    for (const step of undo.reverse()) {
-      // What cannot be undone stays behind, as it would after a crash here; the first error is the one to tell.
-      await unless('ENOENT', step()).catch(() => undefined);
+    if (addition) {
+      undo.push(() => addition.undo(ioctx, id));
+      await addition.add(ioctx, id);
     }
+    await mutate(ioctx, idObject(name), [createOp(true), setId(id)]);
+  } catch (error) {
+    // The first error is the one to tell.
+    await undoAll(undo).catch(() => undefined);
     throw error;
   }
+}
+
+/** From the last step on. Where one fails the others stay too, as after a crash there: the name still leads to them. */
+async function undoAll(steps: readonly (() => Promise<unknown>)[]): Promise<void> {
+  for (const step of steps.toReversed()) await unless('ENOENT', step());
 }

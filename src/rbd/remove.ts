@@ -111,13 +111,22 @@ export async function removeTrashedImage(
       throw error;
     }
     await removeData(context, ioctx, header, options);
-    const unused = header.parent && (await detachChild(context, { ioctx, header }, header.parent));
-    if (unused) await Image.removeUnusedSnapshot(context, unused);
+    await leaveParent(context, ioctx, header);
   }
   await unless('ENOENT', ioctx.operate(headerObject(id), [deleteOp()], FULL_TRY));
   await unless('ENOENT', ioctx.operate(objectMapObject(id), [deleteOp()], FULL_TRY));
   await unless('ENOENT', mutate(ioctx, RBD_MIRRORING, [mirrorImageRemove(id)], FULL_TRY));
   await leaveTrash(ioctx, context.environment, id);
+}
+
+/** The parent, if there is one, forgets a clone that is about to go, and loses the snapshot that it kept for that one alone. */
+export async function leaveParent(
+  context: RbdContext,
+  ioctx: IoContext,
+  header: ImageHeader,
+): Promise<void> {
+  const unused = header.parent && (await detachChild(context, { ioctx, header }, header.parent));
+  if (unused) await Image.removeUnusedSnapshot(context, unused);
 }
 
 async function markRemoving(ioctx: IoContext, id: string): Promise<void> {

@@ -8,6 +8,7 @@
  */
 
 import type { Environment } from '../base/environment.js';
+import { RadosError } from '../base/errors.js';
 import { encode, type Encoder } from '../encoding/encoder.js';
 import { encodeWith } from '../encoding/codec.js';
 import { createOp, deleteOp } from '../messages/osd-op.js';
@@ -15,6 +16,7 @@ import { executeOne, mutate } from '../rados/class-call.js';
 import {
   DIRECTORY_STATE,
   dirAddImage,
+  dirGetId,
   dirRemoveImage,
   dirStateAssert,
   getId,
@@ -65,9 +67,11 @@ export async function leaveTrashAs(
     await setTrashState(ioctx, id, TRASH_STATE.NORMAL, TRASH_STATE.RESTORING);
     throw error;
   }
-  const isReady = ioctx.nspace === '' ? [] : [dirStateAssert(DIRECTORY_STATE.READY)];
-  // EEXIST: an earlier attempt came this far.
-  await unless('EEXIST', mutate(ioctx, RBD_DIRECTORY, [...isReady, dirAddImage(name, id)]));
+  if (!(await enterDirectory(ioctx, name, id))) {
+    await unless('ENOENT', ioctx.operate(idObject(name), [deleteOp()], FULL_TRY));
+    await setTrashState(ioctx, id, TRASH_STATE.NORMAL, TRASH_STATE.RESTORING);
+    throw new RadosError('EEXIST', `an image ${ioctx.describe(name)} is being created`);
+  }
   await leaveTrash(ioctx, env, id);
 }
 
@@ -76,6 +80,16 @@ async function claimName(ioctx: IoContext, name: string, id: string): Promise<vo
   if (holder === id) return;
   await assertNameFree(ioctx, name);
   await mutate(ioctx, idObject(name), [createOp(true), setId(id)]);
+}
+
+/** False when another has the name there: one that is being created, or was left half-way, gets its id object last. */
+async function enterDirectory(ioctx: IoContext, name: string, id: string): Promise<boolean> {
+  const isReady = ioctx.nspace === '' ? [] : [dirStateAssert(DIRECTORY_STATE.READY)];
+  const entry = mutate(ioctx, RBD_DIRECTORY, [...isReady, dirAddImage(name, id)]);
+  const entered = entry.then(() => true);
+  if (await unless('EEXIST', entered)) return true;
+  // It is this one's when an earlier attempt came this far.
+  return (await unless('ENOENT', executeOne(ioctx, RBD_DIRECTORY, dirGetId(name)))) === id;
 }
 
 /** The image has its name back, or is no more. */

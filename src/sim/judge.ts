@@ -56,24 +56,21 @@ class Inspection {
     if (unknown.length > 0) this.#violate('maintenance', `there are images ${unknown.join()}`);
   }
 
-  /**
-   * A removal that was interrupted leaves a name that cannot be opened. Making a clone does so too, when the snapshot that
-   * it was to have was removed in time, or leaves one that has no parent yet. Whoever removes it finishes that.
-   */
+  /** A removal or a creation that was interrupted leaves a name that cannot be opened; whoever removes it finishes that. */
   async #isHalfDone({ create, removal }: KnownImage, name: string): Promise<boolean> {
-    const mayBeHalfMade = create?.end === 'unknown';
+    const mayBeHalfMade = create !== undefined && create.end !== 'ok';
     const mayBeHalfRemoved = removal !== undefined && removal.end !== 'failed';
     if (!mayBeHalfMade && !mayBeHalfRemoved) return false;
     const images = imagesOf(this.#stage);
     try {
-      const { parent } = await images.info(name);
-      if (!mayBeHalfMade || parent) return false;
+      await images.info(name);
+      return false;
     } catch (error) {
       if (!isRadosError(error, 'ENOENT')) throw error;
     }
     await images.remove(name);
     if ((await images.list()).includes(name)) {
-      this.#violate('maintenance', `${name} was removed again, and is there`);
+      this.#violate('maintenance', `${name} was half there, was removed, and is there`);
     }
     return true;
   }

@@ -166,6 +166,24 @@ function clones(kind: ServerKind): void {
     });
   });
 
+  it('that came half-way cannot be opened, and are removed by name, by either program', async () => {
+    for (const [format, program] of [
+      ['1', 'rbd'],
+      ['2', 'rbd'],
+      ['2', 'linger'],
+    ] as const) {
+      await linger('clone', '--rbd-default-clone-format', format, 'rbd/base@s', 'half');
+      // The last thing that a new image gets.
+      await server.run('rados', ['--pool', 'rbd', 'rm', 'rbd_id.half']);
+      expect((await both('info', 'rbd/half')).code).toBe(2);
+      expect(await server.rbd('children', 'rbd/base@s')).toContain('rbd/half');
+      if (program === 'rbd') await server.rbd('rm', '--no-progress', 'rbd/half');
+      else await linger('rm', '--no-progress', 'rbd/half');
+      expect(await server.rbd('ls', 'rbd')).not.toContain('half');
+      expect(await server.rbd('children', 'rbd/base@s')).not.toContain('half');
+    }
+  });
+
   it('are removed, and their parent forgets them', async () => {
     await linger('rm', '--no-progress', 'other/ns/new');
     expect(await server.rbd('children', 'rbd/base@s')).toBe('rbd/shallow\n');

@@ -1,10 +1,12 @@
-// Creating, renaming and removing images with a failure at each request: nothing is half done for good.
+// Creating, cloning, renaming and removing images with a failure at each request: nothing is half done for good.
 
 import { beforeEach, describe, expect, it } from 'vitest';
 import { type Outcome, RadosError } from '../../src/base/errors.js';
 import { callOp } from '../../src/messages/osd-op.js';
 import { mutate } from '../../src/rados/class-call.js';
 import { attachParent } from '../../src/rados/cls-rbd.js';
+import { listChildren } from '../../src/rbd/children.js';
+import { cloneImage } from '../../src/rbd/clone.js';
 import type { RbdContext } from '../../src/rbd/context.js';
 import { type CreateOptions, createImage, newImageId } from '../../src/rbd/create.js';
 import { listImages, renameImage } from '../../src/rbd/directory.js';
@@ -24,27 +26,32 @@ const create = (text: string, options: Partial<CreateOptions> = {}) =>
 const names = async (nspace = '') =>
   (await listImages(await context.ioctx('rbd', nspace))).map(({ name }) => name);
 
-/** Fails the n-th request from now on, the first being 1. */
-function failRequest(n: number): void {
+/** Fails the n-th request from now on, the first being 1; with `all` those after it, too. */
+function failRequest(n: number, all = false): void {
   const first = objects.requests.length;
   objects.onRequest = ({ oid, text }) => {
-    if (objects.requests.length - first === n) {
+    const nth = objects.requests.length - first;
+    if (all ? nth >= n : nth === n) {
       throw RadosError.fromErrno(-5, { op: text, target: oid, outcome: 'not-applied' });
     }
   };
 }
 
-/** Runs `action` with a failure at its first request, at its second, and so on until it gets through. */
+/**
+ * Runs `action` with a failure at its first request, at its second, and so on until it gets through. With `all`
+ * nothing gets through from there on, as when it dies.
+ */
 async function failingEverywhere(
   setUp: () => Promise<void>,
   action: () => Promise<unknown>,
   check: (succeeded: boolean, outcome: Outcome | undefined) => Promise<void>,
+  { all = false } = {},
 ): Promise<number> {
   for (let n = 1; ; n++) {
     objects = new FakeObjects();
     context = fakeContext(objects);
     await setUp();
-    failRequest(n);
+    failRequest(n, all);
     const before = objects.requests.length;
     let outcome: Outcome | undefined;
     const succeeded = await action().then(
@@ -139,6 +146,75 @@ describe('createImage', () => {
     expect(id(0x10e3n, 0x5)).toBe('10e35');
     expect(id(0x123456789abn, 0xdeadbeef)).toBe('6789abdeadbeef');
   });
+});
+
+describe('cloneImage', () => {
+  const SIZE = 8192;
+  const parent = spec('rbd/base@s');
+  const child = spec('rbd/clone');
+  const read = async () => {
+    await using image = await Image.open(context, child, { readOnly: true });
+    return { parent: image.header.parent, bytes: await image.read(0, image.size) };
+  };
+  const setUp = async () => {
+    const features = ['layering', 'exclusive-lock', 'object-map'];
+    await create('rbd/base', { size: SIZE, order: 12, features });
+    await using image = await Image.open(context, spec('rbd/base'));
+    await image.setMetadata('color', 'blue');
+    await image.write(0, Buffer.alloc(SIZE, 1));
+    await image.snapshots.create('s');
+    await image.snapshots.protect('s');
+  };
+
+  for (const format of [1, 2] as const) {
+    it(`of format ${format} leaves no trace when it fails, wherever it does`, async () => {
+      let clean: unknown;
+      const steps = await failingEverywhere(
+        async () => {
+          await setUp();
+          // Lists that had something in them stay, empty.
+          await cloneImage(context, parent, child, { format });
+          await removeImage(context, child);
+          clean = objects.dump();
+        },
+        () => cloneImage(context, parent, child, { format }),
+        async (succeeded) => {
+          if (!succeeded) expect(objects.dump()).toEqual(clean);
+          else expect((await read()).bytes).toEqual(Buffer.alloc(SIZE, 1));
+        },
+      );
+      expect(steps).toBeGreaterThanOrEqual(10);
+    });
+
+    it(`of format ${format} that dies leaves the clone or a name to remove, never an image of zeros`, async () => {
+      const seen = new Set<string>();
+      const steps = await failingEverywhere(
+        setUp,
+        () => cloneImage(context, parent, child, { format }),
+        async () => {
+          const error = await read().then(
+            (found) => {
+              expect(found.parent).toMatchObject({ overlap: SIZE });
+              expect(found.bytes).toEqual(Buffer.alloc(SIZE, 1));
+            },
+            (cause: unknown) => cause,
+          );
+          if (error) expect(error).toMatchObject({ code: 'ENOENT' });
+          const isListed = (await names()).includes('clone');
+          seen.add(`${isListed ? 'listed' : 'absent'}, ${error ? 'shut' : 'open'}`);
+          if (isListed) await removeImage(context, child);
+          const left = [...objects.objects.keys()].filter((key) => /rbd_(header|id)/.test(key));
+          expect(left.length).toBe(2);
+          expect(await listChildren(context, parent)).toEqual([]);
+          await using image = await Image.open(context, spec('rbd/base'));
+          await image.snapshots.unprotect('s');
+        },
+        { all: true },
+      );
+      expect(steps).toBeGreaterThanOrEqual(10);
+      expect([...seen].sort()).toEqual(['absent, shut', 'listed, open', 'listed, shut']);
+    });
+  }
 });
 
 describe('removeImage', () => {

@@ -5,13 +5,13 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { RadosError } from '../../src/base/errors.js';
 import { isWriteOp } from '../../src/messages/osd-op.js';
 import { executeOne, mutate } from '../../src/rados/class-call.js';
-import { setOpFeatures, TRASH_STATE, trashGet } from '../../src/rados/cls-rbd.js';
+import { dirAddImage, setOpFeatures, TRASH_STATE, trashGet } from '../../src/rados/cls-rbd.js';
 import { cloneImage } from '../../src/rbd/clone.js';
 import { createImage } from '../../src/rbd/create.js';
 import { listImages } from '../../src/rbd/directory.js';
 import { FEATURE, OP_FEATURE } from '../../src/rbd/features.js';
 import { Image } from '../../src/rbd/image.js';
-import { headerObject, RBD_TRASH } from '../../src/rbd/names.js';
+import { headerObject, RBD_DIRECTORY, RBD_TRASH } from '../../src/rbd/names.js';
 import { removeImage } from '../../src/rbd/remove.js';
 import {
   listTrash,
@@ -146,6 +146,19 @@ describe('restoring', () => {
       async () => expect(await trashed()).toEqual([id]),
     );
     expect(steps).toBeGreaterThan(3);
+    expect([await images(), await trashed()]).toEqual([['vm1'], []]);
+  });
+
+  it('is refused while another image of that name is being created', async () => {
+    const id = await create('vm1');
+    await move('vm1');
+    await until(mutate(await ioctx(), RBD_DIRECTORY, [dirAddImage('vm1', 'abc')]));
+    expect(await failure(restore(id))).toMatchObject({ code: 'EEXIST' });
+    expect([await images(), await trashed()]).toEqual([['vm1'], [id]]);
+    // The name is that one's: whether it is left half-way or not.
+    expect(await failure(client.open('vm1'))).toMatchObject({ code: 'ENOENT' });
+    await until(removeImage(client.rados, { ...POOL, name: 'vm1' }));
+    await restore(id);
     expect([await images(), await trashed()]).toEqual([['vm1'], []]);
   });
 
