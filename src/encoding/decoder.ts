@@ -139,7 +139,7 @@ export class Decoder {
   /** UTF-8 of a known length. */
   text(length: number): string {
     const at = this.take(length);
-    return utf8Text(this.bytes, at, at + length);
+    return length === 0 ? '' : utf8Text(this.bytes, at, at + length);
   }
 
   /** A u32 element count, refused when even the smallest elements would not fit in what is left. */

@@ -27,6 +27,9 @@ const POLYNOMIAL = 0x82f63b78;
 /** Below this the way into wasm costs more than it saves; up to 128 B there is little between them. */
 const WASM_MIN_BYTES = 64;
 
+/** Below this the way there by a copy does, when requests are what is between the calls. */
+const COPY_MIN_BYTES = 256;
+
 /** Bytes copied per wasm call: small enough to stay in the second-level cache. */
 const SCRATCH_BYTES = 128 * 1024;
 
@@ -42,9 +45,11 @@ export function createCrc32c(kernels: Kernels): Crc32c {
     const length = end - start;
     if (length < WASM_MIN_BYTES) return sliceBy8(slices, seed, bytes, start, end);
     if (bytes.buffer === buffer) return wasmCrc32c(seed, bytes.byteOffset + start, length) >>> 0;
+    if (length < COPY_MIN_BYTES) return sliceBy8(slices, seed, bytes, start, end);
     let register = seed;
     for (let at = start; at < end; at += SCRATCH_BYTES) {
-      const part = bytes.subarray(at, Math.min(end, at + SCRATCH_BYTES));
+      const isWhole = length === bytes.length && length <= SCRATCH_BYTES;
+      const part = isWhole ? bytes : bytes.subarray(at, Math.min(end, at + SCRATCH_BYTES));
       copyBytes(place, part);
       register = wasmCrc32c(register, scratch, part.length);
     }

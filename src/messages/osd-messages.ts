@@ -19,7 +19,6 @@ import {
   type SnapContext,
   spgId,
   type Utime,
-  utime,
 } from '../encoding/types.js';
 import type { LazyFront } from './types.js';
 import { decodeOsdOp, encodeOsdOp, OSD_OP_BYTES, type OsdOp } from './osd-op.js';
@@ -160,7 +159,7 @@ export function decodeOsdRequest(front: Uint8Array, data: Uint8Array): DecodedOs
   }));
   d.take(TRACE_BYTES);
   const clientInc = d.u32();
-  const mtime = utime.decode(d);
+  const mtime = { sec: d.u32(), nsec: d.u32() };
   const locator = objectLocator.decode(d);
   const oid = d.string();
   // librbd asks for several things of every snapshot at once: thousands of operations are no mischief.
@@ -176,7 +175,10 @@ export function decodeOsdRequest(front: Uint8Array, data: Uint8Array): DecodedOs
         ['MOSDOp'],
       );
     }
-    op.indata = data.subarray(dataAt, dataAt + payloadLength);
+    if (payloadLength > 0) {
+      op.indata =
+        payloadLength === data.length ? data : data.subarray(dataAt, dataAt + payloadLength);
+    }
     dataAt += payloadLength;
     ops.push(op);
   }
@@ -287,27 +289,56 @@ export function outputBytes({ outdata, bulk }: Pick<OsdReplyOp, 'outdata' | 'bul
   return outdata.length + (bulk ? totalBytes(bulk) : 0);
 }
 
-/** The front of a MOSDOpReply v8; the data segment is the operations' output data in order. */
-export function encodeOsdReply(reply: OsdReply): Uint8Array {
-  const e = new Encoder(160 + OSD_OP_BYTES * reply.ops.length + reply.oid.length);
-  e.string(reply.oid);
-  pgId.encode(e, reply.pg);
-  e.u64n(reply.flags).s32(reply.result);
-  eversion.encode(e, reply.badReplayVersion);
-  e.u32(reply.epoch).u32(reply.ops.length);
-  for (const each of reply.ops) encodeOsdOp(e, each.op, outputBytes(each));
-  e.s32(reply.retryAttempt);
-  for (const { rval } of reply.ops) e.s32(rval);
-  eversion.encode(e, reply.replayVersion);
-  e.u64(reply.userVersion).bool(reply.redirect !== undefined);
-  if (reply.redirect) {
-    const { locator, objectName } = reply.redirect;
-    e.struct(1, 1, () => {
-      objectLocator.encode(e, locator);
-      e.string(objectName).u32(0);
-    });
+/** All of a MOSDOpReply's front but the object's name, operations, and where it is redirected to. */
+const FIXED_REPLY_FRONT_BYTES = 128;
+const REPLY_OP_BYTES = OSD_OP_BYTES + 4;
+const REDIRECT_BYTES = 64;
+
+/** The front of a MOSDOpReply v8, for the connection to encode. The data segment is the operations' output data in order. */
+export class OsdReplyFront implements LazyFront {
+  readonly #reply: OsdReply;
+
+  constructor(reply: OsdReply) {
+    this.#reply = reply;
   }
-  e.zeros(TRACE_BYTES);
+
+  get maxBytes(): number {
+    const { oid, ops, redirect } = this.#reply;
+    const bytes = FIXED_REPLY_FRONT_BYTES + UTF8_MAX * oid.length + REPLY_OP_BYTES * ops.length;
+    if (!redirect) return bytes;
+    const { locator, objectName } = redirect;
+    const names = objectName.length + locator.key.length + locator.nspace.length;
+    return bytes + REDIRECT_BYTES + UTF8_MAX * names;
+  }
+
+  encode(e: Encoder): void {
+    const reply = this.#reply;
+    const { badReplayVersion: bad, replayVersion, redirect } = reply;
+    e.string(reply.oid);
+    pgId.encode(e, reply.pg);
+    e.u64n(reply.flags).s32(reply.result);
+    e.u64(bad.version).u32(bad.epoch);
+    e.u32(reply.epoch).u32(reply.ops.length);
+    for (const each of reply.ops) encodeOsdOp(e, each.op, outputBytes(each));
+    e.s32(reply.retryAttempt);
+    for (const { rval } of reply.ops) e.s32(rval);
+    e.u64(replayVersion.version).u32(replayVersion.epoch);
+    e.u64(reply.userVersion).bool(redirect !== undefined);
+    if (redirect) {
+      e.struct(1, 1, () => {
+        objectLocator.encode(e, redirect.locator);
+        e.string(redirect.objectName).u32(0);
+      });
+    }
+    e.zeros(TRACE_BYTES);
+  }
+}
+
+/** The front of a MOSDOpReply as bytes. */
+export function encodeOsdReply(reply: OsdReply): Uint8Array {
+  const front = new OsdReplyFront(reply);
+  const e = new Encoder(front.maxBytes);
+  front.encode(e);
   return e.bytes;
 }
 

@@ -133,6 +133,9 @@ export class FrameReader {
   readonly #window: Uint8Array;
   #start = 0;
   #end = 0;
+  /** What is free of the window from `#roomAt` on: made anew only when that is elsewhere. */
+  #room: Uint8Array;
+  #roomAt = 0;
   #state: State = { kind: 'banner-head' };
   #decipher: FrameDecipher | undefined;
   #messagesAllowed = false;
@@ -144,6 +147,7 @@ export class FrameReader {
     this.#crc32c = options.crc32c;
     this.#sink = options.sink;
     this.#window = options.window;
+    this.#room = options.window;
   }
 
   /** Where the next bytes belong. Never empty while reading goes on. */
@@ -153,16 +157,17 @@ export class FrameReader {
       if (part && part.length - part.filled > IN_WINDOW_MAX_BYTES / 4) return part.room();
     }
     if (this.#end === this.#window.length) this.#compact();
-    return this.#window.subarray(this.#end);
+    if (this.#roomAt !== this.#end) {
+      this.#room = this.#window.subarray(this.#end);
+      this.#roomAt = this.#end;
+    }
+    return this.#room;
   }
 
   /** `length` bytes were placed where the last `readInto` said. Throws `ProtocolError`; the reader is then dead. */
   onRead(length: number, place: Uint8Array): void {
     if (this.#stopped) return;
-    if (
-      place.buffer === this.#window.buffer &&
-      place.byteOffset === this.#window.byteOffset + this.#end
-    ) {
+    if (place === this.#room && this.#roomAt === this.#end) {
       this.#end += length;
     } else if (this.#state.kind === 'large') {
       const part = currentPart(this.#state.frame);
