@@ -41,6 +41,7 @@ import type { PipelineMode } from './osd/pipeline/pg-pipeline.js';
 import type { Phase } from './osd/pipeline/phase.js';
 import { PipelineWorld } from './osd/pipeline/world.js';
 import type { PgStat } from './osd/pg-state.js';
+import { PgTable } from './osd/pg-table.js';
 import type { ScrubKind } from './osd/scrub/scrubber.js';
 import { RecoverySlots } from './osd/recovery-slots.js';
 import { OsdSession, type SessionOwner } from './osd/session.js';
@@ -113,7 +114,7 @@ export class OsdDaemon implements PgHost, SessionOwner, CommandSource {
   readonly #maps: OsdMaps;
   readonly #reports: MonReports;
   readonly #nonce: number;
-  readonly #pgs = new Map<string, Pg>();
+  readonly #pgs = new PgTable<Pg>();
   readonly #sessions = new Set<OsdSession>();
   #server: Server | undefined;
   #unsubscribe: (() => void) | undefined;
@@ -154,7 +155,7 @@ export class OsdDaemon implements PgHost, SessionOwner, CommandSource {
       maps: this.#maps,
       passage: options.passage,
       pingPassage: options.pingPassage,
-      pg: (id) => this.#pgs.get(formatPgId(id)),
+      pg: (id) => this.#pgs.get(id),
       removePg: (pg) => this.#removePg(pg),
     });
     // This OSD is its own peer whether or not the directory has it yet.
@@ -216,7 +217,7 @@ export class OsdDaemon implements PgHost, SessionOwner, CommandSource {
 
   /** The PG, while this OSD serves it. */
   servedPg(id: PgId): PgPrimary | undefined {
-    return this.#pgs.get(formatPgId(id))?.active;
+    return this.#pgs.get(id)?.active;
   }
 
   get pgCount(): number {
@@ -224,24 +225,24 @@ export class OsdDaemon implements PgHost, SessionOwner, CommandSource {
   }
 
   servedPgs(): PgPrimary[] {
-    return [...this.#pgs.values()].flatMap(({ active }) => (active ? [active] : []));
+    return [...this.#pgs].flatMap(({ active }) => (active ? [active] : []));
   }
 
   /** The states of the PGs that this OSD is primary for, by PG. */
   pgStates(): Map<string, string> {
     const states = new Map<string, string>();
-    for (const [key, { stateName }] of this.#pgs) if (stateName) states.set(key, stateName);
+    for (const { id, stateName } of this.#pgs) if (stateName) states.set(formatPgId(id), stateName);
     return states;
   }
 
   /** What it reports to the monitor. */
   pgStats(): PgStat[] {
-    return [...this.#pgs.values()].flatMap((pg) => pg.stat() ?? []);
+    return [...this.#pgs].flatMap((pg) => pg.stat() ?? []);
   }
 
   /** False: it is not the PG's primary. */
   scrub(id: PgId, kind: ScrubKind): boolean {
-    return this.#pgs.get(formatPgId(id))?.requestScrub(kind) ?? false;
+    return this.#pgs.get(id)?.requestScrub(kind) ?? false;
   }
 
   // ---- life ----
@@ -276,7 +277,7 @@ export class OsdDaemon implements PgHost, SessionOwner, CommandSource {
 
   #onHeartbeat(): void {
     this.tracker.complain(this.pipeline.now(), this.log);
-    for (const pg of this.#pgs.values()) pg.onTick();
+    for (const pg of this.#pgs) pg.onTick();
   }
 
   #shutDown(): Server | undefined {
@@ -286,7 +287,7 @@ export class OsdDaemon implements PgHost, SessionOwner, CommandSource {
     this.#reports.end();
     // Nobody is told to come again.
     for (const { backoffs } of this.#sessions) backoffs?.clear();
-    for (const pg of this.#pgs.values()) pg.stop();
+    for (const pg of this.#pgs) pg.stop();
     this.#pgs.clear();
     this.#maps.end();
     return this.#server;
@@ -336,11 +337,11 @@ export class OsdDaemon implements PgHost, SessionOwner, CommandSource {
       map.osdAddrs(this.whoami).some((addr) => this.addrs.some((own) => sameAddr(addr, own)));
     this.#splitPgs();
     if (this.#up) this.#createPgs();
-    for (const [key, pg] of [...this.#pgs]) {
+    for (const pg of [...this.#pgs]) {
       if (pg.onMap()) continue;
-      this.#pgs.delete(key);
+      this.#pgs.delete(pg.id);
       pg.destroy().catch((error: unknown) => {
-        this.log.warn({ pg: key, err: error }, 'a PG could not be removed');
+        this.log.warn({ pg: formatPgId(pg.id), err: error }, 'a PG could not be removed');
       });
     }
     this.#maps.announce();
@@ -378,17 +379,16 @@ export class OsdDaemon implements PgHost, SessionOwner, CommandSource {
   }
 
   #ensurePg(id: PgId): Pg {
-    const key = formatPgId(id);
-    let pg = this.#pgs.get(key);
+    let pg = this.#pgs.get(id);
     if (!pg) {
       pg = new Pg(id, this);
-      this.#pgs.set(key, pg);
+      this.#pgs.add(pg);
     }
     return pg;
   }
 
   async #removePg(pg: Pg): Promise<void> {
-    this.#pgs.delete(formatPgId(pg.id));
+    this.#pgs.delete(pg.id);
     await pg.destroy();
   }
 
@@ -449,7 +449,7 @@ export class OsdDaemon implements PgHost, SessionOwner, CommandSource {
   }
 
   readonly #pgFound = (op: ClientOp): void => {
-    const pg = this.#pgs.get(formatPgId(op.client.request.pg));
+    const pg = this.#pgs.get(op.client.request.pg);
     if (pg) pg.handle(op);
     else op.drop('no such PG');
   };
@@ -465,7 +465,7 @@ export class OsdDaemon implements PgHost, SessionOwner, CommandSource {
 
   closed(session: OsdSession): void {
     this.#sessions.delete(session);
-    for (const pg of this.#pgs.values()) pg.sessionClosed(session);
+    for (const pg of this.#pgs) pg.sessionClosed(session);
     this.pipeline.log?.session('session closed', session);
   }
 
@@ -477,7 +477,7 @@ export class OsdDaemon implements PgHost, SessionOwner, CommandSource {
     return [
       ...[...this.#sessions].flatMap((session) => session.phases()),
       this.#createOrWaitPg,
-      ...[...this.#pgs.values()].flatMap((pg) => pg.busyPhases()),
+      ...[...this.#pgs].flatMap((pg) => pg.busyPhases()),
     ].filter(({ size }) => size > 0);
   }
 }

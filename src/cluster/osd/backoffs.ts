@@ -68,6 +68,10 @@ export class SessionBackoffs {
     this.#options = options;
   }
 
+  get size(): number {
+    return this.#all.size;
+  }
+
   all(): Backoff[] {
     return [...this.#all];
   }
@@ -87,7 +91,6 @@ export class SessionBackoffs {
 
   /** The client will send it again: it has been asked to wait with it, or has not heard yet that it need not. */
   holds(pg: PgId, position: Hobject): boolean {
-    if (this.#all.size === 0) return false;
     for (const backoff of this.#all) {
       if (samePgId(backoff.pg, pg) && backoff.covers(position)) return true;
     }

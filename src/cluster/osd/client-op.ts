@@ -9,6 +9,7 @@ import { OSD_FLAG, type OsdReply } from '../../messages/osd-messages.js';
 import {
   type ClientRequest,
   type ClientSession,
+  headOf,
   requestId,
   requestIdKey,
 } from './client-request.js';
@@ -18,6 +19,7 @@ import type { CopySource, OpContext } from './op-context.js';
 import { describeRequest } from './op-description.js';
 import type { OpTracker } from './op-tracker.js';
 import { Handle } from './pipeline/handle.js';
+import { headKey, type ObjectId } from '../store/object-id.js';
 import type { ObjectLane, PgPipeline } from './pipeline/pg-pipeline.js';
 import type { PipelineWorld } from './pipeline/world.js';
 
@@ -73,6 +75,7 @@ export class ClientOp extends Handle {
   complainMs = 0;
   readonly #tracker: OpTracker;
   #pipeline: PgPipeline | undefined;
+  #head: ObjectId | undefined;
 
   constructor(origin: OpOrigin, before?: ClientOp) {
     super(origin.world);
@@ -92,7 +95,7 @@ export class ClientOp extends Handle {
     } else {
       this.id = origin.tracker.nextId();
       this.instance = 1;
-      this.since = origin.world.now();
+      this.since = this.running;
       this.key = origin.opClass.mayWrite ? requestIdKey(requestId(origin.client)) : undefined;
       this.earlier = [];
     }
@@ -124,17 +127,25 @@ export class ClientOp extends Handle {
 
   /** Its client has been asked to wait with it: it will come again. */
   get heldBack(): boolean {
-    return this.session.backoffs?.holds(this.client.request.pg, this.position) ?? false;
+    const { backoffs } = this.session;
+    if (!backoffs || backoffs.size === 0) return false;
+    return backoffs.holds(this.client.request.pg, this.position);
   }
 
   get session(): ClientSession {
     return this.client.session;
   }
 
+  /** The object that it names. */
+  get head(): ObjectId {
+    this.#head ??= headOf(this.client);
+    return this.#head;
+  }
+
   /** Comes to its object's lane, whose it is until it ends. */
-  takeLane(pipeline: PgPipeline, key: string): ObjectLane {
+  takeLane(pipeline: PgPipeline): ObjectLane {
     this.#pipeline = pipeline;
-    this.lane = pipeline.enter(key);
+    this.lane = pipeline.enter(headKey(this.head));
     return this.lane;
   }
 

@@ -3,11 +3,13 @@
 import type { EntityAddr, EntityName } from '../../encoding/entity.js';
 import {
   type DecodedOsdRequest,
-  encodeOsdReply,
   MOSDOPREPLY_COMPAT,
   MOSDOPREPLY_VERSION,
   type OsdReply,
+  OsdReplyFront,
 } from '../../messages/osd-messages.js';
+import { NOSNAP } from '../../encoding/types.js';
+import type { ObjectId } from '../store/object-id.js';
 import { MSG, type OutgoingMessage, outgoing } from '../../messages/types.js';
 import type { SessionBackoffs } from './backoffs.js';
 import type { RequestId } from '../store/pg-record.js';
@@ -36,7 +38,14 @@ export interface ClientRequest {
   /** When it arrived, by the wall clock (`recv_stamp`). */
   readonly receivedMs: number;
   /** Called once when the request is answered or dropped: its memory counts no more. */
-  readonly release: () => void;
+  release(): void;
+}
+
+/** The object that a request names. */
+export function headOf({ request }: ClientRequest): ObjectId {
+  const { pg, locator, oid, hash } = request;
+  const { nspace, key } = locator;
+  return { pool: pg.pool, nspace, oid, key, hash, snap: NOSNAP };
 }
 
 /** Who asked for what: the same for every attempt, over reconnects too. */
@@ -48,8 +57,12 @@ export function requestId({ session, request, tid }: ClientRequest): RequestId {
     : { name: { type: reqid.type, num: reqid.num }, inc: reqid.inc, tid: Number(reqid.tid) };
 }
 
+const FAST_TEXT_MAX = 2n ** 53n;
+
 export function requestIdKey({ name, inc, tid }: RequestId): string {
-  return `${name.type}.${name.num}:${inc}:${tid}`;
+  // A number becomes text much faster than a bigint does, and global ids are small.
+  const num = name.num < FAST_TEXT_MAX ? Number(name.num) : name.num;
+  return `${name.type}.${num}:${inc}:${tid}`;
 }
 
 /** Answers a request and lets go of it. */
@@ -60,7 +73,7 @@ export function sendReply(client: ClientRequest, reply: OsdReply): void {
     if (bulk) data.push(...bulk);
   }
   client.session.send(
-    outgoing(MSG.OSD_OPREPLY, encodeOsdReply(reply), {
+    outgoing(MSG.OSD_OPREPLY, new OsdReplyFront(reply), {
       version: MOSDOPREPLY_VERSION,
       compat: MOSDOPREPLY_COMPAT,
       tid: client.tid,

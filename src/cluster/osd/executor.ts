@@ -6,7 +6,6 @@
  */
 
 import { ERRNO, isRadosError } from '../../base/errors.js';
-import { utf8Bytes } from '../../encoding/encoder.js';
 import {
   type Eversion,
   NOSNAP,
@@ -15,18 +14,19 @@ import {
   ZERO_EVERSION,
 } from '../../encoding/types.js';
 import { OSD_FLAG, type OsdReply, outputBytes } from '../../messages/osd-messages.js';
-import { isWriteOp, OP, OP_FLAG, type OsdOp } from '../../messages/osd-op.js';
+import { isWriteOp, OP, OP_FLAG } from '../../messages/osd-op.js';
 import { POOL_FLAG } from '../../osdmap/pool.js';
 import type { ClassRegistry } from '../classes/class-registry.js';
 import type { ObjectId } from '../store/object-id.js';
+import { EMPTY_SNAPSET } from '../store/object-meta.js';
 import type { LogEntry } from '../store/pg-record.js';
 import type { StoreOp } from '../store/transaction.js';
 import { type ClientRequest, requestId } from './client-request.js';
 import type { OpClass } from './op-class.js';
 import { type CopySource, OpContext, type PgView } from './op-context.js';
-import { dropOutput, type LiveOp, liveOp, type OpHandler, wholeOutput } from './ops/live-op.js';
+import { dropOutput, type LiveOp, liveOps, type OpHandler, wholeOutput } from './ops/live-op.js';
 import { createOpTable } from './ops/op-table.js';
-import { isValidSnapContext, makeWriteable, resolveSnap, snapSetOf } from './snapshots.js';
+import { isValidSnapContext, makeWriteable, resolveSnap } from './snapshots.js';
 
 export type Outcome =
   /** No answer: the client sends again when the map changes. */
@@ -36,8 +36,18 @@ export type Outcome =
   /** To be committed by the whole acting set; then effects, then the reply. */
   | { kind: 'commit'; reply: OsdReply; ops: StoreOp[]; entry: LogEntry; context?: OpContext };
 
+/** What is executed. */
+export interface Executed {
+  readonly client: ClientRequest;
+  readonly opClass: OpClass;
+  readonly head: ObjectId;
+  readonly sources: ReadonlyMap<number, CopySource> | undefined;
+}
+
 /** User modifications get a new user version; these manage theirs themselves or have none. */
 const NOT_USER_MODIFY: ReadonlySet<number> = new Set([OP.WATCH, OP.COPY_FROM, OP.COPY_FROM2]);
+
+const NO_SOURCES: ReadonlyMap<number, CopySource> = new Map();
 
 const DONE_FLAGS = OSD_FLAG.ACK | OSD_FLAG.ONNVRAM | OSD_FLAG.ONDISK;
 
@@ -53,13 +63,10 @@ export class Executor {
     const { limits } = pg;
     if (opClass.errno !== 0) return opClass.errno;
     if (request.flags & OSD_FLAG.PARALLELEXEC) return -ERRNO.EINVAL;
-    if (utf8Bytes(request.oid).length > limits.maxObjectNameBytes) return -ERRNO.ENAMETOOLONG;
-    if (utf8Bytes(request.locator.key).length > limits.maxObjectNameBytes) {
-      return -ERRNO.ENAMETOOLONG;
-    }
-    if (utf8Bytes(request.locator.nspace).length > limits.maxNamespaceBytes) {
-      return -ERRNO.ENAMETOOLONG;
-    }
+    const { oid, locator } = request;
+    if (isLonger(oid, limits.maxObjectNameBytes)) return -ERRNO.ENAMETOOLONG;
+    if (isLonger(locator.key, limits.maxObjectNameBytes)) return -ERRNO.ENAMETOOLONG;
+    if (isLonger(locator.nspace, limits.maxNamespaceBytes)) return -ERRNO.ENAMETOOLONG;
     if (request.oid === '') return -ERRNO.EINVAL;
     if (opClass.mayWrite) {
       if (request.snapid !== NOSNAP) return -ERRNO.EINVAL;
@@ -72,19 +79,15 @@ export class Executor {
     return 0;
   }
 
-  execute(
-    pg: PgView,
-    client: ClientRequest,
-    opClass: OpClass,
-    copySources: ReadonlyMap<number, CopySource> = new Map(),
-  ): Outcome {
+  execute(pg: PgView, { client, opClass, head, sources = NO_SOURCES }: Executed): Outcome {
     const { request } = client;
-    const head = headOf(pg, client);
     const onSnapDir = request.snapid === SNAPDIR;
     const target = resolveSnap(pg, head, onSnapDir ? NOSNAP : request.snapid);
     if (typeof target === 'number') return early(pg, client, target);
-    const snapSet = snapSetOf(pg.store, pg.collection, head);
-    const ctx = new OpContext(pg, target, client, copySources, snapSet);
+    const object = pg.store.get(pg.collection, head);
+    const before = target === head ? object : pg.store.get(pg.collection, target);
+    const snapSet = object?.meta.snapSet ?? EMPTY_SNAPSET;
+    const ctx = new OpContext({ pg, id: target, client, copySources: sources, before, snapSet });
     if (!opClass.mayWrite && (!ctx.exists || (ctx.info.whiteout && !onSnapDir))) {
       return early(pg, client, -ERRNO.ENOENT);
     }
@@ -95,13 +98,13 @@ export class Executor {
       return early(pg, client, -ERRNO.ERESTART);
     }
     if (!isValidSnapContext(snapContext)) {
-      return { kind: 'reply', reply: reply(ctx, request.ops.map(liveOp), -ERRNO.EINVAL) };
+      return { kind: 'reply', reply: reply(ctx, liveOps(request.ops), -ERRNO.EINVAL) };
     }
     return this.#write(ctx, snapContext);
   }
 
   #read(ctx: OpContext): Outcome {
-    const ops = ctx.client.request.ops.map(liveOp);
+    const ops = liveOps(ctx.client.request.ops);
     const result = this.#run(ctx, ops);
     const answer = reply(ctx, ops, result);
     return result < 0
@@ -113,7 +116,7 @@ export class Executor {
     const { pg, client } = ctx;
     const { request } = client;
     const returnVector = (request.flags & OSD_FLAG.RETURNVEC) !== 0;
-    const ops = request.ops.map(liveOp);
+    const ops = liveOps(request.ops);
     const userVersionBefore = ctx.info.userVersion;
     let result = this.#run(ctx, ops);
 
@@ -198,24 +201,19 @@ function runHandler(handler: OpHandler, ctx: OpContext, op: LiveOp, carried: num
   }
 }
 
-/** The object that a request names. */
-export function headOf(pg: PgView, { request }: ClientRequest): ObjectId {
-  return {
-    pool: pg.poolId,
-    nspace: request.locator.nspace,
-    oid: request.oid,
-    key: request.locator.key,
-    hash: request.hash,
-    snap: NOSNAP,
-  };
-}
-
 function nextVersion(pg: PgView, after: bigint): Eversion {
   return { version: after + 1n, epoch: pg.epoch };
 }
 
+/** In bytes of UTF-8, of which there are at most three for each unit. */
+function isLonger(text: string, maxBytes: number): boolean {
+  return text.length * 3 > maxBytes && Buffer.byteLength(text) > maxBytes;
+}
+
 /** Snapshots that were removed meanwhile make no clones any more (`filter_snapc`). */
-function withoutRemoved(pg: PgView, { seq, snaps }: SnapContext): SnapContext {
+function withoutRemoved(pg: PgView, snapContext: SnapContext): SnapContext {
+  const { seq, snaps } = snapContext;
+  if (snaps.length === 0) return snapContext;
   return { seq, snaps: snaps.filter((snap) => !pg.isRemovedSnap(snap)) };
 }
 
@@ -240,16 +238,22 @@ function finish(ctx: OpContext, version: Eversion, userVersion: bigint): StoreOp
   if (!ctx.exists) return ctx.changes;
   const { mtime } = ctx.client.request;
   const stamped = mtime.sec !== 0 || mtime.nsec !== 0;
+  const { watchers, whiteout, truncateSeq, truncateSize } = ctx.info;
   ctx.info = {
-    ...ctx.info,
     version,
     userVersion,
     mtime: stamped && ctx.forcedUserVersion === undefined ? mtime : ctx.info.mtime,
+    watchers,
+    whiteout,
+    truncateSeq,
+    truncateSize,
   };
-  return [
-    ...ctx.changes,
-    { op: 'setMeta', id: ctx.id, meta: { info: ctx.info, snapSet: ctx.snapSet } },
-  ];
+  ctx.changes.push({
+    op: 'setMeta',
+    id: ctx.id,
+    meta: { info: ctx.info, snapSet: ctx.snapSet },
+  });
+  return ctx.changes;
 }
 
 const ZERO_VERSIONS = {
@@ -258,19 +262,10 @@ const ZERO_VERSIONS = {
   userVersion: 0n,
 };
 
-function echo(ops: readonly LiveOp[]): OsdReply['ops'] {
-  return ops.map(({ code, flags, arg, indata, rval, outdata, bulk }) => ({
-    op: { code, flags, arg, indata } satisfies OsdOp,
-    rval,
-    outdata,
-    bulk,
-  }));
-}
-
 /** The reply of an executed vector. Without `write`, versions are those of a read. */
 function reply(
   ctx: OpContext,
-  ops: readonly LiveOp[],
+  ops: LiveOp[],
   result: number,
   write?: { version: Eversion; userVersion: bigint },
 ): OsdReply {
@@ -295,7 +290,7 @@ function reply(
     flags: (request.flags & ~DONE_FLAGS) | OSD_FLAG.ACK | OSD_FLAG.ONDISK,
     result,
     epoch: pg.epoch,
-    ops: echo(ops),
+    ops,
     retryAttempt: request.retryAttempt,
     ...versions,
   };
@@ -308,7 +303,8 @@ export function errorReply(
   result: number,
   logged?: LogEntry,
 ): OsdReply {
-  const ops = echo(request.ops.map(liveOp)).map((op, i) => ({ ...op, ...logged?.returns?.[i] }));
+  const ops = liveOps(request.ops);
+  for (const op of ops) Object.assign(op, logged?.returns?.[op.index]);
   const userVersion = logged?.userVersion ?? 0n;
   const replayVersion = logged?.version ?? ZERO_EVERSION;
   return {

@@ -56,6 +56,16 @@ export interface Effects {
 /** Where a COPY_FROM's bytes come from: fetched before the vector runs, because execution does not wait. */
 export type CopySource = { object: ObjectDump; userVersion: bigint } | { errno: number };
 
+export interface OpContextParts {
+  readonly pg: PgView;
+  readonly id: ObjectId;
+  readonly client: ClientRequest;
+  readonly copySources: ReadonlyMap<number, CopySource>;
+  readonly before: StoredObject | undefined;
+  /** The head's. */
+  readonly snapSet: SnapSet;
+}
+
 export class OpContext {
   /** The object before the vector; undefined when the store has none. A whiteout counts as an object here. */
   readonly before: StoredObject | undefined;
@@ -77,23 +87,32 @@ export class OpContext {
   /** Ranges that no longer equal the newest clone. */
   modified: Ranges = [];
 
-  readonly effects: Effects = { connects: [], disconnects: [], notifies: [], acks: [] };
+  readonly pg: PgView;
+  /** The head, or for a read at a snapshot the clone. */
+  readonly id: ObjectId;
+  readonly client: ClientRequest;
+  readonly copySources: ReadonlyMap<number, CopySource>;
 
-  constructor(
-    readonly pg: PgView,
-    /** The head, or for a read at a snapshot the clone. */
-    readonly id: ObjectId,
-    readonly client: ClientRequest,
-    readonly copySources: ReadonlyMap<number, CopySource>,
-    headSnapSet: SnapSet,
-  ) {
-    this.before = pg.store.get(pg.collection, id);
+  constructor({ pg, id, client, copySources, before, snapSet }: OpContextParts) {
+    this.pg = pg;
+    this.id = id;
+    this.client = client;
+    this.copySources = copySources;
+    this.before = before;
     this.exists = this.before !== undefined;
     this.size = this.before?.size ?? 0;
     this.info = this.before?.meta.info ?? NEW_OBJECT_INFO;
-    this.snapSet = headSnapSet;
+    this.snapSet = snapSet;
     this.hasOmap =
       this.before !== undefined && (this.before.omapSize > 0 || this.before.omapHeader.length > 0);
+  }
+
+  /** Undefined while there are none: most vectors read or write data. */
+  someEffects: Effects | undefined;
+
+  get effects(): Effects {
+    this.someEffects ??= { connects: [], disconnects: [], notifies: [], acks: [] };
+    return this.someEffects;
   }
 
   /** To users the object exists. */

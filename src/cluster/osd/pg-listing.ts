@@ -12,7 +12,7 @@ import { compareHobject } from '../../osdmap/hobject-order.js';
 import { type ObjectId, reverseBits } from '../store/object-id.js';
 import type { ClientRequest } from './client-request.js';
 import type { PgView } from './op-context.js';
-import { argOf, type LiveOp, liveOp } from './ops/live-op.js';
+import { argOf, type LiveOp, liveOps } from './ops/live-op.js';
 import { listInconsistent, type ScrubListing } from './scrub/scrub-listing.js';
 
 /** As a namespace: the objects of all namespaces. */
@@ -26,7 +26,7 @@ export function executePgOps(
   { request }: ClientRequest,
   scrubs: ScrubListing,
 ): OsdReply {
-  const ops = request.ops.map(liveOp);
+  const ops = liveOps(request.ops);
   let result = 0;
   for (const op of ops) {
     result =
@@ -41,11 +41,7 @@ export function executePgOps(
     flags: (request.flags & ~OSD_FLAG.ONNVRAM) | OSD_FLAG.ACK | OSD_FLAG.ONDISK,
     result,
     epoch: pg.epoch,
-    ops: ops.map(({ code, flags, arg, indata, rval, outdata }) => ({
-      op: { code, flags, arg, indata },
-      rval,
-      outdata,
-    })),
+    ops,
     retryAttempt: request.retryAttempt,
     replayVersion: pg.lastUpdate,
     badReplayVersion:

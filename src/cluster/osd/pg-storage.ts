@@ -67,11 +67,16 @@ export class PgStorage {
       throw new RadosError('EINVAL', `${this.collection}: a change out of order`);
     }
     const { lastUserVersion } = this.#info;
-    const done = this.#apply([...ops, { op: 'log', entry }], {
+    const info: PgInfo = {
       ...this.#info,
       lastUpdate: entry.version,
       lastUserVersion: entry.userVersion > lastUserVersion ? entry.userVersion : lastUserVersion,
+    };
+    const done = this.#store.apply({
+      collection: this.collection,
+      ops: [...ops, { op: 'log', entry }, { op: 'pgInfo', info }],
     });
+    this.#info = info;
     this.duplicates.add(entry);
     return done;
   }

@@ -31,7 +31,8 @@ export class PgWatches {
   }
 
   apply(ctx: OpContext, session: ClientSession): void {
-    const { connects, disconnects, notifies, acks } = ctx.effects;
+    if (!ctx.someEffects) return;
+    const { connects, disconnects, notifies, acks } = ctx.someEffects;
     for (const { record, notify } of disconnects) this.remove(ctx.id, record, notify);
     for (const { record, willPing } of connects) {
       this.#ensure(ctx.id).ensure(record).connect(session, willPing);

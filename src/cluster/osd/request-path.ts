@@ -13,11 +13,11 @@
 import { ERRNO, isRadosError } from '../../base/errors.js';
 import { formatPgId, type PgId } from '../../encoding/types.js';
 import { OSD_FLAG, type OsdReply } from '../../messages/osd-messages.js';
-import { atSnap, formatObject, headKey, type ObjectId } from '../store/object-id.js';
+import { atSnap, formatObject, type ObjectId } from '../store/object-id.js';
 import { type ClientOp } from './client-op.js';
-import { type ClientRequest, requestId, sendReply } from './client-request.js';
+import { type ClientRequest, sendReply } from './client-request.js';
 import type { CopySources } from './copy-sources.js';
-import { errorReply, headOf, type Outcome } from './executor.js';
+import { errorReply, type Outcome } from './executor.js';
 import type { LiveRequests } from './live-requests.js';
 import { noBlockers, type ObjectBlockers } from './object-blockers.js';
 import type { ObjectRecovery } from './object-recovery.js';
@@ -97,7 +97,7 @@ export class RequestPath {
   };
 
   #lane(op: ClientOp): ObjectLane {
-    return op.lane ?? op.takeLane(this.#pipeline, headKey(headOf(this.#view, op.client)));
+    return op.lane ?? op.takeLane(this.#pipeline);
   }
 
   #allowed({ session, request }: ClientRequest, { needs, calls }: OpClass): boolean {
@@ -150,9 +150,7 @@ export class RequestPath {
       op.waitFor(recovery, this.#process);
       return;
     }
-    const logged = opClass.mayWrite
-      ? this.#options.storage.duplicates.find(requestId(client))
-      : undefined;
+    const logged = op.key !== undefined ? this.#options.storage.duplicates.find(op.key) : undefined;
     if (logged) {
       this.#answer(op, errorReply(this.#view, client, logged.result, logged));
       return;
@@ -171,10 +169,10 @@ export class RequestPath {
   };
 
   #blocker(op: ClientOp, lane: ObjectLane): Blocker | undefined {
-    const head = headOf(this.#view, op.client);
+    const { head, opClass } = op;
     return (
-      this.blockers.scrub(head, op.opClass) ??
-      this.blockers.metalock(head, op.opClass) ??
+      this.blockers.scrub(head, opClass) ??
+      this.blockers.metalock(head, opClass) ??
       (op.reads && lane.uncommitted > 0 ? lane.commits : undefined)
     );
   }
@@ -233,7 +231,7 @@ export class RequestPath {
 
   readonly #execute = (op: ClientOp): void => {
     op.world.log?.add('execute', op);
-    const outcome = this.#host.executor.execute(this.#view, op.client, op.opClass, op.sources);
+    const outcome = this.#host.executor.execute(this.#view, op);
     switch (outcome.kind) {
       case 'drop':
         op.drop('the pool is full');
@@ -260,7 +258,7 @@ export class RequestPath {
     op.repaired = true;
     const { storage, pg } = this.#options;
     const { store, log } = this.#host;
-    const head = headOf(this.#view, op.client);
+    const { head } = op;
     const { clones } = snapSetOf(store, storage.collection, head);
     const damaged = [head, ...clones.map(({ id }) => atSnap(head, id))].filter(
       (id) => store.dump(storage.collection, id)?.damaged,
@@ -278,7 +276,7 @@ export class RequestPath {
       return;
     }
     try {
-      this.#options.commit(headOf(this.#view, op.client), change, () => {
+      this.#options.commit(op.head, change, () => {
         op.committed = true;
         op.unblock();
       });

@@ -1,16 +1,23 @@
 /** A client's connection to an embedded OSD: takes its requests in order, and tells it of newer maps. */
 
 import type { Environment } from '../../base/environment.js';
+import { allocShortLived } from '../../base/short-lived.js';
 import type { Logger } from '../../base/log.js';
 import type { EntityAddr, EntityName } from '../../encoding/entity.js';
 import { BLANK_ADDR } from '../../encoding/entity.js';
 import { samePgId } from '../../encoding/types.js';
 import { decodeAll } from '../../encoding/codec.js';
 import { FEATURE_RADOS_BACKOFF } from '../../messages/features.js';
-import { BACKOFF_OP, decodeOsdRequest, osdBackoff } from '../../messages/osd-messages.js';
+import {
+  BACKOFF_OP,
+  type DecodedOsdRequest,
+  decodeOsdRequest,
+  osdBackoff,
+} from '../../messages/osd-messages.js';
 import { type IncomingMessage, MSG, type OutgoingMessage, outgoing } from '../../messages/types.js';
 import type { Connection, ConnectionHandler } from '../../msgr/connection.js';
 import type { ClassRegistry } from '../classes/class-registry.js';
+import { CHUNK_BYTES } from '../store/object-data.js';
 import { SessionBackoffs } from './backoffs.js';
 import { ClientOp } from './client-op.js';
 import type { ClientRequest, ClientSession } from './client-request.js';
@@ -47,6 +54,31 @@ export interface SessionOwner {
 
 const MOSDMAP_VERSION = 4;
 const MOSDMAP_COMPAT = 3;
+
+/** A request as it came, whose memory counts until it has been dealt with. */
+class ReceivedRequest implements ClientRequest {
+  readonly tid: number;
+  readonly priority: number;
+  readonly dataBytes: number;
+  #released = false;
+
+  constructor(
+    readonly session: OsdSession,
+    readonly request: DecodedOsdRequest,
+    { tid, priority, data }: IncomingMessage,
+    readonly receivedMs: number,
+  ) {
+    this.tid = tid;
+    this.priority = priority;
+    this.dataBytes = data.length;
+  }
+
+  release(): void {
+    if (this.#released) return;
+    this.#released = true;
+    this.session.give(this.dataBytes);
+  }
+}
 
 export class OsdSession implements ClientSession, ConnectionHandler, Throttled {
   name: EntityName = { type: 0, num: 0n };
@@ -98,29 +130,29 @@ export class OsdSession implements ClientSession, ConnectionHandler, Throttled {
     // Pings keep the connection, maps need no answer from this OSD.
     if (message.type !== MSG.OSD_OP) return;
     const request = decodeOsdRequest(message.front, message.data);
-    const bytes = message.data.length;
-    let released = false;
-    const { throttle } = this.#owner;
-    this.#own.take(this, bytes);
-    throttle.take(this, bytes);
-    const client: ClientRequest = {
-      session: this,
-      request,
-      tid: message.tid,
-      priority: message.priority,
-      dataBytes: bytes,
-      receivedMs: this.#owner.env.clock.now(),
-      release: () => {
-        if (released) return;
-        released = true;
-        this.#own.give(bytes);
-        throttle.give(bytes);
-      },
-    };
-    const { pipeline: world, tracker, classes } = this.#owner;
+    const { pipeline: world, tracker, classes, env } = this.#owner;
+    const client = new ReceivedRequest(this, request, message, env.clock.now());
+    this.take(client.dataBytes);
     const opClass = classify(classes, request.ops);
     const op = new ClientOp({ world, tracker, client, opClass });
     op.enter(this.#awaitActive, this.#active);
+  }
+
+  /** Stores copy what is less than a chunk of theirs; what is more they keep. */
+  placeData(_message: unknown, _front: Uint8Array, length: number): Uint8Array | undefined {
+    return length < CHUNK_BYTES ? allocShortLived(length) : undefined;
+  }
+
+  /** A request with so much data came. */
+  take(bytes: number): void {
+    this.#own.take(this, bytes);
+    this.#owner.throttle.take(this, bytes);
+  }
+
+  /** It has been dealt with. */
+  give(bytes: number): void {
+    this.#own.give(bytes);
+    this.#owner.throttle.give(bytes);
   }
 
   /**

@@ -9,6 +9,7 @@
  * are byte exact because that is what a bluestore OSD reports to SPARSE_READ and MAPEXT.
  */
 
+import { allocShortLived } from '../../base/short-lived.js';
 import type { ObjectBytes } from './object-store.js';
 import { type Extent, RangeSet } from './range-set.js';
 
@@ -51,14 +52,15 @@ export class ObjectData implements ObjectBytes {
   read(offset: number, length: number): Uint8Array {
     const end = Math.min(offset + length, this.#size);
     if (offset >= end) return new Uint8Array(0);
-    const out = Buffer.allocUnsafe(end - offset);
+    const out = allocShortLived(end - offset);
     for (let at = offset; at < end; ) {
       const index = Math.floor(at / CHUNK_BYTES);
       const within = at - index * CHUNK_BYTES;
       const part = Math.min(CHUNK_BYTES - within, end - at);
       const found = this.#chunks.get(index)?.bytes.subarray(within, within + part);
       if (found) out.set(found, at - offset);
-      out.fill(0, at - offset + (found?.length ?? 0), at - offset + part);
+      const length = found?.length ?? 0;
+      if (length < part) out.fill(0, at - offset + length, at - offset + part);
       at += part;
     }
     return out;
@@ -159,10 +161,10 @@ export class ObjectData implements ObjectBytes {
     if (chunk && !chunk.shared && held >= length) return chunk.bytes;
     // Doubled when it grows, so that appends do not copy what is there each time.
     const wanted = held < length ? Math.max(length, 2 * held) : held;
-    const bytes = new Uint8Array(
-      Math.min(CHUNK_BYTES, Math.ceil(wanted / PAGE_BYTES) * PAGE_BYTES),
-    );
+    const grown = Math.min(CHUNK_BYTES, Math.ceil(wanted / PAGE_BYTES) * PAGE_BYTES);
+    const bytes = new Uint8Array(Buffer.allocUnsafeSlow(grown).buffer);
     if (chunk) bytes.set(chunk.bytes);
+    if (held < bytes.length) bytes.fill(0, held);
     this.#chunks.set(index, { bytes, shared: false });
     return bytes;
   }

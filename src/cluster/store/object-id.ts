@@ -20,10 +20,17 @@ export function atSnap(id: ObjectId, snap: bigint): ObjectId {
   return { ...id, snap };
 }
 
-/** A map key that is unique within a PG. Lengths keep `('a', 'bc')` apart from `('ab', 'c')`. */
-export function objectKey(id: ObjectId): string {
-  const snap = id.snap === NOSNAP ? 'head' : id.snap.toString(16);
-  return `${snap}/${id.nspace.length}/${id.key.length}/${id.nspace}${id.key}${id.oid}`;
+const NUL = 0;
+
+/**
+ * A map key that is unique within a PG: of a head with nothing but a name that name, which is asked for several times for each
+ * request. All others begin with a NUL; lengths keep `('a', 'bc')` apart from `('ab', 'c')`.
+ */
+export function objectKey({ snap, nspace, key, oid }: ObjectId): string {
+  const isHead = snap === NOSNAP;
+  if (isHead && nspace === '' && key === '' && oid.charCodeAt(0) !== NUL) return oid;
+  const which = isHead ? 'head' : snap.toString(16);
+  return `\0${which}/${nspace.length}/${key.length}/${nspace}${key}${oid}`;
 }
 
 /** For people: `rbd_data.1f.0 (snap 4)`, with its namespace before it. */

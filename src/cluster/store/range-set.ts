@@ -10,6 +10,9 @@ export class RangeSet {
   add(start: number, end: number): void {
     // All ranges that overlap or touch [start, end) become one with it.
     const first = firstAtLeast(this.#ends, start);
+    const isCovered =
+      (this.#starts[first] as number) <= start && end <= (this.#ends[first] as number);
+    if (isCovered) return;
     const past = firstAtLeast(this.#starts, end + 1);
     if (first < past) {
       start = Math.min(start, this.#starts[first] as number);

@@ -49,7 +49,9 @@ export const write: OpHandler = (ctx, op) => {
     }
     ctx.info = { ...ctx.info, truncateSeq, truncateSize };
   }
-  return writeData(ctx, extent.offset, op.indata.subarray(0, extent.length));
+  const { length } = extent;
+  const data = length === op.indata.length ? op.indata : op.indata.subarray(0, length);
+  return writeData(ctx, extent.offset, data);
 };
 
 /** Replaces all bytes and leaves xattrs and omap alone. */

@@ -1,9 +1,13 @@
 /** One operation of a vector while it executes: its arguments become the echo, its results the reply. */
 
+import type { OsdReplyOp } from '../../../messages/osd-messages.js';
 import type { OsdOp, OsdOpArg } from '../../../messages/osd-op.js';
 import type { OpContext } from '../op-context.js';
 
-export interface LiveOp {
+const NO_DATA: Uint8Array = new Uint8Array(0);
+const NO_BULK: readonly Uint8Array[] = [];
+
+export class LiveOp implements OsdOp, OsdReplyOp {
   /** ZERO up to the end of the object becomes TRUNCATE, and is echoed so. */
   code: number;
   readonly flags: number;
@@ -11,10 +15,23 @@ export interface LiveOp {
   readonly arg: OsdOpArg;
   readonly indata: Uint8Array;
   readonly index: number;
-  rval: number;
-  outdata: Uint8Array;
+  rval = 0;
+  outdata = NO_DATA;
   /** What follows `outdata` in the reply: bytes as the store keeps them, not to be written to. */
-  bulk: readonly Uint8Array[];
+  bulk = NO_BULK;
+
+  constructor({ code, flags, arg, indata }: OsdOp, index: number) {
+    this.code = code;
+    this.flags = flags;
+    this.arg = ownArg(arg);
+    this.indata = indata;
+    this.index = index;
+  }
+
+  /** As the reply echoes it. */
+  get op(): OsdOp {
+    return this;
+  }
 }
 
 /**
@@ -32,34 +49,36 @@ export function argOf<K extends OsdOpArg['kind']>(op: LiveOp, kind: K): ArgOf<K>
   return op.arg as ArgOf<K>;
 }
 
-const NO_DATA: Uint8Array = new Uint8Array(0);
-const NO_BULK: readonly Uint8Array[] = [];
+export function liveOps(ops: readonly OsdOp[]): LiveOp[] {
+  return ops.map((op, index) => new LiveOp(op, index));
+}
 
-export function liveOp(op: OsdOp, index: number): LiveOp {
-  const arg = { ...op.arg };
-  if (arg.kind === 'extent') {
-    // "No truncation" is (1, all ones) from old clients (the munging at the head of do_osd_ops).
-    if (arg.truncateSeq === 1 && arg.truncateSize >= 2 ** 64 - 2048) {
-      arg.truncateSeq = 0;
-      arg.truncateSize = 0;
+/** A copy, as an operation may be executed more than once, with numbers that can be encoded again. */
+function ownArg(arg: OsdOpArg): OsdOpArg {
+  switch (arg.kind) {
+    case 'none':
+      return arg;
+    case 'extent': {
+      const { kind, offset, length, truncateSize, truncateSeq } = arg;
+      // "No truncation" is (1, all ones) from old clients (the munging at the head of do_osd_ops).
+      const isNone = truncateSeq === 1 && truncateSize >= 2 ** 64 - 2048;
+      if (isNone) return { kind, offset, length, truncateSize: 0, truncateSeq: 0 };
+      return { kind, offset, length, truncateSize: clamp(truncateSize), truncateSeq };
     }
-    arg.truncateSize = clamp(arg.truncateSize);
-  } else if (arg.kind === 'pgls') {
-    arg.count = clamp(arg.count);
-  } else if (arg.kind === 'allocHint') {
-    arg.expectedObjectSize = clamp(arg.expectedObjectSize);
-    arg.expectedWriteSize = clamp(arg.expectedWriteSize);
+    case 'allocHint': {
+      const { kind, expectedObjectSize, expectedWriteSize, flags } = arg;
+      return {
+        kind,
+        expectedObjectSize: clamp(expectedObjectSize),
+        expectedWriteSize: clamp(expectedWriteSize),
+        flags,
+      };
+    }
+    case 'pgls':
+      return { ...arg, count: clamp(arg.count) };
+    default:
+      return { ...arg };
   }
-  return {
-    code: op.code,
-    flags: op.flags,
-    arg,
-    indata: op.indata,
-    index,
-    rval: 0,
-    outdata: NO_DATA,
-    bulk: NO_BULK,
-  };
 }
 
 /** It answers nothing. */

@@ -52,13 +52,25 @@ export abstract class Handle implements Occupant {
   /** A fault held it here and let it go: it looks again at what it looked at before, and then passes. */
   #letGo: PipelineEvent | undefined;
   #ended = false;
+  /** It has taken its ticket, and was not admitted yet. */
+  #queued = false;
+  /** When it began to run, as it does now: the phases that it passes in one go take no time. */
+  #now: number;
+  /** Of the phases that it has come to, and when it took its tickets. */
   readonly #names: string[] = [];
-  /** Of each passage, two numbers: when it took its ticket, and when it was admitted. */
-  readonly #times: number[] = [];
+  readonly #enters: number[] = [];
+  /** When it was admitted, where that was not at once: few phases, if any. */
+  #admitted: Map<number, number> | undefined;
   #blocks: Block[] | undefined;
 
   constructor(world: PipelineWorld) {
     this.world = world;
+    this.#now = world.now();
+  }
+
+  /** When it began to run, monotonic: when it came, and then whenever it was woken. */
+  protected get running(): number {
+    return this.#now;
   }
 
   get shares(): boolean {
@@ -97,23 +109,24 @@ export abstract class Handle implements Occupant {
   }
 
   passages(): Passage[] {
+    const last = this.#queued ? this.#names.length - 1 : this.#names.length;
     return this.#names.map((name, i) => {
-      const enter = this.#times[2 * i] as number;
-      return { name, enter, entered: this.#times[2 * i + 1] };
+      const enter = this.#enters[i] as number;
+      return { name, enter, entered: i === last ? undefined : (this.#admitted?.get(i) ?? enter) };
     });
   }
 
   /** Leaves where it is in its turn, and goes on with `then` when `next` has admitted it. */
   enter<H extends Handle>(this: H, next: Phase, then: Step<H>): void {
     if (this.world.intercept) {
-      this.#passOut((op) => op.#passAt('enter', next.name, () => op.#enter(next, then)));
-    } else this.#enter(next, then);
+      this.#passOut((op) => op.#passAt('enter', next.name, () => op.#leaveFor(next, then)));
+    } else this.#leaveFor(next, then);
   }
 
   /** Leaves where it is in its turn, for good. */
   complete<H extends Handle>(this: H, then: Step<H>): void {
-    if (this.world.intercept) this.#passOut((op) => op.#enter(undefined, then));
-    else this.#enter(undefined, then);
+    if (this.world.intercept) this.#passOut((op) => op.#leaveFor(undefined, then));
+    else this.#leaveFor(undefined, then);
   }
 
   /** Gives up its place, or its place in a queue, at once. */
@@ -134,7 +147,7 @@ export abstract class Handle implements Occupant {
   wait<H extends Handle>(this: H, type: string, detail: string, then: Step<H>): void {
     this.#then = then as Step<never>;
     const phase = this.#place?.phase?.name ?? '';
-    this.#block = { type, detail, phase, since: this.world.now(), until: undefined };
+    this.#block = { type, detail, phase, since: this.#now, until: undefined };
     (this.#blocks ??= []).push(this.#block);
     this.world.log?.add('block', this, type);
     this.happened('block');
@@ -161,6 +174,7 @@ export abstract class Handle implements Occupant {
 
   resume(): void {
     if (this.#ended || this.#block || this.over) return;
+    this.#now = this.world.now();
     const place = this.#place;
     if (place?.leaving) {
       if (place.phase?.mayLeave(place)) this.#move();
@@ -207,12 +221,8 @@ export abstract class Handle implements Occupant {
     if (intercept && !this.#wasFault) intercept(this, event, this.#place?.phase?.name ?? '');
   }
 
-  #enter(next: Phase | undefined, then: Step<never>): void {
+  #leaveFor(next: Phase | undefined, then: Step<never>): void {
     this.#next = next;
-    this.#leave(then);
-  }
-
-  #leave(then: Step<never>): void {
     this.#then = then;
     const place = this.#place;
     if (place?.phase && !place.phase.mayLeave(place)) {
@@ -232,8 +242,9 @@ export abstract class Handle implements Occupant {
       const ticket = old === this.#a ? this.#b : this.#a;
       admitted = next.take(ticket);
       this.#place = ticket;
+      this.#queued = true;
       this.#names.push(next.name);
-      this.#times.push(this.world.now());
+      this.#enters.push(this.#now);
       log?.add('enter', this);
     } else {
       this.#place = undefined;
@@ -253,15 +264,14 @@ export abstract class Handle implements Occupant {
     // It went on already.
     if (!then) return;
     this.#then = undefined;
-    if (this.#ended || this.#times.length === 2 * this.#names.length) {
-      // It completed, or goes on where it was.
-      if (this.#ended) then(this);
-      else this.#goOn(then);
-      return;
+    if (this.#ended) then(this);
+    else if (!this.#queued) this.#goOn(then);
+    else {
+      this.#queued = false;
+      this.#noteAdmission(atOnce);
+      this.world.log?.add('entered', this);
+      this.pass('entered', then);
     }
-    this.#times.push(this.#admittedAt(atOnce));
-    this.world.log?.add('entered', this);
-    this.pass('entered', then);
   }
 
   #goOn(then: Step<Handle>): void {
@@ -272,14 +282,13 @@ export abstract class Handle implements Occupant {
     else this.pass('unblock', then);
   }
 
-  #admittedAt(atOnce: boolean): number {
-    const stats = (this.#place?.phase as Phase).stats;
-    const enter = this.#times[this.#times.length - 1] as number;
+  #noteAdmission(atOnce: boolean): void {
+    const { stats } = this.#place?.phase as Phase;
     stats.entered++;
-    if (atOnce) return enter;
-    const now = this.world.now();
-    stats.wait(now - enter);
-    return now;
+    if (atOnce) return;
+    const last = this.#enters.length - 1;
+    stats.wait(this.#now - (this.#enters[last] as number));
+    (this.#admitted ??= new Map()).set(last, this.#now);
   }
 
   #end(): void {

@@ -21,7 +21,7 @@ export const CLUSTER_BUGS: readonly PlantedBug[] = [
     does: 'the OSD executes a request that comes again',
     breaks: 'a request acts once',
     file: 'cluster/osd/request-path.js',
-    text: '? this.#options.storage.duplicates.find(requestId(client))',
+    text: '? this.#options.storage.duplicates.find(op.key)',
     replacement: '? undefined',
   },
   {

@@ -63,7 +63,7 @@ export class Planted {
       before,
     );
     op.interval = this.interval;
-    op.takeLane(this.pipeline, oid);
+    op.takeLane(this.pipeline);
     op.submitted = planted.submitted ?? write;
     op.committed = planted.committed ?? write;
     op.reply = {
