@@ -77,8 +77,8 @@ export const CLUSTER_BUGS: readonly PlantedBug[] = [
     does: 'a change is stored without its log entry',
     breaks: 'the log tells of every change',
     file: 'cluster/osd/pg-storage.js',
-    text: "const done = this.#apply([...ops, { op: 'log', entry }], {",
-    replacement: 'const done = this.#apply(ops, {',
+    text: "ops: [...ops, { op: 'log', entry }, { op: 'pgInfo', info }],",
+    replacement: "ops: [...ops, { op: 'pgInfo', info }],",
   },
   {
     name: 'serves-without-last-writers',
