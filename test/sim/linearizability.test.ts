@@ -209,6 +209,20 @@ function realHistory(draw: Draw, clients: number, ops: number): Op[] {
   return history(lines);
 }
 
+it('what does the same at the same time is tried in one order', () => {
+  const zeroes = Array.from({ length: 30 }, (_, i): Line => ['writeZeroes', 3 + i, 1000 - i]);
+  const lines = (last: number): Line[] => [
+    ...[['write', 1, 2] as Line, ...zeroes],
+    ...([
+      ['write', 100, 101],
+      ['read', 102, 103, 32],
+      ['read', 104, 105, last],
+    ] as Line[]),
+  ];
+  expect(judge(lines(0))).toBeUndefined();
+  expect(judge(lines(1))).toMatchObject({ checker: 'linearizability' });
+});
+
 describe('histories at random', () => {
   it('of a real register are recognised, however many clients there are', () => {
     for (let seed = 1; seed <= 300; seed++) {

@@ -62,6 +62,10 @@ export function searchOrder(all: readonly RegisterOp[], initial = 0): RegisterOp
   let event = head.next;
   while (head.next) {
     if (event && !event.isEnd) {
+      if (isLaterTwin(head, event)) {
+        event = event.next;
+        continue;
+      }
       const after = apply(event.of, contents);
       if (after) {
         const begins = [...(event.of.effect.kind === 'set' ? unreadAt(head, event) : []), event];
@@ -91,6 +95,21 @@ export function searchOrder(all: readonly RegisterOp[], initial = 0): RegisterOp
     event = (last.begins.at(-1) as Event).next;
   }
   return undefined;
+}
+
+/**
+ * Whether another that can be linearised now does the same and ends before it. Where an order begins with the one that ends
+ * later, the two can change places: so it is enough to try the one that ends first.
+ */
+function isLaterTwin(head: Event, { of, index }: Event): boolean {
+  const { effect, to = Number.POSITIVE_INFINITY } = of;
+  if (effect.kind === 'swap') return false;
+  for (let other = head.next; other && !other.isEnd; other = other.next) {
+    const { effect: its, to: itsEnd = Number.POSITIVE_INFINITY } = other.of;
+    if (its.kind !== effect.kind || its.value !== effect.value) continue;
+    if (itsEnd < to || (itsEnd === to && other.index < index)) return true;
+  }
+  return false;
 }
 
 /** In place of every value that no operation tells apart from others. */
