@@ -129,6 +129,16 @@ describe('object data', () => {
     ]);
   });
 
+  it('punches holes that reach beyond what a chunk holds in memory', () => {
+    const data = new ObjectData();
+    data.write(0, Buffer.alloc(5000, 7));
+    data.truncate(CHUNK_BYTES);
+    data.zero(100, 12_000);
+    const bytes = data.read(0, CHUNK_BYTES);
+    expect(bytes.subarray(0, 100).every((byte) => byte === 7)).toBe(true);
+    expect(bytes.subarray(100).every((byte) => byte === 0)).toBe(true);
+  });
+
   it('cuts extents at the asked range and at the end', () => {
     const data = new ObjectData();
     data.write(100, Buffer.alloc(50, 1));
