@@ -300,7 +300,8 @@ for (const server of SERVERS)
         await cluster.rbd(...args(name));
         expect(image.requests.map((request) => request.op)).toContain(op);
         expect(image.owns).toBe(false);
-        expect(image.heard.some((what) => what.startsWith('acquired'))).toBe(true);
+        const heard = () => image.heard.some((what) => what.startsWith('acquired'));
+        await expect.poll(heard).toBe(true);
         if (op === 'snapCreate') expect(await snapshotsOf(name)).toEqual(['s']);
         if (op === 'resize') expect(await sizeOf(name)).toBe(40 * MIB);
       },
@@ -312,10 +313,11 @@ for (const server of SERVERS)
       image.onRequested = () => void releaseLock();
       await librbd.call('write');
       const gid = await librbd.call<string>('gid');
-      expect(image.heard).toEqual([`acquired ${gid}`]);
+      // It does not wait for anybody to have heard of it.
+      await expect.poll(() => image.heard).toEqual([`acquired ${gid}`]);
       expect(watcher.announcedOwner?.gid).toBe(BigInt(gid));
       await librbd.call('close');
-      expect(image.heard).toEqual([`acquired ${gid}`, `released ${gid}`]);
+      await expect.poll(() => image.heard).toEqual([`acquired ${gid}`, `released ${gid}`]);
       expect(watcher.announcedOwner).toBeUndefined();
     });
 
