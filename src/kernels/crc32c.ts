@@ -27,7 +27,7 @@ const POLYNOMIAL = 0x82f63b78;
 /** Below this the way into wasm costs more than it saves; up to 128 B there is little between them. */
 const WASM_MIN_BYTES = 64;
 
-/** Below this the way there by a copy does, when requests are what is between the calls. */
+/** Below this, bytes that lie elsewhere cost more to copy into wasm memory than is saved there (measured between requests, cold). */
 const COPY_MIN_BYTES = 256;
 
 /** Bytes copied per wasm call: small enough to stay in the second-level cache. */

@@ -1,6 +1,12 @@
 /** How operations fail: what was asked, of which object and daemon, and whether it may have happened. */
 
-import { errnoCode, type Outcome, RadosError, type RadosErrorOptions } from '../base/errors.js';
+import {
+  errnoCode,
+  isRadosError,
+  type Outcome,
+  RadosError,
+  type RadosErrorOptions,
+} from '../base/errors.js';
 import { formatPgId } from '../encoding/types.js';
 import type { OsdReply } from '../messages/osd-messages.js';
 import { describeOps, type OsdOp, opName } from '../messages/osd-op.js';
@@ -11,6 +17,11 @@ import type { ClientMap } from './target.js';
 
 /** Errors that an OSD answers before it looks whether it has executed the operation already (`do_op`). */
 const UNSEEN_REFUSALS = ['EBLOCKLISTED', 'EPERM', 'EACCES', 'ENOSPC', 'EDQUOT'];
+
+/** The daemon did not take our ticket, or us. */
+export function isRefusal(error: unknown): error is RadosError {
+  return isRadosError(error) && ['EACCES', 'EPERM', 'EKEYREJECTED'].includes(error.code);
+}
 
 export interface FailureContext extends RadosErrorOptions {
   op: string;

@@ -5,7 +5,7 @@
  */
 
 import type { Timer } from '../base/environment.js';
-import { abortError, isRadosError, ProtocolError, RadosError } from '../base/errors.js';
+import { abortError, ProtocolError, RadosError } from '../base/errors.js';
 import type { Logger } from '../base/log.js';
 import { decodeAll, encodeWith } from '../encoding/codec.js';
 import { ADDR_TYPE, ENTITY_TYPE } from '../encoding/entity.js';
@@ -19,6 +19,7 @@ import { Dispatcher } from './dispatcher.js';
 import {
   closedError,
   describeTarget,
+  isRefusal,
   refusedError,
   resultError,
   timeoutError,
@@ -316,9 +317,7 @@ export class OsdClient {
       'session lost',
     );
     if (this.#closed) return;
-    if (isRadosError(error) && ['EACCES', 'EPERM', 'EKEYREJECTED'].includes(error.code)) {
-      this.#onRefused(session, error);
-    }
+    if (isRefusal(error)) this.#onRefused(session, error);
     if (session.requests.size === 0) return;
     // The OSD may be down, moved or restarted: a newer map will tell. Until then, keep trying where it was.
     this.#dispatcher.wantNewerMap();
@@ -330,7 +329,7 @@ export class OsdClient {
     const { monClient } = this.#options;
     monClient.auth.dropTicket(ENTITY_TYPE.OSD);
     monClient.renewTickets();
-    if (!session.isRefusedForGood(monClient.ticketGeneration)) return;
+    if (!session.noteRefusal(monClient.ticketGeneration)) return;
     for (const request of [...session.requests.values()]) {
       this.#dispatcher.fail(
         request,

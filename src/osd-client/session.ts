@@ -14,6 +14,7 @@ import { Connection, type MessengerContext } from '../msgr/connection.js';
 import type { ClusterAuth } from '../auth/method.js';
 import { ProtocolError } from '../base/errors.js';
 import { type Backoff, BackoffSet, inRange } from './backoff.js';
+import { isRefusal } from './failures.js';
 import { inTidOrder, type OpRequest, type Placement, samePg, spgOf } from './op-request.js';
 import { sortPosition } from './target.js';
 
@@ -88,6 +89,7 @@ export class OsdSession {
   moveTo(addr: EntityAddr): void {
     this.#addr = addr;
     this.#retryDelayMs = 0;
+    this.#refusals.tickets = 0;
     this.drop();
   }
 
@@ -105,11 +107,11 @@ export class OsdSession {
   }
 
   /**
-   * The OSD refused the ticket of that `MonClient.ticketGeneration`; whether that is its last word. An OSD that starts
+   * The OSD refused the ticket of that `MonClient.ticketGeneration`; returns whether that is its last word. An OSD that starts
    * refuses everybody until a monitor has told it the rotating keys, which it waits for half a minute: fresh tickets
    * must have been refused for longer than that. As long as no monitor gives us others, waiting is all that can be done.
    */
-  isRefusedForGood(ticketGeneration: number): boolean {
+  noteRefusal(ticketGeneration: number): boolean {
     const refusals = this.#refusals;
     const now = this.#options.env.clock.monotonic();
     if (refusals.tickets === 0) refusals.since = now;
@@ -213,6 +215,8 @@ export class OsdSession {
     if (connection !== this.#connection) return;
     this.#connection = undefined;
     this.#forget();
+    // Whoever answers next may just have started.
+    if (!isRefusal(error)) this.#refusals.tickets = 0;
     this.#retryDelayMs = Math.min(Math.max(this.#retryDelayMs * 2, RETRY_MIN_MS), RETRY_MAX_MS);
     this.#events.onGone(this);
     this.#events.onLost(this, error);

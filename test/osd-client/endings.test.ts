@@ -503,6 +503,24 @@ describe('tickets', () => {
     expect(osd.oids).toEqual(['x']);
   });
 
+  it('that an OSD refused long ago do not count when it comes back', async () => {
+    const { world, cluster, osd, write } = await setUp({ cephx: {} });
+    const stranger = cephxAuth(world.env);
+    const own = cluster.auth.server.bind(cluster.auth);
+    let refuses = true;
+    cluster.auth.server = (service) =>
+      service === ENTITY_TYPE.OSD && refuses ? stranger.server(service) : own(service);
+    const pending = write('x', '1');
+    await world.advance(40_000);
+    await osd.stop();
+    await world.advance(60_000);
+    await osd.start();
+    await world.advance(10_000);
+    refuses = false;
+    await world.until(pending);
+    expect(osd.oids).toEqual(['x']);
+  });
+
   it('that an OSD refuses for more than a minute end the operations with EACCES', async () => {
     const { world, cluster, client, write } = await setUp({ cephx: {} });
     const stranger = cephxAuth(world.env);
