@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { CephCluster, describeCeph } from './support/ceph-cluster.js';
 import { lastWords, runLinger } from './support/linger-cli.js';
+import { WITHOUT_LOG } from './support/processes.js';
 
 /** What this version creates images with, whatever is asked for. */
 const KNOWN = ['layering', 'striping', 'data-pool'];
@@ -136,7 +137,7 @@ describeCeph('creating images beside rbd', () => {
     const conf = await confWith('[client]\nrbd default stripe unit = 65536');
     const env = { CEPH_CONF: conf };
     const args = ['create', '--size', '1', 'refused', '--image-feature', 'layering'];
-    const theirs = await cluster.run('rbd', args, { env });
+    const theirs = await cluster.run('rbd', args, { env: { ...WITHOUT_LOG.env, ...env } });
     const ours = await runLinger(conf, args);
     expect([ours.code, theirs.code]).toEqual([22, 22]);
     expect(lastWords('linger', ours)).toContain(lastWords('rbd', theirs));

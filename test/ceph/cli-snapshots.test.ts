@@ -4,6 +4,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { describeCeph } from './support/ceph-cluster.js';
 import { callLinger, lastWords } from './support/linger-cli.js';
+import { WITHOUT_LOG } from './support/processes.js';
 import { SERVERS, type Server, type ServerKind } from './support/servers.js';
 
 type Program = 'rbd' | 'linger';
@@ -27,11 +28,8 @@ function commands(kind: ServerKind): void {
   });
   afterAll(() => server?.stop());
 
-  // Without librbd's log, which runs into what the program says.
   const run = (program: Program, args: readonly string[]) =>
-    program === 'rbd'
-      ? server.run('rbd', args, { env: { CEPH_ARGS: '--log-to-stderr=false' } })
-      : callLinger(server.confPath, args);
+    program === 'rbd' ? server.run('rbd', args, WITHOUT_LOG) : callLinger(server.confPath, args);
   /** How a command ends, what it prints, and the last that it says. */
   const told = async (program: Program, args: readonly string[]) => {
     const result = await run(program, args);

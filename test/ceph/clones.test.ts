@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Cluster, connect } from '../../src/index.js';
 import { describeCeph } from './support/ceph-cluster.js';
 import { lastWords, runLinger } from './support/linger-cli.js';
+import { WITHOUT_LOG } from './support/processes.js';
 import { patternBytes } from './support/rbd-client.js';
 import { SERVERS, type Server, type ServerKind } from './support/servers.js';
 
@@ -47,7 +48,7 @@ function clones(kind: ServerKind): void {
   };
   /** What both programs say and how they end. */
   const both = async (...args: string[]) => {
-    const theirs = await server.run('rbd', args);
+    const theirs = await server.run('rbd', args, WITHOUT_LOG);
     const ours = await runLinger(server.confPath, args);
     const told = (program: 'rbd' | 'linger', result: typeof ours) => ({
       code: result.code,

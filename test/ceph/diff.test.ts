@@ -33,7 +33,7 @@ import {
 } from './support/image-histories.js';
 import { callLinger, LINGER, lastWords } from './support/linger-cli.js';
 import { connectTo } from './support/rbd-client.js';
-import { despiteCrashes } from './support/processes.js';
+import { despiteCrashes, WITHOUT_LOG } from './support/processes.js';
 import { SERVERS, type Server } from './support/servers.js';
 
 const extents = (tuples: readonly DiffTuple[]) =>
@@ -79,7 +79,7 @@ describe.each(SERVERS)('on $name', (kind) => {
     const linger = (...args: string[]) => callLinger(server.confPath, args);
 
     const rbd = (...args: string[]) =>
-      despiteCrashes(() => server.run('rbd', args, { limitMs: 20_000 }));
+      despiteCrashes(() => server.run('rbd', args, { ...WITHOUT_LOG, limitMs: 20_000 }));
 
     async function make(request: Omit<(typeof KINDS)[number], 'name'>, history: History) {
       const image = `image${images++}`;

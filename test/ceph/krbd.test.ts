@@ -86,8 +86,8 @@ function krbdOn(kind: ServerKind, theGuest: () => KrbdGuest): void {
     const written = words('linger', BLOCK);
     await ours.write(LINGER_AT, written);
     expect(await krbdReads(LINGER_AT)).toBe(md5(written));
-    // With an object map, krbd wants the lock for reading, too.
-    expect(lost).toEqual(['requested']);
+    // With an object map, krbd wants the lock for reading, too; and in between whenever ext4 commits.
+    expect(new Set(lost)).toEqual(new Set(['requested']));
   });
 
   it('takes the lock back, again and again, and linger reads what it wrote', async () => {
@@ -99,7 +99,8 @@ function krbdOn(kind: ServerKind, theGuest: () => KrbdGuest): void {
       await ours.write(LINGER_AT, written);
       expect(await krbdReads(LINGER_AT)).toBe(md5(written));
     }
-    expect(lost).toEqual(['requested', 'requested', 'requested', 'requested']);
+    expect(lost.length).toBeGreaterThanOrEqual(4);
+    expect(new Set(lost)).toEqual(new Set(['requested']));
   });
 
   it('goes on with its file system, and linger tells it of a new size', async () => {

@@ -8,6 +8,7 @@ import { Image, type OpenOptions } from '../../src/rbd/image.js';
 import { rejection } from '../support/rejection.js';
 import { describeCeph } from './support/ceph-cluster.js';
 import { lastWords, runLinger } from './support/linger-cli.js';
+import { WITHOUT_LOG } from './support/processes.js';
 import { LibrbdClient, LockHolder } from './support/lock-clients.js';
 import { connectTo } from './support/rbd-client.js';
 import { SERVERS, type Server, type ServerKind } from './support/servers.js';
@@ -47,7 +48,7 @@ function maintenance(server: ServerKind): void {
       size: number;
       features: string[];
     };
-  const rbd = (...args: string[]) => cluster.run('rbd', args);
+  const rbd = (...args: string[]) => cluster.run('rbd', args, WITHOUT_LOG);
   /** What a command said of its progress, in per cent. */
   const percents = (stderr: string) =>
     [...stderr.matchAll(/(\d+)% complete/g)].map(([, percent]) => Number(percent));

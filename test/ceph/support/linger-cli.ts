@@ -35,11 +35,10 @@ export async function callLinger(confPath: string, args: readonly string[]): Pro
   return { ...texts, code };
 }
 
-/** The last of the lines that the program itself wrote, without its name: progress and the library's log aside. */
+/** The last of the lines that the program itself wrote, without its name: progress aside. rbd runs `WITHOUT_LOG`. */
 export function lastWords(program: 'rbd' | 'linger', { stderr }: RunResult): string {
   const prefix = `${program}: `;
-  // librbd's log lines may run into the program's own.
-  const lines = stderr.split(/[\r\n]/).map((line) => line.replace(/\d{4}-\d\d-\d\dT.*$/, ''));
+  const lines = stderr.split(/[\r\n]/);
   const own = lines.filter((line) => line.startsWith(prefix)).at(-1) ?? '';
   return own.slice(prefix.length);
 }

@@ -28,6 +28,12 @@ export interface RunResult {
   readonly code: number;
 }
 
+/**
+ * For a tool of Ceph whose words count: without the log of its library, whose lines run into them, even into the middle of
+ * one.
+ */
+export const WITHOUT_LOG: RunOptions = { env: { CEPH_ARGS: '--log-to-stderr=false' } };
+
 /** Runs a tool to its end. Rejects only if it cannot be started: a failure is a `code`. */
 export async function runProcess(
   command: string,
