@@ -101,7 +101,7 @@ class Client {
   constructor(osd: OsdDaemon) {
     const encoder = new Encoder(1 << 16);
     const connection = {
-      peer: { entityType: 8, gid: 4000n, addrs: [], caps: 'allow *' },
+      peer: { entityType: 8, gid: 4000n, addrs: [], caps: 'allow *', features: 0n },
       send: ({ front }: OutgoingMessage) => {
         if (!(front instanceof Uint8Array)) front.encode(encoder);
         this.#onReply();

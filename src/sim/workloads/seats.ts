@@ -79,7 +79,10 @@ export class Seats {
     );
   }
 
-  async #close({ device, client }: Seat): Promise<void> {
+  async #close(seat: Seat): Promise<void> {
+    const { device, client } = seat;
+    // Nobody sits down after it, whatever it still learns of itself.
+    seat.device = undefined;
     await this.#look(client);
     const { inFlight = 0, waiting = 0, viewBytes = 0 } = device?.load ?? {};
     if (inFlight + waiting + viewBytes > 0) {
@@ -123,7 +126,7 @@ export class Seats {
       if (seat.client !== client) return;
       seat.device = device;
       device.on('error', (error) => {
-        if (seat.client === client) this.#evict(seat, codeOf(error));
+        if (seat.device === device) this.#evict(seat, codeOf(error));
       });
       this.#trace(client, 'has the image mapped');
       this.#scene.onMapped?.(client, device);
