@@ -14,7 +14,10 @@ export interface NemesisOptions {
   readonly onError: (kind: SimFaultName, error: unknown) => void;
 }
 
-/** They are not over when they have been brought about. */
+/**
+ * They are not over when they have been brought about, and never undone: a client that was fenced and has not heard of it
+ * must stay so, as for the hour that who breaks a lock fences for.
+ */
 const LASTING: ReadonlySet<SimFaultName> = new Set(['lock.blocklisted']);
 
 interface Standing {
@@ -56,14 +59,13 @@ export class Nemesis {
     }
   }
 
-  /** Undoes everything, and brings nothing about any more. */
+  /** Undoes everything that can be undone, and brings nothing about any more. */
   async stop(): Promise<void> {
     this.#over = true;
     for (const timer of this.#planned) timer.cancel();
     this.#planned.clear();
     await Promise.all(this.#beginning);
     await Promise.all([...this.#standing].map((each) => this.#end(each)));
-    await this.#simulation.cluster.faults.clear();
   }
 
   async #disturb({ kind, forMs, seed }: PlannedFault): Promise<void> {
@@ -93,7 +95,7 @@ export class Nemesis {
   async #undo(standing: Standing): Promise<void> {
     const { kind, disturbance } = standing;
     this.#fired[kind] = (this.#fired[kind] ?? 0) + (await disturbance.fired());
-    await disturbance.stop();
+    if (!LASTING.has(kind)) await disturbance.stop();
     this.#standing.delete(standing);
     standing.isOver?.();
     this.#options.trace(`fault ${kind} is over`);
