@@ -29,6 +29,7 @@ export interface ClusterStart {
   osds: number | undefined;
   size: number | undefined;
   host: string;
+  advertise: string | undefined;
   port: number;
   auth: 'cephx' | 'none' | undefined;
   pools: readonly string[];
@@ -47,7 +48,7 @@ export async function serveCluster(
   start: ClusterStart,
   onReady: (record: ClusterRecord) => void,
 ): Promise<void> {
-  const { data, osds, size, auth, host, port, pools, pipelineMode, logLevel } = start;
+  const { data, osds, size, auth, host, advertise, port, pools, pipelineMode, logLevel } = start;
   await directory.create();
   const claimed = await directory.claim({
     conf: directory.confPath,
@@ -62,6 +63,7 @@ export async function serveCluster(
       ...(size === undefined ? {} : { size }),
       ...(auth === undefined ? {} : { auth }),
       ...(pipelineMode === undefined ? {} : { pipeline: { mode: pipelineMode } }),
+      ...(advertise === undefined ? {} : { advertise }),
       host,
       port,
       pools,

@@ -140,7 +140,8 @@ export class ClusterHost {
 
   static async #startDaemons(env: Environment, parts: Ground): Promise<ClusterHost> {
     const { messenger, settings, crushMappers, stores } = parts;
-    const { host, port, preferredPort, fsid, osds, auth, size, downOutIntervalS } = settings;
+    const { host, advertise, port, preferredPort, fsid, osds, auth } = settings;
+    const { size, downOutIntervalS } = settings;
     const machinery = new FaultMachinery(env, osds);
     const running = new Map<number, OsdDaemon>();
     const monitor = await Monitor.start({
@@ -149,6 +150,7 @@ export class ClusterHost {
       onClient: (remote, client) => machinery.network.identify(MON_NAME, remote, client),
       crushMappers,
       host,
+      advertise,
       port,
       preferredPort,
       fsid,
@@ -369,6 +371,7 @@ export class ClusterHost {
         env: this.#machinery.osdEnvironment(id),
         id,
         host: this.#settings.host,
+        advertise: this.#settings.advertise,
         mon: gate.monLink(this.#monitor.link()),
         faults: this.#machinery.osds,
         passage: () => gate.passage(),

@@ -22,6 +22,7 @@ import { randomUuid } from './mon/initial-map.js';
 import {
   type ClusterSettings,
   type ClusterSettingsInput,
+  isLoopback,
   type PoolOptions,
   resolveSettings,
 } from './settings.js';
@@ -160,6 +161,7 @@ export class EmbeddedCluster implements AsyncDisposable {
       const cluster = new EmbeddedCluster({ control, description, settings, dir, cleanUp });
       await cluster.#writeFiles(env, description.adminKeyring);
       await control.openAdminSockets(dir);
+      warnOfExposure(settings);
       return cluster;
     } catch (error) {
       await control.stop();
@@ -239,6 +241,15 @@ export class EmbeddedCluster implements AsyncDisposable {
 
 function describe({ fsid, osds, size, auth, preferredPort }: ClusterSettings): StoredCluster {
   return { fsid, osds, size, auth, monPort: preferredPort };
+}
+
+function warnOfExposure({ host, auth }: ClusterSettings): void {
+  if (isLoopback(host)) return;
+  const who =
+    auth === 'none' ? 'whoever reaches it may do everything' : 'whoever has a key may use it';
+  process.emitWarning(`the embedded cluster listens on ${host}, beyond this machine: ${who}`, {
+    code: 'LINGER_CLUSTER_EXPOSED',
+  });
 }
 
 /** Of `[v2:127.0.0.1:40000/0]`. */

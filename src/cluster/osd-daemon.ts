@@ -52,6 +52,8 @@ export type { OsdPeer, PeerDirectory } from './osd/osd-peer.js';
 export interface OsdDaemonOptions extends MessengerContext {
   readonly id: number;
   readonly host: string;
+  /** What the maps have for its address, if another. */
+  readonly advertise?: string | undefined;
   /** 0 or absent: any free port. */
   readonly port?: number;
   readonly mon: MonLink;
@@ -201,9 +203,9 @@ export class OsdDaemon implements PgHost, SessionOwner, CommandSource {
   }
 
   get addrs(): EntityAddr[] {
-    const { address } = this.#server as Server;
-    const { host } = this.#options;
-    return [{ type: ADDR_TYPE.MSGR2, nonce: this.#nonce, host, port: address.port }];
+    const { host, port } = (this.#server as Server).address;
+    const { advertise = host } = this.#options;
+    return [{ type: ADDR_TYPE.MSGR2, nonce: this.#nonce, host: advertise, port }];
   }
 
   /** The same for all OSDs of a cluster in this process, and for no other. */

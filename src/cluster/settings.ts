@@ -2,6 +2,7 @@
 
 import type { LogOptions } from '../base/log.js';
 import type { StoredCluster } from './data-directory.js';
+import { isAddress } from './mon/addresses.js';
 import { PIPELINE_MODES, type PipelineMode } from './osd/pipeline/pg-pipeline.js';
 import type { StoreLimits } from './store/durable/durable-store.js';
 
@@ -32,6 +33,8 @@ export interface ClusterSettings {
   pools: readonly PoolOptions[];
   auth: 'cephx' | 'none';
   host: string;
+  /** Where clients are told that the daemons are; undefined: where they listen. */
+  advertise: string | undefined;
   port: number;
   /** Where the monitor listened before: taken when it is free and `port` leaves the choice. */
   preferredPort: number;
@@ -60,8 +63,16 @@ export interface ClusterSettingsInput {
   pools?: readonly (string | PoolOptions)[];
   /** Default `cephx`: as on real clusters. */
   auth?: 'cephx' | 'none';
-  /** Address to listen on. Default 127.0.0.1. */
+  /**
+   * Address to listen on. Default 127.0.0.1; with any other, others than programs of this machine may reach the cluster, of
+   * which a warning tells (`LINGER_CLUSTER_EXPOSED`).
+   */
   host?: string;
+  /**
+   * The IP address that the maps and ceph.conf have for the daemons, where it is another than `host` (Ceph's `public addr`):
+   * with `host: '0.0.0.0'`, or where addresses are translated. Ports are the same on both.
+   */
+  advertise?: string;
   /** The monitor's port. Default 0: any free one. OSDs always take free ones. */
   port?: number;
   /** Default: a new one. */
@@ -112,12 +123,14 @@ export function resolveSettings(
   if (stored && fsid !== stored.fsid) {
     throw new TypeError(`the cluster that is there is ${stored.fsid}, not ${fsid}`);
   }
+  const host = input.host ?? '127.0.0.1';
   return Object.freeze({
     osds,
     size,
     pools,
     auth,
-    host: input.host ?? '127.0.0.1',
+    host,
+    advertise: resolveAdvertise(host, input.advertise),
     port: integer('port', input.port ?? 0, 0, 65535),
     preferredPort: stored?.monPort ?? 0,
     fsid,
@@ -128,6 +141,26 @@ export function resolveSettings(
     pipeline: resolvePipeline(input.pipeline),
     log: input.log ?? {},
   });
+}
+
+function resolveAdvertise(host: string, advertise: string | undefined): string | undefined {
+  if (advertise !== undefined && (!isAddress(advertise) || isWildcard(advertise))) {
+    throw new TypeError(`advertise must be an IP address of one host, not '${advertise}'`);
+  }
+  if (advertise === undefined && isWildcard(host)) {
+    throw new TypeError(`no client can reach '${host}': advertise tells an address that they can`);
+  }
+  return advertise;
+}
+
+/** Whether it stands for all addresses of this machine. */
+export function isWildcard(host: string): boolean {
+  return ['', '0.0.0.0'].includes(host) || /^[0:]*:[0:]*$/.test(host);
+}
+
+/** Whether programs of this machine alone can reach an address. */
+export function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
 }
 
 function resolvePipeline({ mode = 'object' }: Partial<PipelineOptions> = {}): PipelineOptions {

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { describeCeph } from './support/ceph-cluster.js';
 import { LINGER, runLinger } from './support/linger-cli.js';
-import { runProcess } from './support/processes.js';
+import { runOrThrow, runProcess } from './support/processes.js';
 import { transferKinds, transferTests } from './support/transfer-script.js';
 
 interface Described {
@@ -129,6 +129,27 @@ describe('linger cluster', () => {
     });
     expect(await isAlive(pid)).toBe(false);
     await expect(stat(dir)).rejects.toThrow('ENOENT');
+  });
+
+  it('serves beyond this machine where it is told to, at the address that it advertises', async () => {
+    const dir = join(base, 'open');
+    const line = ['--dir', dir, '--host', '0.0.0.0', '--advertise', '127.0.0.2'];
+    const { code, stderr } = await linger('cluster', 'start', ...line);
+    try {
+      expect([code, stderr]).toEqual([
+        0,
+        expect.stringContaining('warning: it listens on 0.0.0.0'),
+      ]);
+      const env = { CEPH_CONF: join(dir, 'ceph.conf') };
+      await runOrThrow('rbd', ['create', '--size', '1M', 'image'], { env });
+      for (const dump of ['mon', 'osd']) {
+        const { stdout } = await runOrThrow('ceph', [dump, 'dump'], { env });
+        expect(stdout).toContain('v2:127.0.0.2:');
+        expect(stdout).not.toContain('0.0.0.0:');
+      }
+    } finally {
+      await linger('cluster', 'stop', '--dir', dir);
+    }
   });
 
   it('tells what its daemons are at, and takes faults, from another process', async () => {

@@ -155,7 +155,10 @@ describe('a command line that makes no sense', () => {
     ['cluster start', 'either --dir or --data is needed'],
     ['cluster start --data d --memory', 'either --memory or --data: not both'],
     ['cluster start --dir d --osds 1 --size 2', '--size 2 needs as many OSDs, not 1'],
-    ['cluster start --dir d --host 0.0.0.0', 'no address that a client could reach'],
+    [
+      'cluster start --dir d --host 0.0.0.0',
+      'no address that a client could reach: see --advertise',
+    ],
   ])('%s', async (line, message) => {
     const { code, stdout, stderr } = await linger(...line.split(' '));
     expect(stderr).toContain(message);

@@ -157,6 +157,29 @@ describe('an embedded cluster', () => {
     client.close();
   });
 
+  it('is found where it says that it is, and warns when it listens beyond this machine', async () => {
+    const warnings: { code?: string; message: string }[] = [];
+    const listen = (warning: Error) => warnings.push(warning);
+    process.on('warning', listen);
+    // All of 127/8 is this machine's.
+    const advertise = '127.0.0.2';
+    await using cluster = await EmbeddedCluster.start({
+      ...{ host: '0.0.0.0', advertise, pools: ['rbd'], inThread: true },
+    });
+    expect(cluster.monHost).toMatch(/^\[v2:127\.0\.0\.2:\d+\/0\]$/);
+    for (const { addr } of (await cluster.status()).osds) {
+      expect(addr).toMatch(/^v2:127\.0\.0\.2:/);
+    }
+    const { client } = await connectRados(env, kernels, cluster.connectOptions);
+    await write(await client.ioctx('rbd'), 'object', Buffer.from('x'));
+    client.close();
+    await sleep(0);
+    process.off('warning', listen);
+    expect(warnings).toMatchObject([
+      { code: 'LINGER_CLUSTER_EXPOSED', message: expect.stringContaining('0.0.0.0') },
+    ]);
+  });
+
   it('with a lost disk starts empty and gets everything back from the others', async () => {
     await using cluster = await EmbeddedCluster.start({ osds: 2, size: 2, pools: ['rbd'] });
     const { client } = await connectRados(env, kernels, cluster.connectOptions);
@@ -198,6 +221,13 @@ describe('an embedded cluster', () => {
     expect(resolve({ auth: 'password' })).toThrow(/auth/);
     expect(resolve({ fsid: 'x' })).toThrow(/uuid/);
     expect(resolve({ watchTimeoutS: 0 })).toThrow(/watchTimeoutS/);
+    for (const host of ['0.0.0.0', '::', '']) {
+      expect(resolve({ host })).toThrow(/advertise/);
+      expect(resolve({ host, advertise: '10.0.0.1' })()).toMatchObject({ advertise: '10.0.0.1' });
+    }
+    for (const advertise of ['', 'name', '0.0.0.0', '::', '10.0.0.1:80']) {
+      expect(resolve({ advertise })).toThrow(/advertise must be an IP address/);
+    }
   });
 
   it('refuses a directory that a ceph.conf cannot name', async () => {

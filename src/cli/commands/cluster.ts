@@ -4,7 +4,13 @@ import { resolve } from 'node:path';
 import { type Command, Option } from 'commander';
 import { sleep } from '../../base/environment.js';
 import type { LogLevel } from '../../base/log.js';
-import { LIMITS, PIPELINE_MODES, type PipelineMode } from '../../cluster/settings.js';
+import {
+  isLoopback,
+  isWildcard,
+  LIMITS,
+  PIPELINE_MODES,
+  type PipelineMode,
+} from '../../cluster/settings.js';
 import { type Action, HELP_GROUPS, type Register } from '../command.js';
 import {
   type ClusterStart,
@@ -38,6 +44,7 @@ interface StartOptions extends FormatOptions {
   osds?: number;
   size?: number;
   host: string;
+  advertise?: string;
   port?: number;
   auth?: 'cephx' | 'none';
   pools: string;
@@ -71,7 +78,8 @@ export const registerClusterCommands: Register = (program, run) => {
     .option('--size <copies>', 'copies of every object (default: 2, or 1 of 1 OSD)', (text) =>
       wholeNumber(text, 1, LIMITS.size),
     )
-    .option('--host <address>', 'address to listen on, which clients must reach', '127.0.0.1')
+    .option('--host <address>', 'address to listen on', '127.0.0.1')
+    .option('--advertise <address>', 'address at which clients reach it (default: --host)')
     .option('--port <port>', "the monitor's port (default: a free one)", (text) =>
       wholeNumber(text, 0, 65535),
     )
@@ -121,12 +129,17 @@ const start: Action<StartOptions> = async (context, _, options) => {
     context.print(json ? formatJson(publicRecord(record), options) : text());
   };
   if (options.foreground) await serveCluster(context, directory, settings, announce);
-  else announce(await startInBackground(context, directory, commandLine(directory, settings)));
+  else {
+    announce(await startInBackground(context, directory, commandLine(directory, settings)));
+    // What the process itself said of it is in its log.
+    const { host } = settings;
+    if (!isLoopback(host)) context.note(`warning: it listens on ${host}, beyond this machine\n`);
+  }
 };
 
 /** Everything decided, and what could not work refused before a process is started. */
 function startOf(options: StartOptions): ClusterStart {
-  const { osds, size, host, port = 0, auth } = options;
+  const { osds, size, host, advertise, port = 0, auth } = options;
   if (options.memory && options.data !== undefined) {
     throw new CommandError(22, 'either --memory or --data: not both');
   }
@@ -134,22 +147,26 @@ function startOf(options: StartOptions): ClusterStart {
   if (size !== undefined && osds !== undefined && size > osds) {
     throw new CommandError(22, `--size ${size} needs as many OSDs, not ${osds}`);
   }
-  if (['0.0.0.0', '::', ''].includes(host)) {
-    throw new CommandError(22, `--host '${host}' is no address that a client could reach`);
+  if (advertise === undefined && isWildcard(host)) {
+    throw new CommandError(
+      22,
+      `--host '${host}' is no address that a client could reach: see --advertise`,
+    );
   }
   const pools = options.pools.split(',').filter((name) => name !== '');
   const { pipelineMode, logLevel = 'silent' } = options;
-  return { data, osds, size, host, port, auth, pools, pipelineMode, logLevel };
+  return { data, osds, size, host, advertise, port, auth, pools, pipelineMode, logLevel };
 }
 
 function commandLine(directory: ClusterDirectory, settings: ClusterStart): string[] {
-  const { data, osds, size, host, port, auth, pools, pipelineMode, logLevel } = settings;
+  const { data, osds, size, host, advertise, port, auth, pools, pipelineMode, logLevel } = settings;
   const options = {
     dir: directory.path,
     data,
     osds,
     size,
     host,
+    advertise,
     port,
     auth,
     pools: pools.join(','),

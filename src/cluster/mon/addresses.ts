@@ -25,6 +25,11 @@ export function parseAddr(text: string): EntityAddr | undefined {
   return { type, host, port, nonce };
 }
 
+/** Whether it is an IP address, and nothing else. */
+export function isAddress(text: string): boolean {
+  return isIPv4(text) || isIPv6(text);
+}
+
 function isIPv4(text: string): boolean {
   const parts = text.split('.');
   return parts.length === 4 && parts.every((part) => /^\d{1,3}$/.test(part) && Number(part) < 256);

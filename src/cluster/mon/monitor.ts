@@ -10,7 +10,13 @@ import { AUTH_METHOD, type AuthServer, CON_MODE } from '../../auth/method.js';
 import { NoneServer } from '../../auth/none.js';
 import type { Environment, SocketAddress } from '../../base/environment.js';
 import { isRadosError, toRadosError } from '../../base/errors.js';
-import { ADDR_TYPE, BLANK_ADDR, ENTITY_TYPE, type EntityAddr } from '../../encoding/entity.js';
+import {
+  ADDR_TYPE,
+  BLANK_ADDR,
+  ENTITY_TYPE,
+  type EntityAddr,
+  formatAddr,
+} from '../../encoding/entity.js';
 import type { Crc32c } from '../../kernels/crc32c.js';
 import type { MonMap } from '../../messages/mon-messages.js';
 import type { Connection, ConnectionHandler } from '../../msgr/connection.js';
@@ -42,6 +48,8 @@ export interface MonitorOptions {
   crushMappers: CrushMappers;
   /** Port 0 picks a free one: `preferredPort`, if that is free. */
   host: string;
+  /** What the maps have for its address, if another. */
+  advertise?: string | undefined;
   port: number;
   preferredPort?: number;
   fsid: string;
@@ -81,6 +89,7 @@ export class Monitor {
   readonly #expiry: BlocklistExpiry;
   readonly #sessions = new Set<MonSession>();
   readonly #server: Server;
+  readonly #addrs: readonly EntityAddr[];
   #closed = false;
 
   static async start(options: MonitorOptions): Promise<Monitor> {
@@ -124,7 +133,7 @@ export class Monitor {
         throw toRadosError(error, { op: 'listen', target: `${address}:${wanted}` });
       });
     const { host, port } = server.address;
-    self.addrs = [{ type: ADDR_TYPE.MSGR2, nonce: 0, host, port }];
+    self.addrs = [{ type: ADDR_TYPE.MSGR2, nonce: 0, host: options.advertise ?? host, port }];
     self.monitor = new Monitor(options, { keys, server, addrs: self.addrs, database });
     await self.monitor.settled();
     return self.monitor;
@@ -139,6 +148,7 @@ export class Monitor {
     this.#options = options;
     this.#keys = parts.keys;
     this.#server = parts.server;
+    this.#addrs = parts.addrs;
     const osdMaps = new OsdMapService({
       env,
       crc32c: options.crc32c,
@@ -195,8 +205,7 @@ export class Monitor {
 
   /** `[v2:127.0.0.1:40000/0]`, as `mon host` has it. */
   get monHost(): string {
-    const { host, port } = this.#server.address;
-    return `[v2:${host.includes(':') ? `[${host}]` : host}:${port}/0]`;
+    return `[${this.#addrs.map(formatAddr).join(',')}]`;
   }
 
   /** Adds a pool without a client asking. */
