@@ -319,6 +319,7 @@ export class ImageWatcher implements WatchHandler, AsyncDisposable {
         return EMPTY;
       case 'asyncComplete':
         this.#asked.complete(payload.id, payload.result);
+        this.#remote.heardResult(payload.id, payload.result);
         return EMPTY;
       case 'quiesce':
         if (!this.#handler.onQuiesce) return response(0);

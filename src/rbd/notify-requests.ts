@@ -51,7 +51,7 @@ export class RemoteRequests {
     this.#announce = announce;
   }
 
-  /** Requests that run, and results that are remembered. */
+  /** Requests that run, and results that are remembered: this client's, and those that it heard of. */
   get sizes(): { running: number; remembered: number } {
     return { running: this.#running.size, remembered: this.#finished.size };
   }
@@ -76,6 +76,14 @@ export class RemoteRequests {
     this.#running.set(key, control);
     void this.#run(id, key, (report) => job(report, control.signal));
     return 0;
+  }
+
+  /**
+   * Another owner's result, which all clients are told: a question that comes late, when this client owns the lock and others
+   * have changed the image since, is one that has been answered.
+   */
+  heardResult(id: AsyncRequestId, result: number): void {
+    if (!UNDECIDED.has(result)) this.#remember(describeRequest(id), result);
   }
 
   /** Stops a request that runs; its result is announced as any other. */

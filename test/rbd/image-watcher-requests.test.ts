@@ -202,6 +202,25 @@ describe('maintenance at the owner', () => {
     },
   );
 
+  it('is not done again by the next owner, which heard of the result, when the question comes late', async () => {
+    const { world, owner, requester, job, flatten, ask, open } = await setUp();
+    const next = await open(4300n);
+    const request = flatten(requester.watcher.newRequestId());
+    const asked = ask(request);
+    await world.advance(10);
+    job.finish();
+    await world.advance(10);
+    expect(asked.result).toBe(0);
+    owner.image.accepts = undefined;
+    next.image.accepts = 0;
+    const again = new Job();
+    next.image.onMaintenance = again.start;
+    await world.until(next.watcher.announceAcquired());
+    const late = ask(request);
+    await world.advance(10);
+    expect([late.result, again.runs]).toEqual([0, 0]);
+  });
+
   it('has its last result told, although an earlier one is still on its way', async () => {
     const { world, requester, job, flatten, ask, header, open } = await setUp();
     // It keeps every notification under way for as long as it may be.
