@@ -2,8 +2,8 @@
  * Changing an image's size (`librbd/operation/ResizeRequest.cc`).
  *
  *     grow    object map -> header
- *     shrink  no writes beyond -> snapshots given what they see of the parent there -> data beyond removed -> header
- *             -> object map
+ *     shrink  no writes beyond -> snapshots given what they see of the parent there -> parent hidden there
+ *             -> data beyond removed -> header -> object map
  *
  * A shrink that ends half-way leaves the old size, and zeros where the data was removed already.
  */
@@ -63,6 +63,7 @@ async function shrink(image: OpenImage, size: number, context: OperationContext)
   };
   try {
     const kept = await keepForSnapshots(image, size, trimming, context);
+    await hideParent(image, size, context);
     await trimObjects({
       ioctx: image.dataIoctx,
       layout: image.header.layout,
@@ -105,6 +106,24 @@ async function keepForSnapshots(
   const copyUp = (objectNo: number) => data.objects.copyUp(objectNo, writing);
   await eachObject(image, counted, objectNumbers(first, count), count, copyUp);
   return count;
+}
+
+/**
+ * Where objects are removed, their clone would show what its parent has there until the header has the new size: bytes that
+ * may have been written over long ago, and that would stay if the shrink ended half-way. What shows through ends there first,
+ * which all clients know when this resolves. (librbd shows it.)
+ */
+async function hideParent(
+  image: OpenImage,
+  size: number,
+  context: OperationContext,
+): Promise<void> {
+  if ((image.parent?.overlap ?? 0) <= size) return;
+  // Each sees the size from before both: the first cuts what shows through, the second leaves the size as it is.
+  const cut = [setSize(size), setSize(image.size)];
+  await mutate(image.ioctx, headerObject(image.id), cut);
+  context.changed();
+  await image.headerUpdated();
 }
 
 /** Of an operation with so many steps more. */

@@ -65,6 +65,9 @@ const outcome = (promise: Promise<unknown>) =>
   );
 const names = (image: Image) => image.header.snapshots.map(({ name }) => name);
 
+/** Ten objects every half a second. */
+const slow = () => at.faults.delayReplies({ prefix: 'rbd_data.', ops: 'write', ms: 500 });
+
 /** What every client that opens the image now sees. */
 async function seen(): Promise<Image> {
   return (await at.client()).open('vm1', { readOnly: true });
@@ -148,9 +151,6 @@ describe('a snapshot that is asked for', () => {
 });
 
 describe('a flatten that is asked for', () => {
-  /** Ten objects every half a second. */
-  const slow = () => at.faults.delayReplies({ prefix: 'rbd_data.', ops: 'write', ms: 500 });
-
   it('M1 is done at the owner, with progress, and both see it', async () => {
     await at.until(slow());
     const told: number[] = [];
@@ -210,5 +210,52 @@ describe('a flatten that is asked for', () => {
     const bytes = Buffer.from(await at.until(before.read(0, SIZE)));
     expect(Buffer.compare(bytes, Buffer.concat(objects().map(block)))).toBe(0);
     expect(owner.lock?.status().counters.handedOver).toBe(0);
+  });
+});
+
+describe('a shrink of a clone', () => {
+  const OVERWRITTEN = 30;
+  const WRITTEN = Buffer.alloc(16, 0xee);
+  const ZEROS = Buffer.alloc(16);
+
+  it('M24 shows a peer its own data or zeros, never again what the parent has there', async () => {
+    await at.until(owner.write(OVERWRITTEN * OBJECT, WRITTEN));
+    const seen: Buffer[] = [];
+    let done = false;
+    const reading = (async () => {
+      while (!done) {
+        const read = peer.read(OVERWRITTEN * OBJECT, 16);
+        await read.then(
+          (bytes) => seen.push(Buffer.from(bytes)),
+          () => undefined,
+        );
+        await new Promise<void>((resolve) => at.world.after(20, resolve));
+      }
+    })();
+    await at.until(slow());
+    await at.until(owner.resize(OBJECT, { allowShrink: true }));
+    done = true;
+    await at.until(reading);
+    expect(seen.some((bytes) => bytes.equals(ZEROS))).toBe(true);
+    for (const bytes of seen) expect([WRITTEN, ZEROS]).toContainEqual(bytes);
+    await expectContents(OBJECT);
+  });
+
+  it('that ends half-way leaves zeros there, not what the parent has', async () => {
+    const overwritten = objects().slice(OBJECTS / 2);
+    for (const no of overwritten) await at.until(owner.write(no * OBJECT, WRITTEN));
+    await at.until(slow());
+    let told = 0;
+    const onProgress = (steps: number, total: number) => (told = steps / total);
+    owner.resize(OBJECT, { allowShrink: true, onProgress }).catch(() => undefined);
+    await at.until(() => told >= 0.3);
+    owners.kill();
+    const left = await seen();
+    expect(left.size).toBe(SIZE);
+    const bytes = await Promise.all(
+      overwritten.map((no) => at.until(left.read(no * OBJECT, 16)).then(Buffer.from)),
+    );
+    expect(bytes.some((each) => each.equals(ZEROS))).toBe(true);
+    for (const each of bytes) expect([WRITTEN, ZEROS]).toContainEqual(each);
   });
 });
