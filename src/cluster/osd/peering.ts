@@ -89,7 +89,8 @@ export async function peer(options: PeeringOptions): Promise<PeeringResult> {
   if (!members) return { kind: 'handedOver' };
   await alive;
   check();
-  await Promise.all(acting.map((osd) => peerOf(options, osd).activate(pg, since)));
+  // Async, so that one who is gone leaves no other's answer unheard.
+  await Promise.all(acting.map(async (osd) => peerOf(options, osd).activate(pg, since)));
   check();
   const strays = [...answers]
     .filter(([osd, copy]) => copy !== undefined && !acting.includes(osd))
