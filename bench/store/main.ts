@@ -1,6 +1,6 @@
 /**
- * `npm run bench:store`: the store on disk beside what the disk can do (fio with fdatasync), on the same disk, one after
- * the other in every round. A commit is what an OSD's 4 KiB write is: a block, an omap key, a log entry, the PG's info.
+ * `npm run bench:store`: the store on disk beside what the disk can do (fio with fdatasync) and beside the best ready-made
+ * one (SQLite by better-sqlite3, where that is installed), on the same disk, one after the other in every round. A commit is what an OSD's 4 KiB write is: a block, an omap key, a log entry, the PG's info.
  */
 
 import { execFile } from 'node:child_process';
@@ -9,6 +9,7 @@ import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs, promisify } from 'node:util';
 import { median } from '../report.js';
+import { openSqlite } from './sqlite.js';
 import { type StoreUnderTest, openDurable, openMemory } from './stores.js';
 import { blockTransaction, fillTransaction, OBJECTS, objectAt } from './transactions.js';
 
@@ -31,6 +32,7 @@ try {
     const figures = {
       ...(await fio('fio fdatasync 4k', 4)),
       ...(await fio('fio fdatasync 132k', 132)),
+      ...(await sqlite()),
       ...(await measure('durable', () => openDurable(values.dir))),
       ...(await measure('memory', openMemory)),
     };
@@ -65,6 +67,30 @@ async function fio(name: string, kib: number): Promise<Figures> {
     process.stderr.write(`${name}: ${(error as Error).message}\n`);
     return {};
   }
+}
+
+/** Its commits wait for the disk in this thread: so many that come together are one transaction. */
+async function sqlite(): Promise<Figures> {
+  const store = await openSqlite(values.dir);
+  if (!store) {
+    process.stderr.write('no better-sqlite3: npm install --no-save better-sqlite3\n');
+    return {};
+  }
+  const figures: Figures = {};
+  try {
+    for (const depth of [1, 32]) {
+      const cpuBefore = process.cpuUsage();
+      const started = performance.now();
+      let count = 0;
+      for (; performance.now() - started < SECONDS * 1000; count += depth) store.commit(depth);
+      const { user, system } = process.cpuUsage(cpuBefore);
+      figures[`sqlite commits, depth ${depth}`] = count / ((performance.now() - started) / 1000);
+      figures[`sqlite CPU us, depth ${depth}`] = (user + system) / count;
+    }
+  } finally {
+    await store.close();
+  }
+  return figures;
 }
 
 async function measure(name: string, open: () => Promise<StoreUnderTest>): Promise<Figures> {
@@ -141,4 +167,8 @@ function print(rounds: readonly Figures[]): void {
     median(rounds.map((figures) => (figures[mine] ?? 0) / (figures[theirs] ?? Number.NaN)));
   const toFio = ratio('durable commits, depth 1', 'fio fdatasync 4k');
   process.stdout.write(`depth 1 to fio's fdatasync: ${toFio.toFixed(2)}\n`);
+  for (const depth of [1, 32]) {
+    const toSqlite = ratio(`durable commits, depth ${depth}`, `sqlite commits, depth ${depth}`);
+    process.stdout.write(`depth ${depth} to SQLite: ${toSqlite.toFixed(2)}\n`);
+  }
 }

@@ -88,7 +88,8 @@ async function shrink(image: OpenImage, size: number, context: OperationContext)
 
 /**
  * Beyond the new size the head sees nothing of a parent any more, and a flatten will not come by: what the snapshots see there
- * is copied up now, so that they do not need the parent for it. Resolves with how many objects that are.
+ * is copied up now, so that they do not need the parent for it, of the objects that the boundary falls into as well. Resolves
+ * with how many objects that are.
  */
 async function keepForSnapshots(
   image: OpenImage,
@@ -99,7 +100,7 @@ async function keepForSnapshots(
   const { parent, header, data } = image;
   if (!parent || header.snapshots.length === 0) return 0;
   const { layout } = header;
-  const first = layout.objectCount(size);
+  const first = layout.objectCount(size - (size % layout.period));
   const count = Math.max(0, layout.objectCount(parent.overlap) - first);
   // As many again are removed, at least: progress never seems to go back.
   const counted = ahead(context, image.objectCount - first);

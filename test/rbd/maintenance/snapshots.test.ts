@@ -241,6 +241,15 @@ describe('a shrink of a clone', () => {
     await expectContents(OBJECT);
   });
 
+  it('leaves its snapshots all that they see, where the new size ends as well', async () => {
+    await at.until(owner.snapshots.create('a'));
+    await at.until(owner.resize(10 * OBJECT + 512, { allowShrink: true }));
+    const before = await (await at.client()).open('vm1@a');
+    const bytes = Buffer.from(await at.until(before.read(0, SIZE)));
+    expect(Buffer.compare(bytes, Buffer.concat(objects().map(block)))).toBe(0);
+    await expectContents(10 * OBJECT + 512);
+  });
+
   it('that ends half-way leaves zeros there, not what the parent has', async () => {
     const overwritten = objects().slice(OBJECTS / 2);
     for (const no of overwritten) await at.until(owner.write(no * OBJECT, WRITTEN));
