@@ -85,8 +85,13 @@ export class OsdJudge {
 
   #onEvent(osd: OsdDaemon, { ev, handle }: LogEvent): void {
     if (!(handle instanceof ClientOp)) return;
-    if (ev === 'submit') this.#onChange(osd, handle);
-    else if (ev === 'reply') this.#onReply(osd, handle);
+    try {
+      if (ev === 'submit') this.#onChange(osd, handle);
+      else if (ev === 'reply') this.#onReply(osd, handle);
+    } catch (error) {
+      // It must not hold up the request.
+      this.#violate({ checker: 'exception', message: `the judge failed: ${String(error)}` });
+    }
   }
 
   #onChange(osd: OsdDaemon, op: ClientOp): void {
@@ -217,7 +222,8 @@ export class OsdJudge {
     if (!place) return undefined;
     const { actingPrimary } = newest.view.placement.pgToUpActing(place.pg);
     const primary = this.osds.get(actingPrimary);
-    return primary?.alive ? this.#stored(primary, pool, oid) : undefined;
+    // One that begins has no map yet.
+    return primary?.alive && primary.epoch > 0 ? this.#stored(primary, pool, oid) : undefined;
   }
 
   #stored(osd: OsdDaemon, pool: number, oid: string): StoredObject | undefined {
