@@ -10,6 +10,7 @@ import {
   type ConnectionMatch,
   FAULT_KINDS,
   OP_POINT_ACTIONS,
+  STORE_POINT_ACTIONS,
   type FaultControl,
   type FaultCounters,
   type FaultKind,
@@ -28,7 +29,8 @@ import { blocklist, churnMap, fillPools, movePg, poolId, setFlags } from './map-
 import { corruptObject } from './object-faults.js';
 import type { ConnectionFilter, ConnectionRule } from './network-faults.js';
 import { parseOpPoint } from './op-points.js';
-import { isRequest, type ObjectFilter, type OpFilter } from './osd-faults.js';
+import { isObject, isRequest, type ObjectFilter, type OpFilter } from './osd-faults.js';
+import { parseStorePoint } from './store-points.js';
 import { dropWatches, listWatches } from './watch-faults.js';
 
 type Undo = () => void | Promise<void>;
@@ -173,6 +175,7 @@ export class FaultHost implements FaultControl {
       this.#machinery.osds.replies(fault, this.#opFilter(options), { what: 'drop' }),
 
     opPoint: (fault, options) => this.#opPoint(fault, options),
+    storePoint: (fault, options) => this.#storePoint(fault, options),
 
     resetConnections: (fault, { connections = 'open', everyMs, ...match }) => {
       const rule: ConnectionRule = {
@@ -344,6 +347,32 @@ export class FaultHost implements FaultControl {
     return async () => {
       disarm();
       for (const each of undo.splice(0).reverse()) await each();
+    };
+  }
+
+  #storePoint(
+    fault: ArmedFault,
+    { point, action, ms, ...match }: FaultOptions['storePoint'],
+  ): Undo {
+    const osd = parseStorePoint(point);
+    if (osd !== undefined) this.#targets.checkOsd(osd);
+    if (!STORE_POINT_ACTIONS.includes(action)) {
+      throw new TypeError(`no action is called '${action}'`);
+    }
+    const filter = this.#objectFilter(match);
+    const killed: number[] = [];
+    const disarm = this.#machinery.osds.stores.arm({
+      ...{ osd, fault, action, ms: milliseconds(ms) },
+      matches: (object) => isObject(filter, object),
+      kill: (victim) => {
+        if (!this.#targets.osd(victim)) return;
+        this.#targets.killOsd(victim);
+        killed.push(victim);
+      },
+    });
+    return async () => {
+      disarm();
+      for (const victim of killed.splice(0)) await this.#startOsd(victim);
     };
   }
 

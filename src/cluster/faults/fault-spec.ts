@@ -98,6 +98,20 @@ export interface OpPointOptions extends OpOptions {
   ms?: number;
 }
 
+/** What happens as a store is about to acknowledge a change: it is late, or its OSD dies. */
+export type StorePointAction = 'delay' | 'kill';
+
+export const STORE_POINT_ACTIONS = ['delay', 'kill'] as const satisfies readonly StorePointAction[];
+
+/** Which changes: those of the object, at its primary and at its replicas. */
+export interface StorePointOptions extends Omit<ObjectMatch, 'client'>, Limited {
+  /** `osd.1.store.commit`, or `*` in the place of the OSD. */
+  point: string;
+  action: StorePointAction;
+  /** Of `delay`. Default: until the fault is stopped. */
+  ms?: number;
+}
+
 /** Which connections: all that match everything given. */
 export interface ConnectionMatch {
   /** A client is known once it has authenticated. */
@@ -233,6 +247,7 @@ export interface FaultOptions {
   delayReplies: DelayRepliesOptions;
   dropReplies: OpOptions;
   opPoint: OpPointOptions;
+  storePoint: StorePointOptions;
   resetConnections: ResetOptions;
   refuseConnections: RefuseOptions;
   blackHole: ShapeOptions;
@@ -272,6 +287,7 @@ export const FAULT_KINDS = [
   'delayReplies',
   'dropReplies',
   'opPoint',
+  'storePoint',
   'resetConnections',
   'refuseConnections',
   'blackHole',

@@ -38,6 +38,7 @@ import type {
   RefuseOptions,
   ResetOptions,
   ShapeOptions,
+  StorePointOptions,
   ThrottleOptions,
   WatchStatus,
 } from './fault-spec.js';
@@ -144,6 +145,15 @@ export class Faults {
    */
   opPoint(options: OpPointOptions): Promise<Fault> {
     return this.#arm('opPoint', options);
+  }
+
+  /**
+   * Something happens as an OSD's store is about to acknowledge a change as durable, at a primary or a replica:
+   * `osd.1.store.commit`, `osd.*.store.commit`. In life: a slow or dying disk (`delay`); power that fails between the disk and
+   * whoever waits for it (`kill`).
+   */
+  storePoint(options: StorePointOptions): Promise<Fault> {
+    return this.#arm('storePoint', options);
   }
 
   // ---- connections ----

@@ -15,6 +15,7 @@ import type { ClientIdentity, ClientMatcher } from './client-match.js';
 import type { NotifyMessage, OpKind } from './fault-spec.js';
 import { HeldActs } from './held-acts.js';
 import { OpPoints } from './op-points.js';
+import { StorePoints } from './store-points.js';
 
 /** A message of a notify on its way. */
 export interface NotifyEvent {
@@ -35,6 +36,8 @@ export interface OsdFaults {
   readonly passNotify: ((event: NotifyEvent, deliver: () => void) => void) | undefined;
   /** At the events of the request pipeline. */
   readonly points: OpPoints;
+  /** Where stores acknowledge changes. */
+  readonly stores: StorePoints;
 }
 
 /** Of which objects and whose. */
@@ -68,6 +71,7 @@ export class OsdFaultRules implements OsdFaults {
   passReply: OsdFaults['passReply'];
   passNotify: OsdFaults['passNotify'];
   readonly points: OpPoints;
+  readonly stores: StorePoints;
   readonly #env: Environment;
   readonly #failing = new Set<{ filter: OpFilter; fault: ArmedFault; errno: number }>();
   readonly #replies = new Set<Rule<OpFilter>>();
@@ -76,6 +80,7 @@ export class OsdFaultRules implements OsdFaults {
   constructor(env: Environment) {
     this.#env = env;
     this.points = new OpPoints(env);
+    this.stores = new StorePoints(env);
   }
 
   /** Each returns what disarms it. */
@@ -102,6 +107,7 @@ export class OsdFaultRules implements OsdFaults {
   close(): void {
     for (const { held } of [...this.#replies, ...this.#notifies]) held.discard();
     this.points.close();
+    this.stores.close();
     this.#failing.clear();
     this.#replies.clear();
     this.#notifies.clear();
@@ -168,15 +174,21 @@ function undergo(rule: Rule<unknown> | undefined, act: () => void): void {
 
 function isAbout(
   filter: ObjectFilter,
-  { pool, nspace, oid }: Pick<ObjectId, 'pool' | 'nspace' | 'oid'>,
+  object: Pick<ObjectId, 'pool' | 'nspace' | 'oid'>,
   client: ClientIdentity,
+): boolean {
+  return isObject(filter, object) && (filter.client === undefined || filter.client(client));
+}
+
+export function isObject(
+  filter: Omit<ObjectFilter, 'client'>,
+  { pool, nspace, oid }: Pick<ObjectId, 'pool' | 'nspace' | 'oid'>,
 ): boolean {
   return (
     (filter.pool === undefined || filter.pool === pool) &&
     (filter.namespace === undefined || filter.namespace === nspace) &&
     (filter.object === undefined || filter.object === oid) &&
-    (filter.prefix === undefined || oid.startsWith(filter.prefix)) &&
-    (filter.client === undefined || filter.client(client))
+    (filter.prefix === undefined || oid.startsWith(filter.prefix))
   );
 }
 

@@ -14,16 +14,20 @@ import { NEW_PG_INFO, type PgInfo } from '../store/pg-record.js';
 import type { StoreOp } from '../store/transaction.js';
 import type { BackfillStart, PgCopy, RecoveredObject, ReplicatedChange } from './osd-peer.js';
 import { compareVersions, mergeLog, type PgHistory } from './log-merge.js';
+import type { PgHost } from './pg-host.js';
 import { DuplicateIndex } from './pg-log.js';
 
 export class PgStorage {
   readonly collection: string;
   readonly duplicates = new DuplicateIndex();
+  readonly #host: Pick<PgHost, 'store' | 'whoami' | 'faults'>;
   readonly #store: ObjectStore;
   #info: PgInfo;
 
-  constructor(pg: PgId, store: ObjectStore) {
+  constructor(pg: PgId, host: Pick<PgHost, 'store' | 'whoami' | 'faults'>) {
     this.collection = formatPgId(pg);
+    this.#host = host;
+    const { store } = host;
     this.#store = store;
     this.#info = store.pgInfo(this.collection) ?? NEW_PG_INFO;
   }
@@ -78,7 +82,9 @@ export class PgStorage {
     });
     this.#info = info;
     this.duplicates.add(entry);
-    return done;
+    const { faults, whoami } = this.#host;
+    const pass = faults?.stores.pass;
+    return pass ? pass(whoami, entry.objects, done) : done;
   }
 
   copy(): PgCopy {

@@ -91,7 +91,7 @@ export class Pg {
   constructor(id: PgId, host: PgHost) {
     this.id = id;
     this.#host = host;
-    this.#storage = new PgStorage(id, host.store);
+    this.#storage = new PgStorage(id, host);
     this.#pipeline = new PgPipeline(host.pipeline, host.pipelineMode, formatPgId(id));
   }
 

@@ -93,10 +93,18 @@ export class Bench {
 
   /** The primary of the pool's only PG. */
   async primary(rados: RadosClient, oid = OID): Promise<number> {
+    return (await this.acting(rados, oid))[0] as number;
+  }
+
+  /** The OSDs of the pool's only PG, its primary first. */
+  async acting(rados: RadosClient, oid = OID): Promise<number[]> {
     const command = { prefix: 'osd map', pool: POOL, object: oid, format: 'json' };
     const { output } = await rados.command(command);
-    return (JSON.parse(Buffer.from(output).toString()) as { acting_primary: number })
-      .acting_primary;
+    const { acting_primary, acting } = JSON.parse(Buffer.from(output).toString()) as {
+      acting_primary: number;
+      acting: number[];
+    };
+    return [acting_primary, ...acting.filter((osd) => osd !== acting_primary)];
   }
 
   /** A client of one OSD that does only what the test says. */
