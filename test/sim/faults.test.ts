@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { begin, type SimFaultName } from '../../src/sim/faults/catalogue.js';
+import { Nemesis } from '../../src/sim/nemesis.js';
 import { Draw, seededRandom } from '../../src/sim/random.js';
 import { simulate } from '../../src/sim/simulate.js';
 import type { Simulation } from '../../src/sim/simulation.js';
@@ -130,6 +131,23 @@ describe('an OSD that dies alone', () => {
       expect(Buffer.from(await disk.read(0, 16 * BLOCK)).equals(Buffer.alloc(16 * BLOCK, 2))).toBe(
         true,
       );
+    });
+  });
+});
+
+describe('who is fenced', () => {
+  it('stays so when the faults end: it may not have heard of it', async () => {
+    await simulate({ seed: 3 }, async (simulation) => {
+      await aDisk(simulation);
+      const errors: unknown[] = [];
+      const onError = (_: SimFaultName, error: unknown) => errors.push(error);
+      const nemesis = new Nemesis(simulation, { trace: () => undefined, onError });
+      nemesis.start([{ kind: 'lock.blocklisted', at: 10, forMs: 0, seed: 1 }]);
+      await simulation.sleep(100);
+      await nemesis.stop();
+      expect([nemesis.fired['lock.blocklisted'], errors]).toEqual([1, []]);
+      const { cluster } = await simulation.connect();
+      expect(await cluster.blocklist.list()).toHaveLength(1);
     });
   });
 });
