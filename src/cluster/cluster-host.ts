@@ -105,7 +105,7 @@ export class ClusterHost {
   readonly #monitor: Monitor;
   readonly #stores: ClusterStores;
   readonly #running: Map<number, OsdDaemon>;
-  /** OSDs on their way up. */
+  /** OSDs that begin to start, and cannot be reached yet. */
   readonly #starting = new Set<number>();
   readonly #machinery: FaultMachinery;
   readonly faults: FaultHost;
@@ -364,6 +364,7 @@ export class ClusterHost {
 
   async #startOsd(id: number, beforeBoot?: () => Promise<void>): Promise<void> {
     this.#starting.add(id);
+    let reachable: OsdDaemon | undefined;
     const gate = this.#machinery.gate(id);
     try {
       await OsdDaemon.start({
@@ -385,13 +386,18 @@ export class ClusterHost {
         watchTimeoutS: this.#settings.watchTimeoutS,
         pipelineMode: this.#settings.pipeline.mode,
         crushMappers: this.#crushMappers,
-        onReachable: (osd) => this.#running.set(id, osd),
+        // From here on it can be killed, and another may be started in its place.
+        onReachable: (osd) => {
+          reachable = osd;
+          this.#running.set(id, osd);
+          this.#starting.delete(id);
+        },
       });
     } catch (error) {
-      this.#running.delete(id);
+      if (this.#running.get(id) === reachable) this.#running.delete(id);
       throw error;
     } finally {
-      this.#starting.delete(id);
+      if (!reachable) this.#starting.delete(id);
     }
   }
 

@@ -101,6 +101,21 @@ describe.each([
     expect(results.sort()).toEqual(['EEXIST', 'EEXIST', 'started']);
   });
 
+  it('starts an OSD again that was killed before the monitor had it up', async () => {
+    await using cluster = await EmbeddedCluster.start({ inThread, osds: 2, pools: ['rbd'] });
+    const { client } = await connectRados(env, kernels, cluster.connectOptions);
+    await cluster.killOsd(1);
+    await client.command({ prefix: 'osd set', key: 'noup' });
+    const first = cluster.startOsd(1);
+    await until(async () => (await cluster.status()).osds[1]?.running === true);
+    await cluster.killOsd(1);
+    const second = cluster.startOsd(1);
+    await client.command({ prefix: 'osd unset', key: 'noup' });
+    await Promise.all([first, second]);
+    expect((await cluster.status()).osds[1]).toMatchObject({ up: true, running: true });
+    client.close();
+  });
+
   it('says which address is taken', async () => {
     const blocker = createServer();
     await new Promise<void>((resolve) => blocker.listen(0, '127.0.0.1', resolve));
