@@ -1,6 +1,7 @@
 /**
  * `npm run bench:store`: the store on disk beside what the disk can do (fio with fdatasync) and beside the best ready-made
- * one (SQLite by better-sqlite3, where that is installed), on the same disk, one after the other in every round. A commit is what an OSD's 4 KiB write is: a block, an omap key, a log entry, the PG's info.
+ * one (SQLite by better-sqlite3, where that is installed), on the same disk, one after the other in every round. A commit is
+ * what an OSD's 4 KiB write is: a block, an omap key, a log entry, the PG's info.
  */
 
 import { execFile } from 'node:child_process';
@@ -167,7 +168,7 @@ function print(rounds: readonly Figures[]): void {
     median(rounds.map((figures) => (figures[mine] ?? 0) / (figures[theirs] ?? Number.NaN)));
   const toFio = ratio('durable commits, depth 1', 'fio fdatasync 4k');
   process.stdout.write(`depth 1 to fio's fdatasync: ${toFio.toFixed(2)}\n`);
-  for (const depth of [1, 32]) {
+  for (const depth of names.some((name) => name.startsWith('sqlite')) ? [1, 32] : []) {
     const toSqlite = ratio(`durable commits, depth ${depth}`, `sqlite commits, depth ${depth}`);
     process.stdout.write(`depth ${depth} to SQLite: ${toSqlite.toFixed(2)}\n`);
   }

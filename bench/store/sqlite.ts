@@ -6,8 +6,8 @@
 import { createRequire } from 'node:module';
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { OBJECTS } from './transactions.js';
 
-const OBJECTS = 64;
 const BLOCKS = 1024;
 const BLOCK_BYTES = 4096;
 

@@ -2,6 +2,11 @@
 // program, looked at by the other; where both can do the same, what they print is compared.
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { nodeEnvironment } from '../../src/base/node-environment.js';
+import { loadKernels } from '../../src/kernels/load.js';
+import { mutate } from '../../src/rados/class-call.js';
+import { setSize } from '../../src/rados/cls-rbd.js';
+import { connectRados } from '../../src/rados/connect.js';
 import { type Cluster, connect } from '../../src/index.js';
 import { describeCeph } from './support/ceph-cluster.js';
 import { lastWords, runLinger } from './support/linger-cli.js';
@@ -183,6 +188,24 @@ function clones(kind: ServerKind): void {
       expect(await server.rbd('ls', 'rbd')).not.toContain('half');
       expect(await server.rbd('children', 'rbd/base@s')).not.toContain('half');
     }
+  });
+
+  it('see less of their parent, and keep their size, by the vector that begins a shrink', async () => {
+    await server.rbd('create', '--size', '8M', 'shown');
+    await server.rbd('snap', 'create', 'shown@s', '--no-progress');
+    await server.rbd('snap', 'protect', 'shown@s');
+    await server.rbd('clone', 'shown@s', 'shrinking');
+    const { id } = (await json('info', 'shrinking')) as { id: string };
+    const { client } = await connectRados(nodeEnvironment(), loadKernels(), {
+      conf: server.confPath,
+    });
+    const ioctx = await client.ioctx('rbd');
+    await mutate(ioctx, `rbd_header.${id}`, [setSize(4 << 20), setSize(8 << 20)]);
+    client.close();
+    expect(await json('info', 'shrinking')).toMatchObject({
+      size: 8 << 20,
+      parent: { overlap: 4 << 20 },
+    });
   });
 
   it('are removed, and their parent forgets them', async () => {

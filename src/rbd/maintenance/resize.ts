@@ -120,7 +120,7 @@ async function hideParent(
   context: OperationContext,
 ): Promise<void> {
   if ((image.parent?.overlap ?? 0) <= size) return;
-  // Each sees the size from before both: the first cuts what shows through, the second leaves the size as it is.
+  // In one vector, so that nobody sees another size: the first cuts what shows through, the second leaves the size as it is.
   const cut = [setSize(size), setSize(image.size)];
   await mutate(image.ioctx, headerObject(image.id), cut);
   context.changed();
