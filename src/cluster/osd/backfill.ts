@@ -14,7 +14,7 @@ import { NOSNAP, type PgId } from '../../encoding/types.js';
 import { OSDMAP_FLAG } from '../../osdmap/osdmap.js';
 import { atSnap, compareObjects, headKey, type ObjectId } from '../store/object-id.js';
 import { Interrupted, type Interval } from './interval.js';
-import type { OsdPeer, ReplicatedChange } from './osd-peer.js';
+import type { OsdPeer, PgChange } from './osd-peer.js';
 import type { PgHost } from './pg-host.js';
 import type { PgStorage } from './pg-storage.js';
 import { snapSetOf } from './snapshots.js';
@@ -50,7 +50,7 @@ export class Backfill {
   }
 
   /** What a member gets of a change: all of it, or its entry alone. */
-  changeFor(osd: number, object: ObjectId, change: ReplicatedChange): ReplicatedChange {
+  changeFor(osd: number, object: ObjectId, change: PgChange): PgChange {
     if (!this.#reached.has(osd)) return change;
     const last = this.#reached.get(osd);
     const isThere =

@@ -6,7 +6,7 @@
  * when it knows a newer interval: an old primary can change nothing any more.
  */
 
-import type { PgId } from '../../encoding/types.js';
+import type { Eversion, PgId } from '../../encoding/types.js';
 import type { ObjectId } from '../store/object-id.js';
 import type { LogEntry, PgInfo } from '../store/pg-record.js';
 import type { ObjectDump, StoreOp } from '../store/transaction.js';
@@ -33,10 +33,15 @@ export interface RecoveredObject {
   readonly object: ObjectDump | undefined;
 }
 
-/** A change that the primary made, for a replica to make too. */
-export interface ReplicatedChange {
+export interface PgChange {
   readonly ops: readonly StoreOp[];
   readonly entry: LogEntry;
+}
+
+/** A change that the primary made, for a replica to make too. */
+export interface ReplicatedChange extends PgChange {
+  /** The newest one before it: whoever lacks that must not make this one. */
+  readonly after: Eversion;
 }
 
 /** An object that may live in any PG. */

@@ -40,8 +40,8 @@ export class PeerCalls implements OsdPeer {
   /** The caller may know a map that this OSD has not seen yet. */
   async #pgFor(id: PgId, since: number): Promise<Pg | undefined> {
     const { passage, maps, pg } = this.#host;
-    const way = passage?.();
-    if (way) await way;
+    // Always a turn: who has waited must not come behind one that need not.
+    await passage?.();
     await maps.reached(since);
     maps.check();
     return pg(id);

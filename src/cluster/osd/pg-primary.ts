@@ -20,7 +20,7 @@ import type { LiveRequests } from './live-requests.js';
 import { ObjectLanes } from './object-lanes.js';
 import { ObjectRecovery } from './object-recovery.js';
 import type { CopySource, PgView } from './op-context.js';
-import type { CopyTarget, ReplicatedChange } from './osd-peer.js';
+import type { CopyTarget, PgChange, ReplicatedChange } from './osd-peer.js';
 import type { PgHost } from './pg-host.js';
 import type { PgStorage } from './pg-storage.js';
 import { createPgView, removedSnaps } from './pg-view.js';
@@ -209,14 +209,16 @@ export class PgPrimary {
   // ---- changes ----
 
   /** Applies here and at every replica; `done` runs when all of them have it, unless the interval ended first. */
-  #commit(object: ObjectId, change: ReplicatedChange, done: () => void): void {
+  #commit(object: ObjectId, change: PgChange, done: () => void): void {
     const key = headKey(object);
+    const after = this.#storage.info.lastUpdate;
     const commits = [this.#storage.commit(change)];
     this.#lanes.writing(key);
     this.scrubber.writing(object, change);
     for (const osd of this.#options.acting) {
       if (osd !== this.#host.whoami) {
-        commits.push(this.#replicateTo(osd, this.backfill.changeFor(osd, object, change)));
+        const its = this.backfill.changeFor(osd, object, change);
+        commits.push(this.#replicateTo(osd, { ...its, after }));
       }
     }
     Promise.all(commits).then(

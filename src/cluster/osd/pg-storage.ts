@@ -12,7 +12,13 @@ import { compareObjects, type ObjectId } from '../store/object-id.js';
 import type { ObjectStore } from '../store/object-store.js';
 import { NEW_PG_INFO, type PgInfo } from '../store/pg-record.js';
 import type { StoreOp } from '../store/transaction.js';
-import type { BackfillStart, PgCopy, RecoveredObject, ReplicatedChange } from './osd-peer.js';
+import type {
+  BackfillStart,
+  PgChange,
+  PgCopy,
+  RecoveredObject,
+  ReplicatedChange,
+} from './osd-peer.js';
 import { compareVersions, mergeLog, type PgHistory } from './log-merge.js';
 import type { PgHost } from './pg-host.js';
 import { DuplicateIndex } from './pg-log.js';
@@ -61,12 +67,12 @@ export class PgStorage {
   }
 
   /** Whether the store has room for a change. */
-  hasRoomFor({ ops }: ReplicatedChange): boolean {
+  hasRoomFor({ ops }: PgChange): boolean {
     return this.#store.hasRoomFor({ collection: this.collection, ops });
   }
 
   /** Applies a change and its log entry. Visible at once; resolves when durable. Throws as the store's `apply`. */
-  commit({ ops, entry }: ReplicatedChange): Promise<void> {
+  commit({ ops, entry }: PgChange): Promise<void> {
     if (compareVersions(entry.version, this.#info.lastUpdate) <= 0) {
       throw new RadosError('EINVAL', `${this.collection}: a change out of order`);
     }
@@ -85,6 +91,14 @@ export class PgStorage {
     const { faults, whoami } = this.#host;
     const pass = faults?.stores.pass;
     return pass ? pass(whoami, entry.objects, done) : done;
+  }
+
+  /** `commit`, of a change that the primary made: EINVAL when this copy lacks the one before it. Its log has no holes. */
+  replicate({ after, ...change }: ReplicatedChange): Promise<void> {
+    if (compareVersions(after, this.#info.lastUpdate) !== 0) {
+      throw new RadosError('EINVAL', `${this.collection}: a change without the one before it`);
+    }
+    return this.commit(change);
   }
 
   copy(): PgCopy {

@@ -615,7 +615,7 @@ export class Pg {
 
   replicate(since: number, change: ReplicatedChange): Promise<void> {
     this.#fence(since);
-    return this.#storage.commit(change);
+    return this.#storage.replicate(change);
   }
 
   /** Not if it became a member meanwhile. */

@@ -24,7 +24,7 @@ import type { ObjectRecovery } from './object-recovery.js';
 import type { OpClass } from './op-class.js';
 import type { PgView } from './op-context.js';
 import { OsdCaps } from './osd-caps.js';
-import type { ReplicatedChange } from './osd-peer.js';
+import type { PgChange } from './osd-peer.js';
 import type { PgHost } from './pg-host.js';
 import { executePgOps } from './pg-listing.js';
 import type { PgStorage } from './pg-storage.js';
@@ -46,7 +46,7 @@ export interface RequestPathOptions {
   readonly copySources: CopySources;
   readonly scrubs: () => ScrubListing;
   /** Applies a change at all members; `done` runs when they have it, unless the interval ended first. */
-  readonly commit: (object: ObjectId, change: ReplicatedChange, done: () => void) => void;
+  readonly commit: (object: ObjectId, change: PgChange, done: () => void) => void;
 }
 
 type Commit = Extract<Outcome, { kind: 'commit' }>;

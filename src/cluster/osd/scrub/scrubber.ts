@@ -12,7 +12,7 @@ import { formatPgId, type PgId } from '../../../encoding/types.js';
 import { formatObject, headKey, type ObjectId } from '../../store/object-id.js';
 import type { Interval } from '../interval.js';
 import type { OpClass } from '../op-class.js';
-import type { OsdPeer, ReplicatedChange } from '../osd-peer.js';
+import type { OsdPeer, PgChange } from '../osd-peer.js';
 import type { PgHost } from '../pg-host.js';
 import type { PgStorage } from '../pg-storage.js';
 import { Blocker } from '../pipeline/blocker.js';
@@ -56,7 +56,7 @@ interface Chunk extends ScrubRange {
 
 export class Scrubber {
   readonly #options: ScrubberOptions;
-  readonly #underWay = new Map<ReplicatedChange, ObjectId>();
+  readonly #underWay = new Map<PgChange, ObjectId>();
   #chunk: Chunk | undefined;
   #quiet: (() => void) | undefined;
   #kind: ScrubKind | undefined;
@@ -77,13 +77,13 @@ export class Scrubber {
   }
 
   /** A change is sent to the members. */
-  writing(object: ObjectId, change: ReplicatedChange): void {
+  writing(object: ObjectId, change: PgChange): void {
     this.#underWay.set(change, object);
     if (this.#chunk && inRange(object, this.#chunk)) this.#chunk.changed = true;
   }
 
   /** All members have it. */
-  written(change: ReplicatedChange): void {
+  written(change: PgChange): void {
     this.#underWay.delete(change);
     if (this.#chunk && this.#isQuiet(this.#chunk)) this.#quiet?.();
   }
