@@ -80,7 +80,7 @@ class RealRun {
       const reader = await this.#connect();
       await inspect(scene, reader);
       await reader.close();
-      for (const each of judgeHistory(this.#history, true)) this.#violate(each);
+      for (const each of judgeHistory(this.#history, { atOnce: true })) this.#violate(each);
     } catch (error) {
       nemesis.stop();
       this.#violate({ checker: 'exception', message: describe(error) });

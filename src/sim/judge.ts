@@ -4,6 +4,7 @@ import { isRadosError } from '../base/errors.js';
 import type { Cluster } from '../block/cluster.js';
 import { OBJECT_STATE } from '../kernels/object-state.js';
 import { checkDiffs } from './checkers/diffs.js';
+import type { Fences } from './checkers/fences.js';
 import type { History, Op, OpInput } from './checkers/history.js';
 import { checkSectors } from './checkers/linearizability.js';
 import { checkSnapshots } from './checkers/snapshots.js';
@@ -208,7 +209,10 @@ class Inspection {
 }
 
 /** Of every image. */
-export function judgeHistory(history: History, atOnce: boolean): Violation[] {
+export function judgeHistory(
+  history: History,
+  { atOnce, fences }: { atOnce: boolean; fences?: Fences },
+): Violation[] {
   const violations: Violation[] = [];
   for (const origin of history.origins) {
     const ops = history.ops.filter(({ image }) => image === origin.image);
@@ -220,11 +224,13 @@ export function judgeHistory(history: History, atOnce: boolean): Violation[] {
       origin.lagMs === 0
         ? (op.endedAs as number)
         : history.orderAt((op.endedAt as number) + origin.lagMs);
+    const seenSince = (op: Op) => fences?.seenSince(op) ?? op.startedAs;
     const initial = origin.values;
     violations.push(
-      ...[checkSectors(ops, sectors, { initial, overAs }), checkSize(ops, origin)].filter(
-        (violation) => violation !== undefined,
-      ),
+      ...[
+        checkSectors(ops, sectors, { initial, overAs, seenSince }),
+        checkSize(ops, origin),
+      ].filter((violation) => violation !== undefined),
       ...checkSnapshots(ops, { initial, atOnce: atOnce && origin.lagMs === 0 }),
     );
     const metadata = checkMetadata(ops);

@@ -3,6 +3,7 @@
  * judgement of what clients saw.
  */
 
+import { Fences } from './checkers/fences.js';
 import { History } from './checkers/history.js';
 import { PipelineJudge } from './checkers/pipeline-judge.js';
 import { OsdJudge } from './checkers/osd-judge.js';
@@ -65,9 +66,11 @@ class Run {
   readonly #isTracing: boolean;
   readonly #trace: (line: string) => void;
   readonly #violations: Violation[] = [];
+  readonly #fences = new Fences(() => this.#history?.order ?? 0);
   readonly #judge = new OsdJudge({
     now: () => this.#simulation?.now ?? 0,
     violate: ({ checker, message }) => this.#violate(checker, message),
+    fences: this.#fences,
   });
   readonly #pipelines = new PipelineJudge();
   #simulation!: Simulation;
@@ -132,7 +135,7 @@ class Run {
       ...{ habitat: this.#simulation, plan: this.#plan, history: this.#history },
       ...{ images: new KnownImages(), trace: this.#trace },
       violate: (violation: Violation) => this.#add(violation),
-      ...(this.#witness ? { onMapped: this.#onMapped } : {}),
+      onMapped: this.#onMapped,
       watchHeardAt: async (client: WorkloadClient, header: string) => {
         const nonce = await (client as SimulatedClient).nonce();
         return nonce === undefined ? undefined : this.#judge.hearings.heardAt(nonce, header);
@@ -149,8 +152,16 @@ class Run {
     await world.until(this.#seats.start());
   }
 
-  readonly #onMapped: RunWitness['onMapped'] = (client, device) =>
+  readonly #onMapped: RunWitness['onMapped'] = (client, device) => {
     this.#witness?.onMapped(client, device);
+    (client as SimulatedClient).nonce().then(
+      (nonce) => {
+        if (nonce !== undefined) this.#fences.know(client.name, nonce);
+      },
+      // It is gone again, and has seen nothing.
+      () => {},
+    );
+  };
 
   #connect(): Promise<SimulatedClient> {
     const { msMode } = this.#plan;
@@ -216,7 +227,8 @@ class Run {
     const reader = await world.until(this.#connect());
     await world.until(inspect(this.#scene, reader));
     await world.until(reader.close());
-    for (const each of judgeHistory(this.#history, true)) this.#add(each);
+    for (const each of judgeHistory(this.#history, { atOnce: true, fences: this.#fences }))
+      this.#add(each);
   }
 
   async #leave(): Promise<void> {

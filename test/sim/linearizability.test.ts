@@ -253,3 +253,15 @@ describe('histories at random', () => {
     expect(caught).toBeGreaterThan(100);
   });
 });
+
+it('a fenced client may see what was there when it was fenced, and nothing older', () => {
+  const fencedAs = (place: number) => ({ seenSince: () => place });
+  const ops = history([
+    ['write', 1, 2],
+    ['write', 5, 6],
+    ['read', 7, 8, 1],
+  ]);
+  expect(checkSectors(ops, 1)).toMatchObject({ checker: 'linearizability' });
+  expect(checkSectors(ops, 1, fencedAs(4))).toBeUndefined();
+  expect(checkSectors(ops, 1, fencedAs(6))).toMatchObject({ checker: 'linearizability' });
+});

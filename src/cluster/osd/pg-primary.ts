@@ -212,16 +212,19 @@ export class PgPrimary {
   #commit(object: ObjectId, change: PgChange, done: () => void): void {
     const key = headKey(object);
     const after = this.#storage.info.lastUpdate;
-    const commits = [this.#storage.commit(change)];
+    const own = this.#storage.commit(change);
     this.#lanes.writing(key);
     this.scrubber.writing(object, change);
+    const replicated: Promise<void>[] = [];
     for (const osd of this.#options.acting) {
       if (osd !== this.#host.whoami) {
         const its = this.backfill.changeFor(osd, object, change);
-        commits.push(this.#replicateTo(osd, { ...its, after }));
+        replicated.push(this.#replicateTo(osd, { ...its, after }));
       }
     }
-    Promise.all(commits).then(
+    // One copy needs no gathering.
+    const all: Promise<unknown> = replicated.length > 0 ? Promise.all([own, ...replicated]) : own;
+    all.then(
       () => {
         if (this.#interval.ended) return;
         done();

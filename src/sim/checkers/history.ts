@@ -107,6 +107,11 @@ export class History {
     Object.assign(op, { end, endedAt: this.#now(), endedAs: ++this.#order }, more);
   }
 
+  /** The place of what began or ended last. */
+  get order(): number {
+    return this.#order;
+  }
+
   get pending(): Op[] {
     return this.ops.filter(({ end }) => end === undefined);
   }

@@ -19,6 +19,11 @@ export interface SectorsOptions {
   readonly initial?: Uint32Array | undefined;
   /** When something that the image as a whole went through was over: later than its end where there is no lock. */
   readonly overAs?: (op: Op) => number;
+  /**
+   * As of when a client may see the image: from before its operation began, where it was fenced and need not ask an OSD, for its
+   * object map tells that there is nothing.
+   */
+  readonly seenSince?: (op: Op) => number;
 }
 
 /** An operation that touches sectors, and how it looks to each of them. */
@@ -35,10 +40,14 @@ interface Touching {
 export function checkSectors(
   ops: readonly Op[],
   sectors: number,
-  { initial, overAs = ({ endedAs }) => endedAs as number }: SectorsOptions = {},
+  {
+    initial,
+    overAs = ({ endedAs }) => endedAs as number,
+    seenSince = ({ startedAs }) => startedAs,
+  }: SectorsOptions = {},
 ): Violation | undefined {
   const bySector = Array.from({ length: sectors }, (): Touching[] => []);
-  for (const touching of touchings(ops, overAs)) {
+  for (const touching of touchings(ops, { overAs, seenSince })) {
     const end = Math.min(touching.end, sectors);
     for (let sector = touching.first; sector < end; sector++) {
       (bySector[sector] as Touching[]).push(touching);
@@ -71,7 +80,10 @@ function violation(stuck: RegisterOp, register: readonly RegisterOp[], sector: n
   };
 }
 
-function* touchings(ops: readonly Op[], overAs: (op: Op) => number): Generator<Touching> {
+function* touchings(
+  ops: readonly Op[],
+  { overAs, seenSince }: Required<Pick<SectorsOptions, 'overAs' | 'seenSince'>>,
+): Generator<Touching> {
   const snapshots = new Set<string>();
   for (const op of ops) {
     if (op.end === 'failed' || (op.kind === 'read' && op.end !== 'ok')) continue;
@@ -84,10 +96,10 @@ function* touchings(ops: readonly Op[], overAs: (op: Op) => number): Generator<T
         yield { ...io, ...range, effectAt: () => ({ kind: 'set', value: op.id }) };
         break;
       case 'writeZeroes':
-        yield { ...io, ...range, effectAt: () => ZERO };
+        yield { ...io, from: seenSince(op), ...range, effectAt: () => ZERO };
         break;
       case 'discard':
-        yield { ...io, ...range, effectAt: () => MAYBE_ZERO };
+        yield { ...io, from: seenSince(op), ...range, effectAt: () => MAYBE_ZERO };
         break;
       case 'compareAndWrite': {
         const expected = (sector: number) => op.expected?.[sector - op.firstSector] ?? 0;
@@ -103,7 +115,7 @@ function* touchings(ops: readonly Op[], overAs: (op: Op) => number): Generator<T
           kind: 'read',
           value: op.values?.[sector - op.firstSector] ?? 0,
         });
-        if (op.snap === undefined) yield { ...io, ...range, effectAt };
+        if (op.snap === undefined) yield { ...io, from: seenSince(op), ...range, effectAt };
         else if (!snapshots.has(op.snap)) {
           // All its reads are alike, or another checker says so.
           snapshots.add(op.snap);

@@ -27,6 +27,7 @@ import { lockInfo } from '../../rados/cls-lock.js';
 import { FEATURE } from '../../rbd/features.js';
 import { dataObject } from '../../rbd/layout.js';
 import { RBD_TRASH } from '../../rbd/names.js';
+import type { Fences } from './fences.js';
 import { HeaderSightings } from './header-sightings.js';
 import type { Violation } from './violation.js';
 import { WatchHearings } from './watch-hearings.js';
@@ -49,12 +50,15 @@ export interface Judgement {
   /** Virtual milliseconds. */
   readonly now: () => number;
   readonly violate: (violation: Violation) => void;
+  /** To hear of those who are fenced. */
+  readonly fences: Fences;
 }
 
 export class OsdJudge {
   /** The newest daemon of each id. */
   readonly osds = new Map<number, OsdDaemon>();
   readonly #violate: (violation: Violation) => void;
+  readonly #fences: Fences;
   /** When each client last became the owner of an image, as far as changes of its data tell. */
   readonly #tenures = new Map<string, { owner: string; since: number }>();
   readonly #lastTenure = new Map<string, number>();
@@ -64,9 +68,10 @@ export class OsdJudge {
   readonly hearings: WatchHearings;
   #count = 0;
 
-  constructor({ violate, now }: Judgement) {
+  constructor({ violate, now, fences }: Judgement) {
     this.hearings = new WatchHearings(now);
     this.#violate = violate;
+    this.#fences = fences;
   }
 
   /** Of all OSDs that begin from here on; returns what ends it. */
@@ -86,6 +91,7 @@ export class OsdJudge {
   #onEvent(osd: OsdDaemon, { ev, handle }: LogEvent): void {
     if (!(handle instanceof ClientOp)) return;
     try {
+      if (osd.epoch > 0) this.#fences.onMap(osd.view);
       if (ev === 'submit') this.#onChange(osd, handle);
       else if (ev === 'reply') this.#onReply(osd, handle);
     } catch (error) {

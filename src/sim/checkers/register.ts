@@ -55,9 +55,10 @@ export function searchOrder(all: readonly RegisterOp[], initial = 0): RegisterOp
   if (!ops.some(({ effect }) => effect.kind === 'read' || effect.kind === 'swap')) return undefined;
   const head = eventsOf(ops);
   const seen = new Set<string>();
-  const undo: { begins: Event[]; contents: Contents }[] = [];
-  const done = new Set<number>();
+  const undo: { begins: Event[]; contents: Contents; lastDone: number }[] = [];
   let contents: Contents = [initial];
+  /** The highest index of what is linearised. */
+  let lastDone = -1;
   let farthest: RegisterOp | undefined;
   let event = head.next;
   while (head.next) {
@@ -69,19 +70,18 @@ export function searchOrder(all: readonly RegisterOp[], initial = 0): RegisterOp
       const after = apply(event.of, contents);
       if (after) {
         const begins = [...(event.of.effect.kind === 'set' ? unreadAt(head, event) : []), event];
-        for (const begin of begins) {
-          done.add(begin.index);
-          lift(begin);
-        }
-        const state = stateKey(done, head, after);
+        const last = begins.reduce((most, { index }) => Math.max(most, index), lastDone);
+        for (const begin of begins) lift(begin);
+        const state = stateKey(head, last, after);
         if (!seen.has(state)) {
           seen.add(state);
-          undo.push({ begins, contents });
+          undo.push({ begins, contents, lastDone });
           contents = after;
+          lastDone = last;
           event = head.next;
           continue;
         }
-        takeBack(begins, done);
+        takeBack(begins);
       }
       event = event.next;
       continue;
@@ -90,8 +90,8 @@ export function searchOrder(all: readonly RegisterOp[], initial = 0): RegisterOp
     if (event && (farthest?.to ?? 0) < (event.of.to ?? 0)) farthest = event.of;
     const last = undo.pop();
     if (!last) return farthest ?? event?.of;
-    contents = last.contents;
-    takeBack(last.begins, done);
+    ({ contents, lastDone } = last);
+    takeBack(last.begins);
     event = (last.begins.at(-1) as Event).next;
   }
   return undefined;
@@ -155,13 +155,16 @@ function apply({ effect, to }: RegisterOp, contents: Contents): Contents | undef
   }
 }
 
-/** What is linearised beyond the first that is not, and what the register may hold. */
-function stateKey(done: ReadonlySet<number>, head: Event, contents: Contents): string {
-  let first = head.next;
-  while (first?.isEnd) first = first.next;
-  const open = first?.index ?? Number.POSITIVE_INFINITY;
-  const beyond = [...done].filter((index) => index > open).sort((a, b) => a - b);
-  return `${open}:${beyond.join()}|${contents.join()}`;
+/** What is linearised, told by the last of it and by what is not and comes before that; and what the register may hold. */
+function stateKey(head: Event, lastDone: number, contents: Contents): string {
+  let key = `${lastDone}:`;
+  for (let event = head.next; event; event = event.next) {
+    if (event.isEnd) continue;
+    // Beginnings come in the order of their indices.
+    if (event.index > lastDone) break;
+    key += `${event.index},`;
+  }
+  return `${key}|${contents.join()}`;
 }
 
 /** A list of beginnings and ends; what has no end comes to none. */
@@ -199,11 +202,8 @@ function lift({ previous, next, end }: Event): void {
   if (behind) behind.previous = before;
 }
 
-function takeBack(begins: readonly Event[], done: Set<number>): void {
-  for (const begin of begins.toReversed()) {
-    done.delete(begin.index);
-    unlift(begin);
-  }
+function takeBack(begins: readonly Event[]): void {
+  for (const begin of begins.toReversed()) unlift(begin);
 }
 
 function unlift(begin: Event): void {

@@ -26,6 +26,8 @@ const POINTS = [
   '*.reply',
 ];
 
+const EVERY_COMMIT = 'osd.*.store.commit';
+
 /** Something happens to an OSD, or to a connection, just as a request comes to a point. */
 function atPoint(action: 'kill' | 'reset' | 'move' | 'delay'): FaultKindOfSim {
   const kind = byCluster('osd', SAFE, 10_000, ({ simulation, draw }) =>
@@ -133,6 +135,27 @@ export const clusterFaults = {
   ),
   'osd.slow-writes': byCluster('osd', SAFE, 20_000, ({ simulation, draw }) =>
     simulation.cluster.faults.delayReplies({ ops: 'write', ms: draw.int(10, 3000) }),
+  ),
+  'osd.slow-commits': byCluster('osd', SAFE, 20_000, ({ simulation, draw }) =>
+    simulation.cluster.faults.storePoint({
+      point: draw.chance(0.5)
+        ? `osd.${draw.int(0, simulation.cluster.osds - 1)}.store.commit`
+        : EVERY_COMMIT,
+      action: 'delay',
+      ms: draw.int(10, 3000),
+    }),
+  ),
+  'osd.killed-at-commit': byCluster(
+    'osd',
+    'what nobody was told of may be there or not, but on all copies alike',
+    10_000,
+    ({ simulation, draw }) =>
+      simulation.cluster.faults.storePoint({
+        point: EVERY_COMMIT,
+        action: 'kill',
+        ...(draw.chance(0.5) ? { prefix: DATA } : {}),
+        times: draw.int(1, 2),
+      }),
   ),
   'osd.lost-read-reply': lostReplies('read'),
   'osd.lost-write-reply': lostReplies('write'),

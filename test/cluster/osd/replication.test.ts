@@ -1,7 +1,7 @@
 // What a replica takes of what its primary sends: everything, in order, or nothing.
 
 import { describe, expect, it } from 'vitest';
-import { OsdMaps } from '../../../src/cluster/osd/osd-maps.js';
+import type { OsdMaps } from '../../../src/cluster/osd/osd-maps.js';
 import type { ReplicatedChange } from '../../../src/cluster/osd/osd-peer.js';
 import { PeerCalls } from '../../../src/cluster/osd/peer-calls.js';
 import type { Pg } from '../../../src/cluster/osd/pg.js';
