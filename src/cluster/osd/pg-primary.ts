@@ -212,7 +212,9 @@ export class PgPrimary {
   #commit(object: ObjectId, change: PgChange, done: () => void): void {
     const key = headKey(object);
     const after = this.#storage.info.lastUpdate;
-    const own = this.#storage.commit(change);
+    // Its data is then the store's alone: who sent it has to ask for it.
+    const isAlone = this.#options.acting.length === 1;
+    const own = this.#storage.commit(change, isAlone);
     this.#lanes.writing(key);
     this.scrubber.writing(object, change);
     const replicated: Promise<void>[] = [];

@@ -71,8 +71,11 @@ export class PgStorage {
     return this.#store.hasRoomFor({ collection: this.collection, ops });
   }
 
-  /** Applies a change and its log entry. Visible at once; resolves when durable. Throws as the store's `apply`. */
-  commit({ ops, entry }: PgChange): Promise<void> {
+  /**
+   * Applies a change and its log entry. Visible at once; resolves when durable. `isAlone`: nobody else is given the change. Throws
+   * as the store's `apply`.
+   */
+  commit({ ops, entry }: PgChange, isAlone = false): Promise<void> {
     if (compareVersions(entry.version, this.#info.lastUpdate) <= 0) {
       throw new RadosError('EINVAL', `${this.collection}: a change out of order`);
     }
@@ -85,6 +88,7 @@ export class PgStorage {
     const done = this.#store.apply({
       collection: this.collection,
       ops: [...ops, { op: 'log', entry }, { op: 'pgInfo', info }],
+      ownsData: isAlone,
     });
     this.#info = info;
     this.duplicates.add(entry);

@@ -77,8 +77,9 @@ export class MemoryStore implements ObjectStore {
   }
 
   apply(transaction: Transaction): Promise<void> {
+    const { ops, ownsData } = transaction;
     const collection = this.#index.ensure(transaction.collection);
-    for (const op of transaction.ops) this.#index.apply(collection, op);
+    for (const op of ops) this.#index.apply(collection, op, ownsData);
     return Promise.resolve();
   }
 

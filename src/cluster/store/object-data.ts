@@ -88,8 +88,8 @@ export class ObjectData implements ObjectBytes {
     return pieces;
   }
 
-  /** Whole chunks are kept as views of `data`: the caller gives it up. */
-  write(offset: number, data: Uint8Array): void {
+  /** Whole chunks are kept as views of `data`: the caller gives it up, and unless `isOwn` others may keep it too. */
+  write(offset: number, data: Uint8Array, isOwn = false): void {
     if (data.length === 0) return;
     const end = offset + data.length;
     for (let at = offset; at < end; ) {
@@ -97,7 +97,7 @@ export class ObjectData implements ObjectBytes {
       const within = at - index * CHUNK_BYTES;
       const part = Math.min(CHUNK_BYTES - within, end - at);
       const source = data.subarray(at - offset, at - offset + part);
-      if (part === CHUNK_BYTES) this.#chunks.set(index, { bytes: source, shared: true });
+      if (part === CHUNK_BYTES) this.#chunks.set(index, { bytes: source, shared: !isOwn });
       else this.#ownChunk(index, within + part).set(source, within);
       at += part;
     }

@@ -202,10 +202,10 @@ export class ObjectIndex<D extends ObjectBytes> {
     return object;
   }
 
-  apply(collection: Collection<D>, op: StoreOp): void {
+  apply(collection: Collection<D>, op: StoreOp, ownsData = false): void {
     switch (op.op) {
       case 'write':
-        this.ensureObject(collection, op.id).data.write(op.offset, op.data);
+        this.ensureObject(collection, op.id).data.write(op.offset, op.data, ownsData);
         break;
       case 'install': {
         const { id, meta, xattrs, omap, omapHeader } = op.object;

@@ -41,8 +41,8 @@ export interface ObjectBytes {
   readShared(offset: number, length: number): readonly Uint8Array[];
   /** The written ranges within the given one, ascending, merged where they touch. */
   extents(offset: number, length: number): Extent[];
-  /** Takes `data` over. */
-  write(offset: number, data: Uint8Array): void;
+  /** Takes `data` over. `isOwn`: nobody else keeps it. */
+  write(offset: number, data: Uint8Array, isOwn?: boolean): void;
   /** Punches a hole; the size stays. */
   zero(offset: number, length: number): void;
   /** Cuts, or grows with a hole. */

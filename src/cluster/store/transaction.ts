@@ -42,6 +42,8 @@ export interface Transaction {
   /** The PG, as `1.2f`. */
   readonly collection: string;
   readonly ops: readonly StoreOp[];
+  /** Nobody else keeps the bytes that it writes: a store may change them where they are. */
+  readonly ownsData?: boolean;
 }
 
 /** A whole object, as one OSD gives it to another. */

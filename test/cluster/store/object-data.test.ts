@@ -52,7 +52,11 @@ const step = fc.oneof(
   fc.record({ op: fc.constant('truncate' as const), size: offset }),
   fc.record({ op: fc.constant('clone' as const) }),
   fc.record({ op: fc.constant('share' as const), offset, length: fc.nat(3 * CHUNK_BYTES) }),
-  fc.record({ op: fc.constant('write chunks' as const), byte: fc.nat(255) }),
+  fc.record({
+    op: fc.constant('write chunks' as const),
+    byte: fc.nat(255),
+    isOwn: fc.boolean(),
+  }),
 );
 
 describe('object data', () => {
@@ -90,7 +94,7 @@ describe('object data', () => {
             case 'write chunks': {
               const chunks = new Uint8Array(2 * CHUNK_BYTES).fill(each.byte);
               reference.write(0, chunks);
-              data.write(0, chunks);
+              data.write(0, chunks, each.isOwn);
               break;
             }
           }
@@ -117,6 +121,20 @@ describe('object data', () => {
     data.write(CHUNK_BYTES + 10, Buffer.from([1, 2, 3]));
     expect(written.every((byte) => byte === 7)).toBe(true);
     expect([...data.read(CHUNK_BYTES + 9, 5)]).toEqual([7, 1, 2, 3, 7]);
+  });
+
+  it('changes whole chunks that are its alone where they are, until somebody else has them', () => {
+    const data = new ObjectData();
+    const written = Buffer.alloc(4 * CHUNK_BYTES, 7);
+    data.write(0, written, true);
+    data.write(10, Buffer.from([1]));
+    expect(written[10]).toBe(1);
+    const [piece] = data.readShared(0, CHUNK_BYTES);
+    data.write(11, Buffer.from([2]));
+    expect([written[11], piece?.[11], ...data.read(10, 2)]).toEqual([7, 7, 1, 2]);
+    data.clone();
+    data.write(CHUNK_BYTES, Buffer.from([3]));
+    expect(written[CHUNK_BYTES]).toBe(7);
   });
 
   it('shares what lies together in memory in one piece', () => {
