@@ -277,6 +277,7 @@ export class ClusterHost {
     if (!osd) throw new RadosError('ENOENT', `osd.${id} is not running`, { op: 'killOsd' });
     this.#running.delete(id);
     osd.kill();
+    this.#monitor.state.osds.ended(id);
     // Its peers would find out with their next heartbeat; the host knows already.
     this.#monitor.link().reportFailure(id, id);
   }
@@ -286,6 +287,7 @@ export class ClusterHost {
     this.#checkId(id);
     const osd = this.#running.get(id);
     if (!osd) throw new RadosError('ENOENT', `osd.${id} is not running`, { op: 'stopOsd' });
+    this.#monitor.state.osds.ended(id);
     this.#monitor.state.osds.markDown([id]);
     this.#running.delete(id);
     await osd.stop();

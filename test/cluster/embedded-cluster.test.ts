@@ -106,7 +106,7 @@ describe.each([
     const { client } = await connectRados(env, kernels, cluster.connectOptions);
     await cluster.killOsd(1);
     await client.command({ prefix: 'osd set', key: 'noup' });
-    const first = cluster.startOsd(1);
+    const first = expect(cluster.startOsd(1)).rejects.toMatchObject({ code: 'EAGAIN' });
     await until(async () => (await cluster.status()).osds[1]?.running === true);
     await cluster.killOsd(1);
     const second = cluster.startOsd(1);

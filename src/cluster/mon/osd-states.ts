@@ -27,11 +27,20 @@ export interface OsdStatesOptions {
   downOutIntervalS?: number;
 }
 
-interface PendingBoot {
-  osd: number;
-  addrs: readonly EntityAddr[];
-  resolve: () => void;
-  reject: (error: Error) => void;
+class PendingBoot {
+  readonly done: Promise<void>;
+  resolve: () => void = () => {};
+  reject: (error: Error) => void = () => {};
+
+  constructor(
+    readonly osd: number,
+    readonly addrs: readonly EntityAddr[],
+  ) {
+    this.done = new Promise((resolve, reject) => {
+      this.resolve = resolve;
+      this.reject = reject;
+    });
+  }
 }
 
 export class OsdStates {
@@ -55,26 +64,36 @@ export class OsdStates {
     this.#osdMaps.subscribe((map) => this.#onMap(map));
   }
 
-  /** Resolves when a map says that the OSD is up at these addresses. */
+  /** Resolves when a map says that the OSD is up at these addresses; rejects with EAGAIN when it has ended before. */
   boot(osd: number, addrs: readonly EntityAddr[]): Promise<void> {
-    return new Promise((resolve, reject) => {
-      if (this.#closed) {
-        reject(new RadosError('ESTALE', 'the monitor has stopped', { op: `boot osd.${osd}` }));
-        return;
-      }
-      if (!this.#osdMaps.map.exists(osd)) {
-        reject(new RadosError('ENOENT', `osd.${osd} is not in the map`, { op: 'boot' }));
-        return;
-      }
-      const boot = { osd, addrs, resolve, reject };
-      if (mayNotComeUp(this.#osdMaps.map, osd)) this.#waiting.push(boot);
-      else this.#boot(boot);
-    });
+    const { map } = this.#osdMaps;
+    const op = `boot osd.${osd}`;
+    if (this.#closed) {
+      return Promise.reject(new RadosError('ESTALE', 'the monitor has stopped', { op }));
+    }
+    if (!map.exists(osd)) {
+      return Promise.reject(new RadosError('ENOENT', `osd.${osd} is not in the map`, { op }));
+    }
+    // It asks with every map that has it down.
+    const held = this.#waiting.find((each) => each.osd === osd && sameAddrs(each.addrs, addrs));
+    if (held) return held.done;
+    const boot = new PendingBoot(osd, addrs);
+    if (mayNotComeUp(map, osd)) this.#waiting.push(boot);
+    else this.#boot(boot);
+    return boot.done;
   }
 
   /** Whether an OSD that boots would be held back. */
   mayComeUp(osd: number): boolean {
     return !mayNotComeUp(this.#osdMaps.map, osd);
+  }
+
+  /** An OSD's process has ended: a boot that is held back is nobody's any more. */
+  ended(osd: number): void {
+    for (const boot of this.#waiting.filter((each) => each.osd === osd)) {
+      this.#waiting.splice(this.#waiting.indexOf(boot), 1);
+      boot.reject(new RadosError('EAGAIN', `osd.${osd} has ended`, { op: `boot osd.${osd}` }));
+    }
   }
 
   /** An OSD's own peers or its host saw it die. One witness is enough: all are on this machine. */
@@ -223,11 +242,13 @@ export class OsdStates {
 }
 
 function isUpAt(map: OsdMap, osd: number, addrs: readonly EntityAddr[]): boolean {
-  const current = map.osdAddrs(osd);
+  return map.isUp(osd) && sameAddrs(map.osdAddrs(osd), addrs);
+}
+
+function sameAddrs(some: readonly EntityAddr[], others: readonly EntityAddr[]): boolean {
   return (
-    map.isUp(osd) &&
-    current.length === addrs.length &&
-    current.every((addr, i) => sameAddr(addr, addrs[i] as EntityAddr))
+    some.length === others.length &&
+    some.every((addr, i) => sameAddr(addr, others[i] as EntityAddr))
   );
 }
 

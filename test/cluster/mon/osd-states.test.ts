@@ -115,6 +115,25 @@ describe('an OSD', () => {
     expect(osdMaps.map.isUp(2)).toBe(true);
   });
 
+  it('that ends while `noup` keeps it waiting does not come up when the flag is gone', async () => {
+    const world = new VirtualWorld();
+    const monitor = await startCluster(world);
+    const link = monitor.link();
+    const { osdMaps, osds } = monitor.state;
+    link.reportFailure(2, 0);
+    run(monitor, { prefix: 'osd set', key: 'noup' });
+    const boot = link.boot(2, osdAddrs(2, 5));
+    expect(link.boot(2, osdAddrs(2, 5))).toBe(boot);
+    const outcome = expect(boot).rejects.toMatchObject({ code: 'EAGAIN' });
+    osds.ended(2);
+    await outcome;
+    run(monitor, { prefix: 'osd unset', key: 'noup' });
+    await world.advance(1000);
+    expect(osdMaps.map.isUp(2)).toBe(false);
+    await world.until(link.boot(2, osdAddrs(2, 6)));
+    expect(osdMaps.map.isUp(2)).toBe(true);
+  });
+
   it('is out after ten minutes of being down, and in again with the boot', async () => {
     const world = new VirtualWorld();
     const monitor = await startCluster(world);
