@@ -83,6 +83,8 @@ export class StorePoints {
     if (!rule) return done;
     const { action, ms, held, kill } = rule;
     return done.then(() => {
+      // It was stopped meanwhile: who died now would not be brought back.
+      if (!this.#rules.has(rule)) return undefined;
       if (action === 'delay') return new Promise<void>((resolve) => held.hold(resolve, ms));
       kill(osd);
       throw new RadosError('EAGAIN', `osd.${osd} is gone`);

@@ -1,7 +1,10 @@
 // Faults where an OSD's store acknowledges a change, at primaries and at replicas.
 
 import { describe, expect, it } from 'vitest';
-import { parseStorePoint } from '../../../src/cluster/faults/store-points.js';
+import { nodeEnvironment } from '../../../src/base/node-environment.js';
+import { ArmedFault } from '../../../src/cluster/faults/armed-fault.js';
+import { parseStorePoint, StorePoints } from '../../../src/cluster/faults/store-points.js';
+import type { ObjectId } from '../../../src/cluster/store/object-id.js';
 import { appendOp } from '../../../src/messages/osd-op.js';
 import { Bench, OID, pendsFor, POOL, read, write } from './support.js';
 
@@ -60,6 +63,25 @@ describe('a point of the store', () => {
       expect(await read(io)).toBe('before-once');
     },
   );
+
+  it('kills nobody any more whose change is durable only after it was stopped', async () => {
+    const points = new StorePoints(nodeEnvironment());
+    const killed: number[] = [];
+    const disarm = points.arm({
+      ...{ osd: undefined, action: 'kill', ms: undefined, matches: () => true },
+      fault: new ArmedFault(1, 'storePoint', 1, () => {}),
+      kill: (osd) => killed.push(osd),
+    });
+    let settle = () => {};
+    const durable = new Promise<void>((resolve) => {
+      settle = resolve;
+    });
+    const passed = points.pass?.(1, [{} as ObjectId], durable);
+    disarm();
+    settle();
+    await passed;
+    expect(killed).toEqual([]);
+  });
 
   it('has a name, and who is asked for another says so', async () => {
     expect(parseStorePoint('osd.3.store.commit')).toBe(3);
