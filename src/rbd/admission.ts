@@ -11,7 +11,7 @@ import { isRadosError, RadosError } from '../base/errors.js';
 import type { SnapContext } from '../encoding/types.js';
 import { HeldBackError } from '../osd-client/request.js';
 import { WriteTracker } from './concurrency.js';
-import { imageError } from './errors.js';
+import { imageError, ofUnknownOutcome } from './errors.js';
 import type { ExclusiveLock } from './exclusive-lock.js';
 import type { FreshnessGate } from './freshness-gate.js';
 import type { ReadContext, WriteContext } from './object-request.js';
@@ -32,7 +32,7 @@ export interface AdmittedImage {
 
 type Signal = AbortSignal | undefined;
 
-/** The change begins anew: what it had passed is not what it would have to pass now. Objects may be written twice. */
+/** The change begins anew: what it had passed is not what it would have to pass now. */
 const LOCK_REPLACED = new Error('the image has another exclusive lock');
 
 export class Admission {
@@ -134,30 +134,35 @@ export class Admission {
     change: (clipped: number, context: WriteContext) => Promise<void>,
   ): Promise<number> {
     const image = this.#image;
-    for (;;) {
-      const { lock } = image;
-      const entry = lock?.enter(signal);
-      if (entry && !(await this.#enters(entry, lock, op))) continue;
-      try {
-        let waited = entry !== undefined;
-        for (let wait = this.#mayStart(signal); wait; wait = this.#mayStart(signal)) {
-          await this.#waitFor(wait, op);
-          waited = true;
+    const done = new Set<number>();
+    try {
+      for (;;) {
+        const { lock } = image;
+        const entry = lock?.enter(signal);
+        if (entry && !(await this.#enters(entry, lock, op))) continue;
+        try {
+          let waited = entry !== undefined;
+          for (let wait = this.#mayStart(signal); wait; wait = this.#mayStart(signal)) {
+            await this.#waitFor(wait, op);
+            waited = true;
+          }
+          if (waited) this.#assertUnchanged(op, lock);
+          const clipped = this.#clip(op, offset, length, image.writableSize);
+          if (clipped === 0) return 0;
+          const context = this.#writeContext(op, offset + clipped, { lock, signal, done });
+          await this.#sent.track(change(clipped, context));
+          return clipped;
+        } catch (error) {
+          if (error === LOCK_REPLACED || error instanceof HeldBackError) continue;
+          if (isRadosError(error) && error.target === image.target) throw error;
+          throw imageError(error, op, image.target);
+        } finally {
+          lock?.leave();
         }
-        if (waited) this.#assertUnchanged(op, lock);
-        const clipped = this.#clip(op, offset, length, image.writableSize);
-        if (clipped === 0) return 0;
-        await this.#sent.track(
-          change(clipped, this.#writeContext(op, offset + clipped, lock, signal)),
-        );
-        return clipped;
-      } catch (error) {
-        if (error === LOCK_REPLACED || error instanceof HeldBackError) continue;
-        if (isRadosError(error) && error.target === image.target) throw error;
-        throw imageError(error, op, image.target);
-      } finally {
-        lock?.leave();
       }
+    } catch (error) {
+      // It may have begun anew, and the rest of it failed.
+      throw done.size > 0 ? ofUnknownOutcome(error) : error;
     }
   }
 
@@ -193,12 +198,11 @@ export class Admission {
   #writeContext(
     op: string,
     end: number,
-    lock: ExclusiveLock | undefined,
-    signal: Signal,
+    { lock, signal, done }: { lock: ExclusiveLock | undefined; signal: Signal; done: Set<number> },
   ): WriteContext {
     const image = this.#image;
     return {
-      signal,
+      ...{ signal, done },
       admit: () => this.#admitObject(op, end, lock, signal),
       gate: this.#gate,
       get snapContext() {

@@ -35,6 +35,17 @@ export function imageError(
   });
 }
 
+/** Where something is said not to have happened, but a part of it may have: of the whole nothing is certain. */
+export function ofUnknownOutcome(error: unknown): unknown {
+  if (!isRadosError(error) || error.outcome !== 'not-applied') return error;
+  const { errno, message, op, target, retryable } = error;
+  return new RadosError(errno, message, {
+    ...{ op, target, retryable },
+    outcome: 'unknown',
+    cause: error,
+  });
+}
+
 /** It is the object that is not there, not the pool with all that was in it. */
 export function isMissingObject(error: unknown): boolean {
   return isRadosError(error, 'ENOENT') && !(error instanceof PoolGoneError);

@@ -20,7 +20,7 @@ import { isRadosError, RadosError } from '../base/errors.js';
 import { cmpExtOp, type OsdOp, writeFullOp, writeOp, writeSameOp } from '../messages/osd-op.js';
 import { HeldBackError } from '../osd-client/request.js';
 import { eachLimited } from './concurrency.js';
-import { CompareMismatchError } from './errors.js';
+import { CompareMismatchError, ofUnknownOutcome } from './errors.js';
 import type { Layout, ObjectExtent, Piece } from './layout.js';
 import {
   ObjectRequests,
@@ -76,7 +76,7 @@ export class ImageData {
   }
 
   async write(offset: number, data: Uint8Array, context: WriteContext): Promise<void> {
-    await this.#writeExtents(this.layout.objectExtents(offset, data.length), (extent) =>
+    await this.#writeExtents(this.layout.objectExtents(offset, data.length), context, (extent) =>
       this.#overwrite(extent, this.#writeOp(extent, gather(extent.pieces, data)), context),
     );
   }
@@ -87,12 +87,12 @@ export class ImageData {
       .objectExtents(offset, length)
       .map((extent) => this.#alignDiscard(extent))
       .filter((extent) => extent.length > 0);
-    await this.#writeExtents(extents, (extent) => this.#zero(extent, context));
+    await this.#writeExtents(extents, context, (extent) => this.#zero(extent, context));
   }
 
   /** Afterwards the range reads as zeros, whatever its alignment. */
   async writeZeroes(offset: number, length: number, context: WriteContext): Promise<void> {
-    await this.#writeExtents(this.layout.objectExtents(offset, length), (extent) =>
+    await this.#writeExtents(this.layout.objectExtents(offset, length), context, (extent) =>
       this.#zero(extent, context),
     );
   }
@@ -104,7 +104,7 @@ export class ImageData {
     pattern: Uint8Array,
     context: WriteContext,
   ): Promise<void> {
-    await this.#writeExtents(this.layout.objectExtents(offset, length), (extent) =>
+    await this.#writeExtents(this.layout.objectExtents(offset, length), context, (extent) =>
       this.#overwrite(extent, this.#writeSameOp(extent, pattern), context),
     );
   }
@@ -193,26 +193,23 @@ export class ImageData {
 
   async #writeExtents(
     extents: readonly ObjectExtent[],
+    { done }: WriteContext,
     step: (extent: ObjectExtent) => Promise<unknown>,
   ): Promise<void> {
-    const only = extents.length === 1 ? extents[0] : undefined;
+    const left = done?.size ? extents.filter(({ objectNo }) => !done.has(objectNo)) : extents;
+    const only = extents.length === 1 ? left[0] : undefined;
     if (only) {
       await step(only);
       return;
     }
     try {
-      await this.#forEach(extents, step);
-    } catch (error) {
-      // One object was certainly not written, but others may have been: of the whole nothing is certain.
-      if (!isRadosError(error) || error.outcome !== 'not-applied') throw error;
-      // To be done again as a whole.
-      if (error instanceof HeldBackError) throw error;
-      const { op, target, retryable } = error;
-      throw new RadosError(error.errno, error.message, {
-        ...{ op, target, retryable },
-        outcome: 'unknown',
-        cause: error,
+      await this.#forEach(left, async (extent) => {
+        await step(extent);
+        done?.add(extent.objectNo);
       });
+    } catch (error) {
+      // What is left is to be done when it begins anew. Else one object was certainly not written, but others may have been.
+      throw error instanceof HeldBackError ? error : ofUnknownOutcome(error);
     }
   }
 

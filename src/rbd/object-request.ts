@@ -60,6 +60,11 @@ export interface WriteContext extends RequestContext {
   onOldSnapContext?(): void;
   /** Space is to be freed: also when the cluster is full. */
   readonly fullTry?: boolean | undefined;
+  /**
+   * The objects to which the request was done. When it begins anew it leaves them alone: others may have changed them since,
+   * and nobody may see it happen twice.
+   */
+  readonly done?: Set<number>;
 }
 
 /** What goes with a read: absent `snapId` reads the head. */

@@ -453,7 +453,7 @@ describe('a write whose snapshot context an OSD finds too old', () => {
       throw RadosError.fromErrno(OLD, {});
     };
     await image.write(0, Buffer.from('new'));
-    const writes = objects.requests.filter(({ text }) => isData(text));
+    const writes = objects.requests.filter(({ oid }) => oid.startsWith('rbd_data.'));
     expect(writes.map(({ options }) => options.snapContext?.seq)).toEqual([0n, 7n]);
     expect((await image.read(0, 3)).toString()).toBe('new');
   });
@@ -498,6 +498,9 @@ describe('a request of which an operation is held back as it is sent', () => {
     objects.requests.length = 0;
     expect(await image.write(0, Buffer.alloc(3 * 65_536, 2))).toBe(3 * 65_536);
     expect(held).toBe(3);
+    // What it was done to stays as others have made it since: nobody sees it happen twice.
+    const writes = objects.requests.filter(({ oid }) => oid.startsWith('rbd_data.'));
+    expect(writes.map(({ oid }) => oid.slice(-1)).sort()).toEqual(['0', '1', '1', '1', '2']);
     held = 0;
     expect(Buffer.from(await image.read(65_536, 4))).toEqual(Buffer.alloc(4, 2));
     expect(held).toBe(3);
@@ -511,6 +514,21 @@ describe('a request of which an operation is held back as it is sent', () => {
     };
     await expect(image.write(2 * 65_536, Buffer.alloc(4))).rejects.toMatchObject({
       code: 'EINVAL',
+      outcome: 'not-applied',
+    });
+  });
+
+  it('is of unknown outcome when a part of it was done, and the rest fails as it begins anew', async () => {
+    await using image = await open();
+    let held = 0;
+    objects.onRequest = ({ oid }) => {
+      if (!oid.endsWith('0001')) return;
+      if (held++ === 0) throw new HeldBackError({ op: 'x', target: oid });
+      throw RadosError.fromErrno(-108, { outcome: 'not-applied', target: oid });
+    };
+    await expect(image.write(0, Buffer.alloc(2 * 65_536))).rejects.toMatchObject({
+      code: 'EBLOCKLISTED',
+      outcome: 'unknown',
     });
   });
 });
