@@ -226,6 +226,11 @@ export class OsdDaemon implements PgHost, SessionOwner, CommandSource {
     return this.#pgs.size;
   }
 
+  /** Whether it is the PG's primary, and knows by now what is in it. */
+  serves(pg: PgId): boolean {
+    return this.#pgs.get(pg)?.active !== undefined;
+  }
+
   servedPgs(): PgPrimary[] {
     return [...this.#pgs].flatMap(({ active }) => (active ? [active] : []));
   }

@@ -221,15 +221,16 @@ export class OsdJudge {
     }
   }
 
-  /** An object as its primary has it now; undefined when it lacks it. */
+  /** An object as its primary has it now; undefined when it lacks it, or does not know yet what it should have. */
   #object(pool: number, oid: string): StoredObject | undefined {
     const newest = this.#newest();
     const place = newest && objectToPg(newest.view.map, { pool, nspace: '', oid });
     if (!place) return undefined;
     const { actingPrimary } = newest.view.placement.pgToUpActing(place.pg);
     const primary = this.osds.get(actingPrimary);
-    // One that begins has no map yet.
-    return primary?.alive && primary.epoch > 0 ? this.#stored(primary, pool, oid) : undefined;
+    return primary?.alive && primary.serves(place.pg)
+      ? this.#stored(primary, pool, oid)
+      : undefined;
   }
 
   #stored(osd: OsdDaemon, pool: number, oid: string): StoredObject | undefined {
