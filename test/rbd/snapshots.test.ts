@@ -3,6 +3,7 @@
 
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { RadosError } from '../../src/base/errors.js';
+import { describeOps } from '../../src/messages/osd-op.js';
 import { mutate } from '../../src/rados/class-call.js';
 import {
   addChild,
@@ -10,6 +11,7 @@ import {
   attachChild,
   PROTECTION,
   removeChild,
+  removeSnapshot,
   setMetadata,
   setProtectionStatus,
   USER_NAMESPACE,
@@ -296,6 +298,39 @@ describe('removing a snapshot', () => {
     expect(still).toMatchObject({ code: 'EBUSY' });
     // The name is free.
     await until(image.snapshots.create('s1'));
+  });
+
+  it('has been done when another client, which took the last clone away, removed it meanwhile', async () => {
+    const other = await at.client();
+    for (let after = 1; ; after++) {
+      const name = `vm-${after}`;
+      await client.create(name, { size: SIZE, order: 16, features: FEATURE.LAYERING });
+      const image = await client.open(name);
+      await until(image.snapshots.create('s1'));
+      const [{ id } = { id: 0n }] = await listed(image);
+      const { operate } = client.rados;
+      /** Since it is in the trash, and until it is removed. */
+      let inTrash = false;
+      let sent = 0;
+      const spy = vi
+        .spyOn(client.rados, 'operate')
+        .mockImplementation(async (target, ops, options) => {
+          const what = describeOps(ops);
+          if (inTrash && ++sent === after) {
+            const theirs = await other.rados.ioctx('rbd');
+            await mutate(theirs, headerObject(image.id), [removeSnapshot(id)]);
+          }
+          if (what.includes('snapshot_trash_add')) inTrash = true;
+          if (what.includes('snapshot_remove')) inTrash = false;
+          return operate.call(client.rados, target, ops, options);
+        });
+      await until(image.snapshots.remove('s1'));
+      spy.mockRestore();
+      expect(await listed(image)).toEqual([]);
+      await until(image.close());
+      if (sent < after) break;
+      expect(after).toBeLessThan(9);
+    }
   });
 
   it('can be asked for again wherever it was interrupted', async () => {

@@ -4,7 +4,8 @@
  *     to the snapshots' trash -> has it clones? -> object map -> id given back -> header
  *                                    \-> it stays there, and goes with the last of them
  *
- * Of the trash, users see nothing. What was interrupted there is removed with the image, if nobody asks again.
+ * Of the trash, users see nothing. What was interrupted there is removed with the image, if nobody asks again; and who takes the
+ * last of a snapshot's clones away removes it from there, at any time.
  */
 
 import { RadosError } from '../../base/errors.js';
@@ -89,7 +90,8 @@ async function remove(
   const unused = await forgetParent(image, snapshot);
   await objectMap?.snapshotRemoved(id);
   await unless('ENOENT', dataIoctx.removeSelfManagedSnap(id));
-  await mutate(ioctx, oid, [removeSnapshot(id)], FULL_TRY);
+  const removed = mutate(ioctx, oid, [removeSnapshot(id)], FULL_TRY);
+  await (wasInTrash ? removed : unless('ENOENT', removed));
   if (unused) await image.removeUnusedSnapshot(unused);
 }
 
@@ -109,8 +111,8 @@ async function forgetParent(
 async function hasClones(image: OpenImage, snapId: bigint): Promise<boolean> {
   const { context, ioctx } = image;
   const oid = headerObject(image.id);
-  const { childCount } = await executeOne(ioctx, oid, getSnapshot(snapId));
-  if (childCount === 0) return false;
+  const found = await unless('ENOENT', executeOne(ioctx, oid, getSnapshot(snapId)));
+  if (!found || found.childCount === 0) return false;
   const children = await executeOne(ioctx, oid, listChildren(snapId));
   let left = children.length;
   for (const child of children) {
