@@ -15,8 +15,11 @@ import type { ObjectTarget } from './request.js';
 import type { OsdSession } from './session.js';
 import type { ClientMap } from './target.js';
 
-/** Errors that an OSD answers before it looks whether it has executed the operation already (`do_op`). */
-const UNSEEN_REFUSALS = ['EBLOCKLISTED', 'EPERM', 'EACCES', 'ENOSPC', 'EDQUOT'];
+/**
+ * Errors that an OSD answers before it looks whether it has executed the operation already (`do_op`): of operations that are
+ * sent again they say nothing.
+ */
+const UNSEEN_REFUSALS = ['EPERM', 'EACCES', 'ENOSPC', 'EDQUOT'];
 
 /** The daemon did not take our ticket, or us. */
 export function isRefusal(error: unknown): error is RadosError {
@@ -64,7 +67,11 @@ export function resultError(
  * Only what the OSD refuses before it looks for that says nothing about earlier attempts.
  */
 function outcomeOf(request: OpRequest, reply: OsdReply): Outcome {
-  const refusedUnseen = UNSEEN_REFUSALS.includes(errnoCode(reply.result));
+  const code = errnoCode(reply.result);
+  // An OSD starts again by itself with what it had not answered when a new interval begins: a client that was fenced in
+  // between hears this of what has been done before.
+  if (code === 'EBLOCKLISTED') return 'unknown';
+  const refusedUnseen = UNSEEN_REFUSALS.includes(code);
   return refusedUnseen && request.attempts > 1 ? 'unknown' : 'not-applied';
 }
 

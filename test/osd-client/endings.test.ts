@@ -433,12 +433,13 @@ describe('a reply that cannot be read', () => {
 
 describe('whether a write happened', () => {
   it.each([
-    ['EBLOCKLISTED', -108, 'unknown'],
-    ['EPERM', -1, 'unknown'],
-    ['EEXIST', -17, 'not-applied'],
+    // The OSD may have begun anew with it, behind its own back.
+    ['EBLOCKLISTED', -108, 'unknown', 'unknown'],
+    ['EPERM', -1, 'unknown', 'not-applied'],
+    ['EEXIST', -17, 'not-applied', 'not-applied'],
   ] as const)(
     'is told truly when a repetition is answered with %s',
-    async (code, result, outcome) => {
+    async (code, result, outcome, ofTheFirst) => {
       const { world, osd, write } = await setUp();
       osd.onRequest = hold;
       const pending = rejection(write('x', '1'));
@@ -450,7 +451,7 @@ describe('whether a write happened', () => {
       osd.onRequest = ({ reply }) => reply({ result });
       expect(await world.until(rejection(write('x', '2')))).toMatchObject({
         code,
-        outcome: 'not-applied',
+        outcome: ofTheFirst,
       });
     },
   );
