@@ -200,7 +200,9 @@ export class ObjectMap implements MaintainedObjectMap {
     const before = this.head.stateOf(objectNo);
     if (before === EXISTS) return;
     // What the newest snapshot has as well has not changed since, unless it may have been there, and gone.
-    const isClean = !isChange && before !== PENDING && this.#snapshots.hasFastDiff;
+    const { hasFastDiff } = this.#snapshots;
+    const isSeen = hasFastDiff && this.#snapshots.staying(snapIds).length > 0;
+    const isClean = !isChange && before !== PENDING && isSeen;
     if (before === EXISTS_CLEAN && isClean) return;
     await this.#orLeave(objectNo, this.#store(objectNo, isClean ? EXISTS_CLEAN : EXISTS, signal));
   }

@@ -5,11 +5,12 @@
  * between the snapshot before and this one.
  *
  *     taken      head's map copied -> EXISTS becomes EXISTS_CLEAN in the head's    the header has it already
- *     removed    merged into the next one's -> removed                             the header has it still
+ *     removed    merged into the next one's -> removed                             the header has it still, in the trash
  *     rollback   head's: what exists in either EXISTS -> objects -> head's: what exists in the snapshot EXISTS
  *
  * Invariant: an object that was written since a snapshot is EXISTS or PENDING in the next one's map, or that is flagged as
- * invalid, or missing.
+ * invalid, or missing. A snapshot that is being removed, or was left in the trash half removed, does not count: its map may
+ * have been merged.
  */
 
 import { isRadosError } from '../../base/errors.js';
@@ -33,6 +34,8 @@ export class SnapshotMaps {
   readonly #head: HeadMap;
   /** Of the snapshots that objects are copied up to. */
   readonly #updates = new Map<bigint, MapUpdates>();
+  /** Snapshots whose removal has begun here. */
+  readonly #going = new Set<bigint>();
   /** Maps that were found not to be believed, ever since. */
   #failures = 0;
 
@@ -62,8 +65,12 @@ export class SnapshotMaps {
   }
 
   async removed(snapId: bigint): Promise<void> {
+    // What is copied up from here on is in the next one's map as it is to be when this one is gone.
+    this.#going.add(snapId);
     const snapshot = this.#find(snapId);
-    if (this.hasFastDiff && snapshot) await this.#merge(snapshot);
+    if (this.hasFastDiff && snapshot) {
+      await this.#updatesOf(snapId).alone(() => this.#merge(snapshot));
+    }
     this.#updates.delete(snapId);
     await this.#stored(snapId).remove();
   }
@@ -78,15 +85,23 @@ export class SnapshotMaps {
     await this.#addRolledBack(snapId, (head) => head.fill(0, head.objectCount, NONEXISTENT));
   }
 
+  /** Those of them that are there to stay. */
+  staying(snapIds: readonly bigint[]): bigint[] {
+    return snapIds.filter(
+      (snapId) => !this.#going.has(snapId) && this.#find(snapId)?.namespace.type !== 'trash',
+    );
+  }
+
   /** The object comes to have data in the snapshots, which are given newest first. */
   async copyingUp(objectNo: number, snapIds: readonly bigint[]): Promise<void> {
-    const oldest = snapIds.at(-1);
+    const clean = new Set(this.hasFastDiff ? this.staying(snapIds).slice(0, -1) : []);
     await Promise.all(
       snapIds.map(async (snapId) => {
         const snapshot = this.#find(snapId);
-        if (!snapshot || objectNo >= this.#objectCount(snapshot)) return;
-        const isClean = this.hasFastDiff && snapId !== oldest;
-        await this.#updatesOf(snapId).change(objectNo, isClean ? EXISTS_CLEAN : EXISTS);
+        if (!snapshot || this.#going.has(snapId)) return;
+        if (objectNo >= this.#objectCount(snapshot)) return;
+        const state = clean.has(snapId) ? EXISTS_CLEAN : EXISTS;
+        await this.#updatesOf(snapId).change(objectNo, state);
       }),
     );
   }
@@ -188,7 +203,8 @@ export class SnapshotMaps {
 
   async #mergeInto(snapId: bigint, removed: ObjectBitmap): Promise<void> {
     try {
-      await this.#stored(snapId).snapshotRemoved(removed);
+      const stored = this.#stored(snapId);
+      await this.#updatesOf(snapId).alone(() => stored.snapshotRemoved(removed));
     } catch (error) {
       // No map, nothing to be wrong in it.
       if (!isRadosError(error, 'ENOENT')) await this.#failed(snapId, error);

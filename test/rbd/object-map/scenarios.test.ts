@@ -12,6 +12,7 @@ import { cloneImage } from '../../../src/rbd/clone.js';
 import { diffBatches } from '../../../src/rbd/diff/diff.js';
 import { unless } from '../../../src/rbd/errors.js';
 import { FEATURE } from '../../../src/rbd/features.js';
+import type { ImageSnapshot } from '../../../src/rbd/header.js';
 import { Image } from '../../../src/rbd/image.js';
 import { dataObject } from '../../../src/rbd/layout.js';
 import { objectMapObject, RBD_LOCK_NAME } from '../../../src/rbd/names.js';
@@ -391,6 +392,51 @@ describe('a map that is read by', () => {
     expect(await until(clones.violations())).toEqual([]);
     await until(clone.close());
   });
+
+  it.each(['by the same owner', 'by the next one'] as const)(
+    'a copy-up while a snapshot is removed says of the next one that the object is new in it, %s',
+    async (whose) => {
+      await until(image.write(0, bytes(7, 3 * OBJECT)));
+      await until(image.snapshots.create('s'));
+      const child = { ...SPEC, name: 'child' };
+      await until(
+        cloneImage(traced.context, { ...SPEC, snap: 's' }, child, {
+          format: 2,
+          features: FEATURES,
+        }),
+      );
+      const first = await TracedClient.connect(at);
+      let clone = await until(Image.open(first.context, child));
+      await until(clone.acquireLock());
+      for (const snap of ['s1', 's2']) await until(clone.snapshots.create(snap));
+      const [{ id: removedId }, { id }] = clone.header.snapshots as [ImageSnapshot, ImageSnapshot];
+      const isRemoval = ({ text }: TracedRequest) => text.includes('rbd.snapshot_remove');
+      let goOn = () => {};
+      const held = new Promise<void>((resolve) => {
+        first.onRequest = (request) =>
+          isRemoval(request) ? (resolve(), new Promise<void>((go) => (goOn = go))) : undefined;
+      });
+      const removal = clone.snapshots.remove('s1');
+      removal.catch(() => undefined);
+      await until(held);
+      if (whose === 'by the next one') {
+        first.client.kill();
+        await at.world.advance(100);
+        clone = await until(Image.open((await TracedClient.connect(at)).context, child));
+        await until(clone.acquireLock());
+      }
+      await until(clone.write(OBJECT, bytes(1)));
+      await until(clone.write(2 * OBJECT, bytes(2)));
+      goOn();
+      await until(whose === 'by the next one' ? clone.snapshots.remove(removedId) : removal);
+      const clones = new MapOracle(ioctx, 'child');
+      const versions = await until(clones.versions());
+      expect(versions.map(({ snapId }) => snapId)).toEqual([id, undefined]);
+      expect(versions[0]?.states?.slice(0, 4)).toEqual([0, 1, 1, 0]);
+      expect(await until(clones.violations())).toEqual([]);
+      await until(clone.close());
+    },
+  );
 
   it('O20 a reader of a snapshot lets it skip what is not there, unless the map is flagged', async () => {
     await until(image.write(3 * OBJECT, bytes(1)));
