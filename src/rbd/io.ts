@@ -202,14 +202,21 @@ export class ImageData {
       await step(only);
       return;
     }
+    // What fails for good ends it, whatever is to begin anew besides: it may have happened, and must not happen twice.
+    let failure: RadosError | undefined;
     try {
       await this.#forEach(left, async (extent) => {
-        await step(extent);
-        done?.add(extent.objectNo);
+        try {
+          await step(extent);
+          done?.add(extent.objectNo);
+        } catch (error) {
+          if (isRadosError(error) && !(error instanceof HeldBackError)) failure ??= error;
+          throw error;
+        }
       });
     } catch (error) {
-      // What is left is to be done when it begins anew. Else one object was certainly not written, but others may have been.
-      throw error instanceof HeldBackError ? error : ofUnknownOutcome(error);
+      // One object was certainly not written, but others may have been.
+      throw failure ? ofUnknownOutcome(failure) : error;
     }
   }
 

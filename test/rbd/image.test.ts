@@ -453,7 +453,7 @@ describe('a write whose snapshot context an OSD finds too old', () => {
       throw RadosError.fromErrno(OLD, {});
     };
     await image.write(0, Buffer.from('new'));
-    const writes = objects.requests.filter(({ oid }) => oid.startsWith('rbd_data.'));
+    const writes = objects.requests.filter(({ text }) => isData(text));
     expect(writes.map(({ options }) => options.snapContext?.seq)).toEqual([0n, 7n]);
     expect((await image.read(0, 3)).toString()).toBe('new');
   });
@@ -516,6 +516,22 @@ describe('a request of which an operation is held back as it is sent', () => {
       code: 'EINVAL',
       outcome: 'not-applied',
     });
+  });
+
+  it('does not begin anew when another part of it may have happened, and failed', async () => {
+    await using image = await open();
+    objects.onRequest = async ({ oid }) => {
+      if (oid.endsWith('0000')) throw new HeldBackError({ op: 'x', target: oid });
+      if (!oid.endsWith('0001')) return;
+      await Promise.resolve();
+      throw RadosError.fromErrno(-110, { outcome: 'unknown', target: oid });
+    };
+    objects.requests.length = 0;
+    await expect(image.write(0, Buffer.alloc(2 * 65_536))).rejects.toMatchObject({
+      code: 'ETIMEDOUT',
+      outcome: 'unknown',
+    });
+    expect(objects.requests.filter(({ oid }) => oid.startsWith('rbd_data.'))).toHaveLength(2);
   });
 
   it('is of unknown outcome when a part of it was done, and the rest fails as it begins anew', async () => {

@@ -33,6 +33,7 @@ export interface RecoveredObject {
   readonly object: ObjectDump | undefined;
 }
 
+/** What a PG's log has an entry of. */
 export interface PgChange {
   readonly ops: readonly StoreOp[];
   readonly entry: LogEntry;
