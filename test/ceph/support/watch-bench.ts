@@ -127,12 +127,17 @@ export class WatchBench {
     return oid;
   }
 
-  /** Answers `re:` and what it was told. */
+  /**
+   * Answers `re:` and what it was told. Ceph's OSDs answer a registration before the watch takes part in notifications,
+   * and forget it for them if the connection breaks in between (seen on 16.2.15, with `debug_osd`: until it reconnects, a
+   * notification is complete without it). What is sent after the answer finds it there.
+   */
   async watch(oid: string, options?: WatchOptions, ioctx = this.ioctx): Promise<Watcher> {
     const watcher = new Watcher();
     watcher.answer = ({ payload }) => bytes(`re:${text(payload)}`);
     watcher.watch = await ioctx.watch(oid, watcher, options);
     this.#watches.push(watcher.watch);
+    await watcher.watch.verify();
     return watcher;
   }
 
