@@ -53,15 +53,36 @@ export function checkSectors(
       (bySector[sector] as Touching[]).push(touching);
     }
   }
+  // Neighbours were mostly written and read together: what was searched for one is not searched again for the next.
+  let last: { register: readonly RegisterOp[]; holds: number } | undefined;
   for (const [sector, its] of bySector.entries()) {
     if (its.length === 0) continue;
+    const holds = initial?.[sector] ?? 0;
     const register = its.map(
       ({ op, from, to, effectAt }): RegisterOp => ({ op, from, to, effect: effectAt(sector) }),
     );
-    const stuck = searchOrder(register, initial?.[sector] ?? 0);
+    if (last?.holds === holds && isSameRegister(last.register, register)) continue;
+    const stuck = searchOrder(register, holds);
     if (stuck) return violation(stuck, register, sector);
+    last = { register, holds };
   }
   return undefined;
+}
+
+function isSameRegister(a: readonly RegisterOp[], b: readonly RegisterOp[]): boolean {
+  return a.length === b.length && a.every((one, i) => isSameStep(one, b[i] as RegisterOp));
+}
+
+function isSameStep({ op, from, to, effect }: RegisterOp, other: RegisterOp): boolean {
+  const { effect: its } = other;
+  return (
+    op === other.op &&
+    from === other.from &&
+    to === other.to &&
+    effect.kind === its.kind &&
+    effect.value === its.value &&
+    (effect.kind !== 'swap' || effect.expected === (its as typeof effect).expected)
+  );
 }
 
 function violation(stuck: RegisterOp, register: readonly RegisterOp[], sector: number): Violation {

@@ -42,8 +42,8 @@ interface Room {
   passed: number;
 }
 
-/** What tells of a request's progress is about a live interval. */
-const IN_INTERVAL: ReadonlySet<LogEvent['ev']> = new Set(['enter', 'submit', 'reply']);
+/** Of a phase's rooms, those that are kept though nobody is in them: somebody will be soon. */
+const ROOMS_KEPT = 1024;
 
 export class PhaseRules {
   readonly violations: string[] = [];
@@ -69,12 +69,13 @@ export class PhaseRules {
       this.#moving = undefined;
       this.#check('P7', handle === mover && ev === 'leave' && at === from, event);
     }
-    if (ev === 'enter') this.#enter(event, handle, at ?? this.#open(event));
-    else if (ev === 'entered') this.#admit(event, handle, at);
+    if (ev === 'entered') this.#admit(event, handle, at);
     else if (ev === 'leave') this.#leave(event, handle, at);
     else if (ev === 'interrupt' || ev === 'drop') this.#remove(handle, at);
-    else if (ev === 'reply' && handle instanceof ClientOp) this.#reply(event, handle);
-    if (IN_INTERVAL.has(ev) && handle instanceof ClientOp) {
+    else if (ev === 'enter' || ev === 'submit' || ev === 'reply') {
+      if (ev === 'enter') this.#enter(event, handle, at ?? this.#open(event));
+      if (!(handle instanceof ClientOp)) return;
+      if (ev === 'reply') this.#reply(event, handle);
       this.#check('P17', !handle.interval?.ended, event);
     }
   }
@@ -92,23 +93,24 @@ export class PhaseRules {
     if (from !== undefined) this.#moving = { handle, from };
     this.#places.set(handle, at);
     const { passed, places } = at;
-    const ahead = places.reduce((count, { admitted }) => count + (admitted ? 0 : 1), 0);
+    let ahead = 0;
+    for (const { admitted } of places) if (!admitted) ahead++;
     places.push({ handle, admitted: false, ahead, passed });
     if (!(handle instanceof ClientOp)) return;
     const { phase, domain } = event;
-    if (phase === 'C1.await_active') this.#ascends('P8', [domain, ''], handle.id, event);
+    if (phase === 'C1.await_active') this.#ascends('P8', domain, '', handle.id, event);
     if (phase === 'G1.wait_pg_ready' || phase === 'G1.await_map') {
       if (handle.instance === 1) {
-        this.#ascends('P5', [handle.session, domain], handle.id, event);
+        this.#ascends('P5', handle.session, domain, handle.id, event);
       } else {
         const order = this.#order.get(handle.id) ?? 0;
-        this.#ascends('P18', [handle.interval, domain], order, event);
+        this.#ascends('P18', handle.interval, domain, order, event);
       }
       this.#order.set(handle.id, ++this.#entered);
     }
     if (phase === 'O1.process') {
       this.#inLane.set(handle.id, ++this.#entered);
-      this.#ascends('P6', [domain, handle.lane?.key], this.#order.get(handle.id) ?? 0, event);
+      this.#ascends('P6', domain, handle.lane?.key, this.#order.get(handle.id) ?? 0, event);
     }
   }
 
@@ -145,16 +147,22 @@ export class PhaseRules {
   #remove(handle: Handle, at: Room | undefined): void {
     if (!at) return;
     const { places, phase, domain } = at;
-    const index = places.findIndex((place) => place.handle === handle);
-    if (index >= 0) places.splice(index, 1);
-    if (places.length === 0) this.#rooms.get(phase)?.delete(domain);
+    if (places[0]?.handle === handle) places.shift();
+    else {
+      const index = places.findIndex((place) => place.handle === handle);
+      if (index >= 0) places.splice(index, 1);
+    }
+    if (places.length === 0) {
+      const domains = this.#rooms.get(phase);
+      if (domains && domains.size > ROOMS_KEPT) domains.delete(domain);
+    }
     if (this.#places.get(handle) === at) this.#places.delete(handle);
   }
 
   #reply(event: LogEvent, op: ClientOp): void {
     if (!op.lane || op.opClass.pgOp) return;
     const inLane = this.#inLane.get(op.id) ?? 0;
-    this.#ascends('P9', [op.interval, op.lane.key], inLane, event);
+    this.#ascends('P9', op.interval, op.lane.key, inLane, event);
   }
 
   /** When nothing is about to happen: of the phases that somebody is in. */
@@ -166,14 +174,14 @@ export class PhaseRules {
     }
   }
 
-  /** `of`: what it is that has an order. */
-  #ascends(rule: string, of: readonly [unknown, unknown], value: number, event: LogEvent): void {
-    const ofRule = this.#last.get(rule) ?? new Map<unknown, Map<unknown, number>>();
-    this.#last.set(rule, ofRule);
-    const last = ofRule.get(of[0]) ?? new Map<unknown, number>();
-    ofRule.set(of[0], last);
-    this.#check(rule, value > (last.get(of[1]) ?? 0), event);
-    last.set(of[1], value);
+  /** `of`, `within`: what it is that has an order. */
+  #ascends(rule: string, of: unknown, within: unknown, value: number, event: LogEvent): void {
+    let ofRule = this.#last.get(rule);
+    if (!ofRule) this.#last.set(rule, (ofRule = new Map<unknown, Map<unknown, number>>()));
+    let last = ofRule.get(of);
+    if (!last) ofRule.set(of, (last = new Map<unknown, number>()));
+    this.#check(rule, value > (last.get(within) ?? 0), event);
+    last.set(within, value);
   }
 
   #check(rule: string, holds: boolean, { ev, op, inst, phase, domain }: LogEvent): void {

@@ -46,6 +46,7 @@ export class VectorRules {
 
   feed({ ev, handle }: LogEvent, sight: VectorSight): void {
     const before = this.#before;
+    if (!before && ev !== 'execute') return;
     this.#before = undefined;
     if (!(handle instanceof ClientOp)) return;
     if (before?.op === handle) this.#executed(before, ev, sight);
