@@ -32,9 +32,15 @@ export type Outcome =
   /** No answer: the client sends again when the map changes. */
   | { kind: 'drop' }
   /** Nothing to commit. Effects of a successful vector come before the reply. */
-  | { kind: 'reply'; reply: OsdReply; context?: OpContext }
+  | { kind: 'reply'; reply: OsdReply; context: OpContext | undefined }
   /** To be committed by the whole acting set; then effects, then the reply. */
-  | { kind: 'commit'; reply: OsdReply; ops: StoreOp[]; entry: LogEntry; context?: OpContext };
+  | {
+      kind: 'commit';
+      reply: OsdReply;
+      ops: StoreOp[];
+      entry: LogEntry;
+      context: OpContext | undefined;
+    };
 
 /** What is executed. */
 export interface Executed {
@@ -98,7 +104,7 @@ export class Executor {
       return early(pg, client, -ERRNO.ERESTART);
     }
     if (!isValidSnapContext(snapContext)) {
-      return { kind: 'reply', reply: reply(ctx, liveOps(request.ops), -ERRNO.EINVAL) };
+      return replied(reply(ctx, liveOps(request.ops), -ERRNO.EINVAL));
     }
     return this.#write(ctx, snapContext);
   }
@@ -106,10 +112,7 @@ export class Executor {
   #read(ctx: OpContext): Outcome {
     const ops = liveOps(ctx.client.request.ops);
     const result = this.#run(ctx, ops);
-    const answer = reply(ctx, ops, result);
-    return result < 0
-      ? { kind: 'reply', reply: answer }
-      : { kind: 'reply', reply: answer, context: ctx };
+    return replied(reply(ctx, ops, result), result < 0 ? undefined : ctx);
   }
 
   #write(ctx: OpContext, snapContext: SnapContext): Outcome {
@@ -126,7 +129,7 @@ export class Executor {
     if (changes && isFull(ctx)) {
       if (!(request.flags & OSD_FLAG.FULL_TRY)) return { kind: 'drop' };
       const quota = (pg.pool.flags & POOL_FLAG.FULL_QUOTA) !== 0;
-      return { kind: 'reply', reply: reply(ctx, ops, quota ? -ERRNO.EDQUOT : -ERRNO.ENOSPC) };
+      return replied(reply(ctx, ops, quota ? -ERRNO.EDQUOT : -ERRNO.ENOSPC));
     }
     if (changes && returnVector) {
       for (const op of ops) {
@@ -135,7 +138,7 @@ export class Executor {
         dropOutput(op);
         result = -ERRNO.EOVERFLOW;
       }
-      if (result < 0) return { kind: 'reply', reply: reply(ctx, ops, result) };
+      if (result < 0) return replied(reply(ctx, ops, result));
     }
     if (changes && !returnVector) {
       // Old clients took a positive result of a write for an error, and had no place for its output.
@@ -173,8 +176,8 @@ export class Executor {
       answer.userVersion = pg.lastUserVersion;
       answer.badReplayVersion = pg.lastUpdate;
     }
-    const outcome = { kind: 'commit', reply: answer, ops: storeOps, entry } as const;
-    return result < 0 ? outcome : { ...outcome, context: ctx };
+    const context = result < 0 ? undefined : ctx;
+    return { kind: 'commit', reply: answer, ops: storeOps, entry, context };
   }
 
   #run(ctx: OpContext, ops: readonly LiveOp[]): number {
@@ -323,5 +326,10 @@ export function errorReply(
 }
 
 function early(pg: PgView, client: ClientRequest, errno: number): Outcome {
-  return { kind: 'reply', reply: errorReply(pg, client, errno) };
+  return replied(errorReply(pg, client, errno));
+}
+
+/** `context`: of a vector that has effects. */
+function replied(reply: OsdReply, context?: OpContext): Outcome {
+  return { kind: 'reply', reply, context };
 }
