@@ -23,7 +23,7 @@ describe('the README', () => {
     const { outputText } = ts.transpileModule(`${first}\nconsole.log(String(bytes));`, {
       compilerOptions: { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext },
     });
-    const entry = pathToFileURL(packageFile('dist/src/index.js')).href;
+    const entry = pathToFileURL(packageFile('dist/bundle/index.js')).href;
     const directory = await mkdtemp(join(tmpdir(), 'linger-readme-'));
     try {
       const script = join(directory, 'example.mjs');

@@ -14,7 +14,7 @@ export interface Program {
 export const PEER: Program = { name: 'rbd', argv: ['rbd'] };
 export const OURS: Program = {
   name: 'linger',
-  argv: [process.execPath, packageFile('dist/src/cli/main.js')],
+  argv: [process.execPath, packageFile('dist/bundle/linger.js')],
 };
 
 /** In milliseconds. */

@@ -1,7 +1,7 @@
 /**
  * Where the package's own files are: wasm modules and worker entries are files, not imports.
  *
- * The same source runs from `src/` (tests) and from `dist/src/` (built), so the root is looked for
+ * The same source runs from `src/` (tests), from `dist/src/` (benchmarks) and in bundles, so the root is looked for
  * upwards instead of being a fixed number of steps away.
  */
 import { readFileSync } from 'node:fs';

@@ -59,7 +59,7 @@ export const DEFAULT_MEMORY_BYTES = 512 * MIB;
 
 /** The built runtime, as a worker loads it. */
 export function defaultRuntimeModule(): string {
-  return pathToFileURL(packageFile('dist/src/block/runtime.js')).href;
+  return pathToFileURL(packageFile('dist/bundle/runtime.js')).href;
 }
 
 export function arenaBytesOf(options: OpenOptions): number {

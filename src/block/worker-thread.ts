@@ -30,7 +30,7 @@ export class OsdClientThread {
   #failure: RadosError | undefined;
 
   constructor({ env, setup, workerFile, onEnd }: OsdClientThreadOptions) {
-    this.#worker = new Worker(workerFile ?? packageFile('dist/workers/osd-client.js'), {
+    this.#worker = new Worker(workerFile ?? packageFile('dist/bundle/workers/osd-client.js'), {
       workerData: setup,
       name: 'osd-client',
       // Not main's: `--input-type` is refused for a thread whose code is a file, and flags of V8 for any thread.

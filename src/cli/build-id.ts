@@ -11,7 +11,7 @@ const SHOWN_DIGITS = 16;
 /** Of all that runs, in `dist/`: 16 hexadecimal digits. */
 export function buildId(): string {
   const hash = createHash('sha256');
-  for (const folder of ['src', 'workers', 'wasm']) {
+  for (const folder of ['bundle', 'wasm']) {
     const root = packageFile(join('dist', folder));
     const files = readdirSync(root, { recursive: true, encoding: 'utf8' });
     for (const file of files.filter((name) => RUNS.test(name)).sort()) {

@@ -133,7 +133,14 @@ export async function startInBackground(
   try {
     child = spawn(
       process.execPath,
-      [packageFile('dist/src/cli/main.js'), 'cluster', 'start', ...args, '--foreground', '--child'],
+      [
+        packageFile('dist/bundle/linger.js'),
+        'cluster',
+        'start',
+        ...args,
+        '--foreground',
+        '--child',
+      ],
       // Not in the caller's directory, which somebody may want to remove.
       { cwd: directory.path, detached: true, stdio: ['ignore', log.fd, log.fd, 'ipc'] },
     );

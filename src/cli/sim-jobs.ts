@@ -50,7 +50,7 @@ export class SimulationJob implements CampaignLane {
   }
 
   #start(): ChildProcess {
-    const child = fork(packageFile('dist/workers/sim.js'), {
+    const child = fork(packageFile('dist/bundle/workers/sim.js'), {
       // As in src/block/worker-host.ts: flags of the main program are none of its business.
       execArgv: [],
     });

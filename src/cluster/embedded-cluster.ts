@@ -139,7 +139,7 @@ export class EmbeddedCluster implements AsyncDisposable {
     const control = options.inThread
       ? controlOf(await ClusterHost.start(env, settings))
       : new ClusterThread(
-          new Worker(packageFile('dist/workers/cluster.js'), {
+          new Worker(packageFile('dist/bundle/workers/cluster.js'), {
             workerData: settings,
             name: 'ceph-cluster',
             // As in src/block/worker-host.ts: flags of the main program are none of its business.

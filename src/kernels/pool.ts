@@ -286,7 +286,7 @@ export class KernelPool implements AsyncDisposable {
       memory: this.memory.memory,
     };
     return new Piscina({
-      filename: packageFile('dist/workers/kernels.js'),
+      filename: packageFile('dist/bundle/workers/kernels.js'),
       name: 'call',
       minThreads: 0,
       maxThreads: this.#threads,

@@ -4,7 +4,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parentPort, workerData } from 'node:worker_threads';
 
-import { connect } from '../../dist/src/index.js';
+import { connect } from '../../dist/bundle/index.js';
 
 const { conf, spec, size, block, seenAt } = workerData;
 

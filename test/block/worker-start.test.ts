@@ -7,7 +7,7 @@ import { describe, expect, it } from 'vitest';
 
 import { packageFile } from '../../src/base/paths.js';
 
-const LIBRARY = pathToFileURL(packageFile('dist/src/index.js')).href;
+const LIBRARY = pathToFileURL(packageFile('dist/bundle/index.js')).href;
 
 const PROGRAM = `
   const { connect, EmbeddedCluster } = await import('${LIBRARY}');

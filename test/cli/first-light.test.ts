@@ -20,7 +20,7 @@ describe('first light', () => {
   afterAll(() => rm(base, { recursive: true, force: true }));
 
   function start(...args: string[]) {
-    const job = packageFile('dist/src/cli/first-light.js');
+    const job = packageFile('dist/bundle/first-light.js');
     const child = spawn(process.execPath, [job, ...args], {
       env: { ...process.env, TMPDIR: temporary },
     });

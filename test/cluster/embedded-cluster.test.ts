@@ -214,7 +214,7 @@ describe('an embedded cluster', () => {
   });
 
   it('runs in a process whose own code is no file', async () => {
-    const module = packageFile('dist/src/cluster/embedded-cluster.js');
+    const module = packageFile('dist/bundle/index.js');
     const script = `
       import { EmbeddedCluster } from ${JSON.stringify(module)};
       const cluster = await EmbeddedCluster.start();

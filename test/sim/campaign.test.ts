@@ -66,7 +66,7 @@ describe('a campaign', () => {
   it('comes to the same digest by one process and by two, told by the command', async () => {
     const digestBy = async (jobs: number) => {
       const { stdout } = await promisify(execFile)(process.execPath, [
-        packageFile('dist/src/cli/main.js'),
+        packageFile('dist/bundle/linger.js'),
         ...['sim', '--seeds', '1..3', '--seconds', '2', '--jobs', `${jobs}`],
       ]);
       return /^digest of these seeds: ([0-9a-f]{16})$/m.exec(stdout)?.[1];

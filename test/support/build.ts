@@ -1,5 +1,5 @@
 /**
- * vitest global setup: builds what tests load from `dist/` (the kernels, and the workers, which Node
+ * vitest global setup: builds what tests load from `dist/` (the kernels, and the workers and commands, which Node
  * cannot run from TypeScript), each only when its sources changed since it was last built.
  *
  * `LINGER_TEST_BUILD=kernels` leaves `dist/`'s JavaScript as it is: for work on one folder while
@@ -58,8 +58,17 @@ const typescript: Step = {
   command: ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.build.json'],
 };
 
+const bundle: Step = {
+  name: 'bundle',
+  sources: [...typescript.sources, 'rolldown.config.js'],
+  results: ['dist/bundle'],
+  forget: [],
+  command: ['node_modules/rolldown/bin/cli.mjs', '--config'],
+};
+
 export async function setup(): Promise<void> {
-  const steps = process.env['LINGER_TEST_BUILD'] === 'kernels' ? [kernels] : [kernels, typescript];
+  const steps =
+    process.env['LINGER_TEST_BUILD'] === 'kernels' ? [kernels] : [kernels, typescript, bundle];
   if ((await findStale(steps)).length === 0) return;
   await withLock(async () => {
     // Asked again: another run may have built while this one waited for the lock.

@@ -7,7 +7,7 @@ import { packageFile } from '../../../src/base/paths.js';
 import { main } from '../../../src/cli/program.js';
 import { type RunOptions, type RunResult, runProcess } from './processes.js';
 
-export const LINGER = packageFile('dist/src/cli/main.js');
+export const LINGER = packageFile('dist/bundle/linger.js');
 
 /** Runs `linger ARGS` with the given ceph.conf. */
 export function runLinger(

@@ -19,7 +19,7 @@ it('the example of a lost watch runs as it is written', async () => {
   const { outputText } = ts.transpileModule(example, {
     compilerOptions: { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext },
   });
-  const entry = pathToFileURL(packageFile('dist/src/index.js')).href;
+  const entry = pathToFileURL(packageFile('dist/bundle/index.js')).href;
   const directory = await mkdtemp(join(tmpdir(), 'linger-example-'));
   try {
     const script = join(directory, 'example.mjs');
