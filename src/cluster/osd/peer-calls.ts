@@ -16,6 +16,7 @@ import type {
   ReplicatedChange,
 } from './osd-peer.js';
 import type { Pg } from './pg.js';
+import type { PgMember } from './pg-member.js';
 import type { ScrubbedObject, ScrubRange } from './scrub/scrub-map.js';
 
 export interface PeerCallsHost {
@@ -47,9 +48,9 @@ export class PeerCalls implements OsdPeer {
     return pg(id);
   }
 
-  async #requirePg(id: PgId, since: number): Promise<Pg> {
+  async #requireMember(id: PgId, since: number): Promise<PgMember> {
     const pg = await this.#pgFor(id, since);
-    if (pg) return pg;
+    if (pg) return pg.member;
     throw new RadosError('ENOENT', `osd.${this.#host.whoami} has no PG ${formatPgId(id)}`);
   }
 
@@ -58,11 +59,11 @@ export class PeerCalls implements OsdPeer {
   }
 
   async query(id: PgId, since: number): Promise<PgCopy | undefined> {
-    return (await this.#pgFor(id, since))?.query(since);
+    return (await this.#pgFor(id, since))?.member.query(since);
   }
 
   async history(id: PgId, since: number): Promise<PgHistory | undefined> {
-    return (await this.#pgFor(id, since))?.history(since);
+    return (await this.#pgFor(id, since))?.member.history(since);
   }
 
   async merge(
@@ -70,8 +71,8 @@ export class PeerCalls implements OsdPeer {
     since: number,
     authority: PgHistory,
   ): Promise<readonly ObjectId[] | undefined> {
-    const pg = await this.#requirePg(id, since);
-    return await pg.merge(since, authority);
+    const member = await this.#requireMember(id, since);
+    return await member.merge(since, authority);
   }
 
   async listObjects(
@@ -80,22 +81,22 @@ export class PeerCalls implements OsdPeer {
     from: ObjectId | undefined,
     max: number,
   ): Promise<ObjectId[]> {
-    const pg = await this.#requirePg(id, since);
-    return pg.listObjects(since, from, max);
+    const member = await this.#requireMember(id, since);
+    return member.listObjects(since, from, max);
   }
 
   async pull(id: PgId, since: number, object: ObjectId): Promise<RecoveredObject | undefined> {
-    return (await this.#pgFor(id, since))?.pull(since, object);
+    return (await this.#pgFor(id, since))?.member.pull(since, object);
   }
 
   async push(id: PgId, since: number, objects: readonly RecoveredObject[]): Promise<void> {
-    const pg = await this.#requirePg(id, since);
-    await pg.push(since, objects);
+    const member = await this.#requireMember(id, since);
+    await member.push(since, objects);
   }
 
   async beginBackfill(id: PgId, since: number, authority: PgHistory): Promise<BackfillStart> {
-    const pg = await this.#requirePg(id, since);
-    return await pg.beginBackfill(since, authority);
+    const member = await this.#requireMember(id, since);
+    return await member.beginBackfill(since, authority);
   }
 
   async backfill(
@@ -104,23 +105,23 @@ export class PeerCalls implements OsdPeer {
     objects: readonly RecoveredObject[],
     last: ObjectId,
   ): Promise<void> {
-    const pg = await this.#requirePg(id, since);
-    await pg.backfill(since, objects, last);
+    const member = await this.#requireMember(id, since);
+    await member.backfill(since, objects, last);
   }
 
   async endBackfill(id: PgId, since: number): Promise<void> {
-    const pg = await this.#requirePg(id, since);
-    await pg.endBackfill(since);
+    const member = await this.#requireMember(id, since);
+    await member.endBackfill(since);
   }
 
   async recover(id: PgId, since: number, source: number): Promise<void> {
-    const pg = await this.#requirePg(id, since);
-    await pg.recover(since, source);
+    const member = await this.#requireMember(id, since);
+    await member.recover(since, source);
   }
 
   async activate(id: PgId, since: number): Promise<void> {
-    const pg = await this.#requirePg(id, since);
-    await pg.activate(since);
+    const member = await this.#requireMember(id, since);
+    await member.activate(since);
   }
 
   async scrubMap(
@@ -129,13 +130,13 @@ export class PeerCalls implements OsdPeer {
     range: ScrubRange,
     deep: boolean,
   ): Promise<ScrubbedObject[]> {
-    const pg = await this.#requirePg(id, since);
-    return await pg.scrubMap(since, range, deep);
+    const member = await this.#requireMember(id, since);
+    return await member.scrubMap(since, range, deep);
   }
 
   async replicate(id: PgId, since: number, change: ReplicatedChange): Promise<void> {
-    const pg = await this.#requirePg(id, since);
-    await pg.replicate(since, change);
+    const member = await this.#requireMember(id, since);
+    await member.replicate(since, change);
   }
 
   async removePg(id: PgId, since: number): Promise<void> {

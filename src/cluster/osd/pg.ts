@@ -16,7 +16,6 @@
 import { RadosError } from '../../base/errors.js';
 import { formatPgId, type PgId } from '../../encoding/types.js';
 import { stableMod } from '../../osdmap/object-hash.js';
-import type { ObjectId } from '../store/object-id.js';
 import type { PastInterval } from '../store/pg-record.js';
 import type { ClientOp } from './client-op.js';
 import type { ClientSession } from './client-request.js';
@@ -32,26 +31,19 @@ import {
 } from './intervals.js';
 import { LiveRequests } from './live-requests.js';
 import type { CopySource } from './op-context.js';
-import type { PgHistory } from './log-merge.js';
-import type {
-  BackfillStart,
-  CopyTarget,
-  PgCopy,
-  RecoveredObject,
-  ReplicatedChange,
-} from './osd-peer.js';
+import type { CopyTarget } from './osd-peer.js';
 import { type ActivePeering, type BlockedPeering, peer } from './peering.js';
 import type { PgHost } from './pg-host.js';
 import { pgEnd, pgStart } from './pg-listing.js';
+import { PgMember } from './pg-member.js';
 import { PgPrimary } from './pg-primary.js';
 import { PgStorage } from './pg-storage.js';
 import { Blocker } from './pipeline/blocker.js';
 import type { Phase } from './pipeline/phase.js';
 import { PgPipeline } from './pipeline/pg-pipeline.js';
 import { formatPgState, type PgStat, type PgStatePart } from './pg-state.js';
-import { copyPg } from './recovery.js';
-import type { ScrubbedObject, ScrubRange } from './scrub/scrub-map.js';
-import { answerScrubMap, type ScrubKind, type ScrubResult } from './scrub/scrubber.js';
+import { PgScrubs } from './scrub/pg-scrubs.js';
+import type { ScrubKind } from './scrub/scrubber.js';
 
 export type PgState =
   | 'idle'
@@ -69,6 +61,8 @@ const DOWN_RETRY_MS = 1000;
 
 export class Pg {
   readonly id: PgId;
+  /** Its copy, as other OSDs ask of it. */
+  readonly member: PgMember;
   readonly #host: PgHost;
   readonly #storage: PgStorage;
   readonly #requests = new LiveRequests();
@@ -84,15 +78,15 @@ export class Pg {
   /** When the PG began to peer (monotonic). */
   #peeringSinceMs = 0;
   #mapEpoch = 0;
-  #wantedScrub: ScrubKind | undefined;
-  /** What the last one that came to its end found. */
-  #scrubbed: ScrubResult | undefined;
+  readonly #scrubs = new PgScrubs(() => this.#primary?.scrubber);
 
   constructor(id: PgId, host: PgHost) {
     this.id = id;
     this.#host = host;
     this.#storage = new PgStorage(id, host);
     this.#pipeline = new PgPipeline(host.pipeline, host.pipelineMode, formatPgId(id));
+    const interval = () => this.#interval;
+    this.member = new PgMember({ pg: id, host, storage: this.#storage, interval });
   }
 
   get state(): PgState {
@@ -118,7 +112,7 @@ export class Pg {
     if (scrub) parts.add('scrubbing');
     if (scrub?.deep) parts.add('deep');
     if (scrub?.repair) parts.add('repair');
-    if (this.#scrubErrors > 0) parts.add('inconsistent');
+    if (this.#scrubs.errors > 0) parts.add('inconsistent');
     if (this.#place.up.join() !== acting.join()) parts.add('remapped');
     if (this.#state === 'undersized') parts.add('peered');
     else if (this.#state === 'down') parts.add('down').add('peering');
@@ -145,7 +139,7 @@ export class Pg {
       ...{ pg: this.id, state, up, acting, objects, bytes, copies },
       degraded: Math.min(copies, degraded),
       unfound: recovery?.unfound ?? 0,
-      scrubErrors: this.#scrubErrors,
+      scrubErrors: this.#scrubs.errors,
     };
   }
 
@@ -243,8 +237,7 @@ export class Pg {
   /** Some of its objects are going to belong to others. Nothing goes on until the next map. */
   beginSplit(): void {
     this.#endInterval();
-    // What a scrub found may be elsewhere.
-    this.#scrubbed = undefined;
+    this.#scrubs.forget();
   }
 
   endSplit(): void {
@@ -448,45 +441,21 @@ export class Pg {
       backfill,
       onCommitFailed: (error) => this.#peerAgain(error),
       onClean: () => this.#onClean(strays),
-      scrubs: () => ({ result: this.#scrubbed, since }),
+      scrubs: () => ({ result: this.#scrubs.result, since }),
     });
     this.#primary = primary;
     this.#mayServeAgain();
     this.#notActive.lift();
     primary.onMap();
     primary.start();
-    this.#scrub();
-  }
-
-  // ---- scrubs ----
-
-  get #scrubErrors(): number {
-    return this.#scrubbed?.inconsistencies.reduce((sum, { errors }) => sum + errors, 0) ?? 0;
+    this.#scrubs.run();
   }
 
   /** Somebody wants one: now, or when the PG is clean. False: this OSD is not its primary. */
   requestScrub(kind: ScrubKind): boolean {
     if (this.stateName === undefined) return false;
-    this.#wantedScrub = kind;
-    this.#scrub();
+    this.#scrubs.request(kind);
     return true;
-  }
-
-  #scrub(): void {
-    const kind = this.#wantedScrub;
-    const primary = this.#primary;
-    if (!kind || !primary || primary.scrubber.kind) return;
-    primary.scrubber.run(kind).then(
-      (result) => {
-        this.#scrubbed = result;
-        if (this.#wantedScrub === kind) this.#wantedScrub = undefined;
-        else this.#scrub();
-      },
-      // It begins anew with the next activation.
-      (error: unknown) => {
-        if (!(error instanceof Interrupted)) throw error;
-      },
-    );
   }
 
   /** Not before: until then a stray may be the only one that has something. */
@@ -524,99 +493,7 @@ export class Pg {
     );
   }
 
-  // ---- what other OSDs ask (OsdPeer) ----
-
-  /** Refuses those that know less than this OSD. The caller has waited for the map of `since`. */
-  #fence(since: number): void {
-    if (since < this.#interval.since) {
-      throw new RadosError('ESTALE', `${formatPgId(this.id)}: interval ${since} is over`);
-    }
-  }
-
-  query(since: number): PgCopy | undefined {
-    this.#fence(since);
-    return this.#storage.known ? this.#storage.copy() : undefined;
-  }
-
-  history(since: number): PgHistory {
-    this.#fence(since);
-    return this.#storage.history();
-  }
-
-  merge(since: number, authority: PgHistory): Promise<readonly ObjectId[] | undefined> {
-    this.#fence(since);
-    return this.#storage.merge(authority);
-  }
-
-  listObjects(since: number, from: ObjectId | undefined, max: number): ObjectId[] {
-    this.#fence(since);
-    return this.#host.store.list(this.#storage.collection, from, max);
-  }
-
-  pull(since: number, id: ObjectId): RecoveredObject | undefined {
-    this.#fence(since);
-    return this.#storage.give(id);
-  }
-
-  beginBackfill(since: number, authority: PgHistory): Promise<BackfillStart> {
-    this.#fence(since);
-    return this.#storage.beginBackfill(authority);
-  }
-
-  backfill(since: number, objects: readonly RecoveredObject[], last: ObjectId): Promise<void> {
-    this.#fence(since);
-    return this.#storage.backfill(objects, last);
-  }
-
-  endBackfill(since: number): Promise<void> {
-    this.#fence(since);
-    return this.#storage.endBackfill();
-  }
-
-  push(since: number, objects: readonly RecoveredObject[]): Promise<void> {
-    this.#fence(since);
-    return this.#storage.recovered(objects);
-  }
-
-  async recover(since: number, source: number): Promise<void> {
-    this.#fence(since);
-    const interval = this.#interval;
-    const from = this.#host.peers.osd(source);
-    if (!from) throw new RadosError('EAGAIN', `osd.${source} is gone`);
-    const { collection } = this.#storage;
-    const { store } = this.#host;
-    const target = {
-      pg: this.id,
-      since,
-      collection,
-      store,
-      check: () => interval.check(),
-      yield: () => new Promise<void>((resolve) => this.#host.env.timers.nextTurn(resolve)),
-    };
-    try {
-      await copyPg(target, from);
-    } finally {
-      this.#storage.reload();
-    }
-  }
-
-  scrubMap(since: number, range: ScrubRange, deep: boolean): Promise<ScrubbedObject[]> {
-    this.#fence(since);
-    return answerScrubMap(this.#host, this.#storage.collection, range, deep);
-  }
-
-  activate(since: number): Promise<void> {
-    this.#fence(since);
-    return this.#storage.update({
-      lastEpochStarted: since,
-      pastIntervals: [],
-    });
-  }
-
-  replicate(since: number, change: ReplicatedChange): Promise<void> {
-    this.#fence(since);
-    return this.#storage.replicate(change);
-  }
+  // ---- what other OSDs ask, beside its copy ----
 
   /** Not if it became a member meanwhile. */
   mayRemove(since: number): boolean {
