@@ -35,12 +35,13 @@ describe('a replica', () => {
   it('that stood still takes what waited before what comes as it goes on', async () => {
     const gate = new DaemonGate();
     const taken: bigint[] = [];
-    const pg = {
+    const member = {
       replicate: (_since: number, { entry }: ReplicatedChange) => {
         taken.push(entry.version.version);
         return Promise.resolve();
       },
-    } as unknown as Pg;
+    };
+    const pg = { member } as unknown as Pg;
     const maps = { reached: () => Promise.resolve(), check: () => {} } as unknown as OsdMaps;
     const calls = new PeerCalls({
       ...{ whoami: 1, maps, pg: () => pg, removePg: () => Promise.resolve() },
