@@ -25,6 +25,7 @@ import { type ClientRequest, requestId } from './client-request.js';
 import type { OpClass } from './op-class.js';
 import { type CopySource, OpContext, type PgView } from './op-context.js';
 import { dropOutput, type LiveOp, liveOps, type OpHandler, wholeOutput } from './ops/live-op.js';
+import type { Answered } from './pg-log.js';
 import { createOpTable } from './ops/op-table.js';
 import { isValidSnapContext, makeWriteable, resolveSnap } from './snapshots.js';
 
@@ -304,7 +305,7 @@ export function errorReply(
   pg: Pick<PgView, 'epoch'>,
   { request }: ClientRequest,
   result: number,
-  logged?: LogEntry,
+  logged?: Answered,
 ): OsdReply {
   const ops = liveOps(request.ops);
   for (const op of ops) Object.assign(op, logged?.returns?.[op.index]);

@@ -3,9 +3,12 @@
 import { LOG_ENTRIES_MAX, type LogEntry } from '../store/pg-record.js';
 import { requestIdKey } from './client-request.js';
 
+/** What a request was answered with. */
+export type Answered = Pick<LogEntry, 'version' | 'result' | 'userVersion' | 'returns'>;
+
 export class DuplicateIndex {
-  /** By `requestIdKey`. */
-  readonly #entries = new Map<string, LogEntry>();
+  /** By `requestIdKey`: thousands for each PG, without what an answer does not need. */
+  readonly #entries = new Map<string, Answered>();
   /** The same keys in a ring, the oldest at `#oldest` when it is full. A Map finds its oldest only past all that were deleted. */
   #keys: string[] = [];
   #oldest = 0;
@@ -18,10 +21,12 @@ export class DuplicateIndex {
   }
 
   add(entry: LogEntry): void {
-    if (!entry.reqid) return;
-    const key = requestIdKey(entry.reqid);
+    const { reqid, version, result, userVersion, returns } = entry;
+    if (!reqid) return;
+    const key = requestIdKey(reqid);
     const isNew = !this.#entries.has(key);
-    this.#entries.set(key, entry);
+    const answered = { version, result, userVersion };
+    this.#entries.set(key, returns ? { ...answered, returns } : answered);
     if (!isNew) return;
     if (this.#keys.length < LOG_ENTRIES_MAX) {
       this.#keys.push(key);
@@ -32,7 +37,7 @@ export class DuplicateIndex {
     this.#oldest = (this.#oldest + 1) % LOG_ENTRIES_MAX;
   }
 
-  find(key: string): LogEntry | undefined {
+  find(key: string): Answered | undefined {
     return this.#entries.get(key);
   }
 }

@@ -3,30 +3,11 @@
 import { RadosError } from '../../base/errors.js';
 import { ObjectData } from './object-data.js';
 import { formatObject, type ObjectId } from './object-id.js';
-import { type LogKeeper, ObjectIndex } from './object-index.js';
+import { EncodedLog } from './encoded-log.js';
+import { ObjectIndex } from './object-index.js';
 import type { ObjectStore, StoredObject } from './object-store.js';
-import { LOG_ENTRIES_MAX, type LogEntry, type PgInfo } from './pg-record.js';
+import type { LogEntry, PgInfo } from './pg-record.js';
 import type { ObjectDump, Transaction } from './transaction.js';
-
-class MemoryLog implements LogKeeper {
-  #entries: LogEntry[] = [];
-
-  append(entry: LogEntry): void {
-    this.#entries.push(entry);
-    // Trimmed by halves: dropping one entry per write would move the whole array each time.
-    if (this.#entries.length >= 2 * LOG_ENTRIES_MAX) {
-      this.#entries = this.#entries.slice(-LOG_ENTRIES_MAX);
-    }
-  }
-
-  replace(entries: readonly LogEntry[]): void {
-    this.#entries = entries.slice();
-  }
-
-  entries(): readonly LogEntry[] {
-    return this.#entries;
-  }
-}
 
 export class MemoryStore implements ObjectStore {
   readonly isFull = false;
@@ -37,7 +18,7 @@ export class MemoryStore implements ObjectStore {
       if (damaged) throw new RadosError('EIO', `object ${formatObject(id)} is damaged`);
       return data.clone();
     },
-    newLog: () => new MemoryLog(),
+    newLog: () => new EncodedLog(),
   });
 
   collections(): string[] {

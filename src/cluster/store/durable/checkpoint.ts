@@ -21,7 +21,7 @@ import type { Collection, IndexedObject } from '../object-index.js';
 import type { BlockData } from './block-data.js';
 import type { BlockSpace } from './block-space.js';
 import { objectId, objectIds, objectMeta, pgInfo } from './codecs.js';
-import type { EncodedLog } from './encoded-log.js';
+import type { EncodedLog } from '../encoded-log.js';
 import { CHECKPOINT_FILE, unusable } from './format.js';
 import type { Index } from './record.js';
 

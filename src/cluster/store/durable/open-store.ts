@@ -8,7 +8,7 @@ import { BlockData, type BlockHost } from './block-data.js';
 import { BLOCK_BYTES, type BlockRun, BlockSpace } from './block-space.js';
 import { type CheckpointPlace, loadCheckpoint } from './checkpoint.js';
 import { DataFile } from './data-file.js';
-import { EncodedLog } from './encoded-log.js';
+import { EncodedLog } from '../encoded-log.js';
 import { DATA_FILE, identifyStore, storeSalt, unusable } from './format.js';
 import { type Index, RecordWriter, replayRecord } from './record.js';
 import { Wal } from './wal.js';

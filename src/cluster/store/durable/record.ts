@@ -18,7 +18,7 @@ import type { BlockData, Placement } from './block-data.js';
 import { BLOCK_BYTES } from './block-space.js';
 import { logEntry, objectId, objectIds, objectMeta, pgInfo } from './codecs.js';
 import type { BlockChanges, DataFile } from './data-file.js';
-import type { EncodedLog } from './encoded-log.js';
+import type { EncodedLog } from '../encoded-log.js';
 
 /** What a record is about. Numbers are part of the format. */
 const KIND = { TRANSACTION: 1, REMOVE_COLLECTION: 2, MOVE: 3 } as const;

@@ -1,13 +1,13 @@
 /**
- * A PG's newest log entries in their encoded form: 100 bytes each instead of a kilobyte of objects, and a checkpoint
+ * A PG's newest log entries in their encoded form: 100 bytes each instead of half a kilobyte of objects, and a checkpoint
  * copies them as they are. They are only decoded to recognise duplicates after a restart, and for recovery.
  */
 
-import { Decoder } from '../../../encoding/decoder.js';
-import { Encoder } from '../../../encoding/encoder.js';
-import type { LogKeeper } from '../object-index.js';
-import { LOG_ENTRIES_MAX, type LogEntry } from '../pg-record.js';
-import { logEntry } from './codecs.js';
+import { Decoder } from '../../encoding/decoder.js';
+import { Encoder } from '../../encoding/encoder.js';
+import type { LogKeeper } from './object-index.js';
+import { LOG_ENTRIES_MAX, type LogEntry } from './pg-record.js';
+import { logEntry } from './durable/codecs.js';
 
 /** Entries of one piece; the oldest piece goes as a whole. */
 const PIECE_ENTRIES = 500;
