@@ -3,6 +3,7 @@
  * on as the next instance.
  */
 
+import type { Place } from '../../base/linked-list.js';
 import { formatAddr, formatEntityName } from '../../encoding/entity.js';
 import { type Hobject, NOSNAP } from '../../encoding/types.js';
 import { OSD_FLAG, type OsdReply } from '../../messages/osd-messages.js';
@@ -32,7 +33,7 @@ export interface InstanceEnd {
 
 /** Keeps operations until they end. */
 export interface OpRoster {
-  remove(op: ClientOp): void;
+  remove(place: Place<ClientOp>): void;
 }
 
 export interface OpOrigin {
@@ -54,8 +55,9 @@ export class ClientOp extends Handle {
   /** Of writes only, from G1 on: what a resend is recognised by. */
   readonly key: string | undefined;
   interval: Interval | undefined;
-  /** Of its PG, from G1 on. */
+  /** Of its PG, from G1 on, and where it is there. */
   roster: OpRoster | undefined;
+  rosterPlace: Place<ClientOp> | undefined;
   lane: ObjectLane | undefined;
   /** What it will be refused with, known before its object is looked at. */
   errno = 0;
@@ -74,6 +76,8 @@ export class ClientOp extends Handle {
   /** Age at which it is complained of next, milliseconds. */
   complainMs = 0;
   readonly #tracker: OpTracker;
+  /** Among those in flight: of the operation, whichever its instance. */
+  readonly place: Place<ClientOp>;
   #pipeline: PgPipeline | undefined;
   #head: ObjectId | undefined;
 
@@ -88,6 +92,8 @@ export class ClientOp extends Handle {
       this.since = before.since;
       this.key = before.key;
       this.complainMs = before.complainMs;
+      this.place = before.place;
+      this.place.value = this;
       this.earlier = [
         ...before.earlier,
         { no: before.instance, interval: before.interval?.since ?? 0, ended: 'interrupted' },
@@ -98,8 +104,8 @@ export class ClientOp extends Handle {
       this.since = this.running;
       this.key = origin.opClass.mayWrite ? requestIdKey(requestId(origin.client)) : undefined;
       this.earlier = [];
+      this.place = origin.tracker.add(this);
     }
-    origin.tracker.add(this);
   }
 
   /** Shares `process` with other reads of its object, where the mode has it so. */
@@ -163,9 +169,14 @@ export class ClientOp extends Handle {
     this.world.log?.add('drop', this, reason);
     this.happened('drop');
     this.abort();
-    this.roster?.remove(this);
+    this.leaveRoster();
     this.client.release();
     this.#tracker.ended(this, `dropped: ${reason}`);
+  }
+
+  /** It has been answered, or never will be. */
+  leaveRoster(): void {
+    if (this.rosterPlace) this.roster?.remove(this.rosterPlace);
   }
 
   /** An earlier attempt is under way and will answer in its place. */

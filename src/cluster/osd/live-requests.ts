@@ -1,10 +1,10 @@
 /** The requests of a PG that were not answered yet, in the order of arrival. They outlive intervals. */
 
+import { LinkedList, type Place } from '../../base/linked-list.js';
 import type { ClientOp, OpRoster } from './client-op.js';
 
 export class LiveRequests implements OpRoster {
-  readonly #all = new Set<ClientOp>();
-  readonly #writes = new Map<string, ClientOp>();
+  readonly #all = new LinkedList<ClientOp>();
 
   get size(): number {
     return this.#all.size;
@@ -15,33 +15,28 @@ export class LiveRequests implements OpRoster {
    * attempt. One that has not begun gives way to its resend, which has the place of a new request.
    */
   add(op: ClientOp): boolean {
-    if (op.key !== undefined) {
-      const earlier = this.#writes.get(op.key);
+    const { key } = op;
+    if (key !== undefined) {
+      // There are as many as clients may have in hand.
+      const earlier = this.#all.findLast((other) => other.key === key);
       if (earlier?.submitted || earlier?.pinned) {
         earlier.client.release();
         earlier.client = op.client;
         return false;
       }
-      if (earlier) {
-        earlier.drop('sent again');
-      }
-      this.#writes.set(op.key, op);
+      if (earlier) earlier.drop('sent again');
     }
     op.roster = this;
-    this.#all.add(op);
+    op.rosterPlace = this.#all.push(op);
     return true;
   }
 
-  remove(op: ClientOp): void {
-    this.#all.delete(op);
-    if (op.key !== undefined && this.#writes.get(op.key) === op) this.#writes.delete(op.key);
+  remove(place: Place<ClientOp>): void {
+    this.#all.remove(place);
   }
 
   /** All of them, which then are no more. */
   takeAll(): ClientOp[] {
-    const taken = [...this.#all];
-    this.#all.clear();
-    this.#writes.clear();
-    return taken;
+    return this.#all.takeAll();
   }
 }

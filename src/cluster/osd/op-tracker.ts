@@ -1,5 +1,6 @@
 /** All client operations that an OSD has not finished with, and what became of the last and of the slowest of them. */
 
+import { LinkedList, type Place } from '../../base/linked-list.js';
 import type { Logger } from '../../base/log.js';
 import type { ClientOp } from './client-op.js';
 import type { ClientSession } from './client-request.js';
@@ -17,7 +18,8 @@ export const COMPLAINT_MS = 30_000;
 export const HISTORY_MAX = 20;
 
 export class OpTracker {
-  readonly #inFlight = new Map<number, ClientOp>();
+  /** In the order of arrival. */
+  readonly #inFlight = new LinkedList<ClientOp>();
   readonly #newest: FinishedOp[] = [];
   /** The slowest first. */
   readonly #slowest: FinishedOp[] = [];
@@ -29,13 +31,13 @@ export class OpTracker {
     return ++this.#lastId;
   }
 
-  /** A new operation, or its next instance in the place of the last. */
-  add(op: ClientOp): void {
-    this.#inFlight.set(op.id, op);
+  /** A new operation. */
+  add(op: ClientOp): Place<ClientOp> {
+    return this.#inFlight.push(op);
   }
 
   ended(op: ClientOp, how: string): void {
-    this.#inFlight.delete(op.id);
+    this.#inFlight.remove(op.place);
     const ended = op.world.now();
     const finished = { op, ended, how };
     this.#newest[this.#finished++ % HISTORY_MAX] = finished;
@@ -54,7 +56,7 @@ export class OpTracker {
 
   /** In the order of arrival. */
   inFlight(): ClientOp[] {
-    return [...this.#inFlight.values()];
+    return [...this.#inFlight];
   }
 
   blocked(now: number): ClientOp[] {
@@ -77,7 +79,7 @@ export class OpTracker {
 
   /** Speaks of what takes long: when it has, and each time that its age has doubled. */
   complain(now: number, log: Logger): void {
-    for (const op of this.#inFlight.values()) {
+    for (const op of this.#inFlight) {
       const age = now - op.since;
       // They stand in the order of arrival: those behind are younger.
       if (age < COMPLAINT_MS) return;

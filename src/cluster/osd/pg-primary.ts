@@ -16,7 +16,6 @@ import { Backfill } from './backfill.js';
 import type { ClientSession } from './client-request.js';
 import { CopySources } from './copy-sources.js';
 import { Interrupted, type Interval } from './interval.js';
-import type { LiveRequests } from './live-requests.js';
 import { ObjectLanes } from './object-lanes.js';
 import { ObjectRecovery } from './object-recovery.js';
 import type { CopySource, PgView } from './op-context.js';
@@ -37,7 +36,6 @@ export interface PrimaryOptions {
   readonly pg: PgId;
   readonly host: PgHost;
   readonly storage: PgStorage;
-  readonly requests: LiveRequests;
   readonly pipeline: PgPipeline;
   readonly interval: Interval;
   /** All members, this OSD among them. */
@@ -103,7 +101,7 @@ export class PgPrimary {
       onReplaced: (id) => this.#loadWatchesOf(id),
     });
     this.path = new RequestPath({
-      ...{ pg, host, storage, pipeline: options.pipeline, requests: options.requests },
+      ...{ pg, host, storage, pipeline: options.pipeline },
       view: this.#view,
       watches: this.#watches,
       recovery: this.recovery,
@@ -216,7 +214,7 @@ export class PgPrimary {
     const isAlone = this.#options.acting.length === 1;
     const own = this.#storage.commit(change, isAlone);
     this.#lanes.writing(key);
-    this.scrubber.writing(object, change);
+    const writing = this.scrubber.writing(object);
     const replicated: Promise<void>[] = [];
     for (const osd of this.#options.acting) {
       if (osd !== this.#host.whoami) {
@@ -231,7 +229,7 @@ export class PgPrimary {
         if (this.#interval.ended) return;
         done();
         this.#lanes.written(key);
-        this.scrubber.written(change);
+        this.scrubber.written(writing);
       },
       (error: unknown) => {
         if (!this.#interval.ended) this.#options.onCommitFailed(error);

@@ -433,7 +433,6 @@ export class Pg {
       pg: this.id,
       host: this.#host,
       storage: this.#storage,
-      requests: this.#requests,
       pipeline: this.#pipeline,
       interval: this.#interval,
       acting,

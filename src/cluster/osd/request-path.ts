@@ -18,7 +18,6 @@ import { type ClientOp } from './client-op.js';
 import { type ClientRequest, sendReply } from './client-request.js';
 import type { CopySources } from './copy-sources.js';
 import { errorReply, type Outcome } from './executor.js';
-import type { LiveRequests } from './live-requests.js';
 import { noBlockers, type ObjectBlockers } from './object-blockers.js';
 import type { ObjectRecovery } from './object-recovery.js';
 import type { OpClass } from './op-class.js';
@@ -39,7 +38,6 @@ export interface RequestPathOptions {
   readonly host: PgHost;
   readonly storage: PgStorage;
   readonly pipeline: PgPipeline;
-  readonly requests: LiveRequests;
   readonly view: PgView;
   readonly watches: PgWatches;
   readonly recovery: ObjectRecovery;
@@ -346,7 +344,7 @@ export class RequestPath {
     const { client, opClass, context } = op;
     const reply = op.reply as OsdReply;
     reply.retryAttempt = client.request.retryAttempt;
-    this.#options.requests.remove(op);
+    op.leaveRoster();
     if (context) this.#options.watches.apply(context, client.session);
     const passReply = this.#host.faults?.passReply;
     op.world.log?.add('reply', op);

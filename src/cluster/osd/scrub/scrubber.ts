@@ -8,11 +8,12 @@
 
 import { sleep } from '../../../base/environment.js';
 import { isRadosError, RadosError } from '../../../base/errors.js';
+import { LinkedList, type Place } from '../../../base/linked-list.js';
 import { formatPgId, type PgId } from '../../../encoding/types.js';
 import { formatObject, headKey, type ObjectId } from '../../store/object-id.js';
 import type { Interval } from '../interval.js';
 import type { OpClass } from '../op-class.js';
-import type { OsdPeer, PgChange } from '../osd-peer.js';
+import type { OsdPeer } from '../osd-peer.js';
 import type { PgHost } from '../pg-host.js';
 import type { PgStorage } from '../pg-storage.js';
 import { Blocker } from '../pipeline/blocker.js';
@@ -56,7 +57,8 @@ interface Chunk extends ScrubRange {
 
 export class Scrubber {
   readonly #options: ScrubberOptions;
-  readonly #underWay = new Map<PgChange, ObjectId>();
+  /** Objects that are being changed. */
+  readonly #underWay = new LinkedList<ObjectId>();
   #chunk: Chunk | undefined;
   #quiet: (() => void) | undefined;
   #kind: ScrubKind | undefined;
@@ -77,14 +79,14 @@ export class Scrubber {
   }
 
   /** A change is sent to the members. */
-  writing(object: ObjectId, change: PgChange): void {
-    this.#underWay.set(change, object);
+  writing(object: ObjectId): Place<ObjectId> {
     if (this.#chunk && inRange(object, this.#chunk)) this.#chunk.changed = true;
+    return this.#underWay.push(object);
   }
 
   /** All members have it. */
-  written(change: PgChange): void {
-    this.#underWay.delete(change);
+  written(writing: Place<ObjectId>): void {
+    this.#underWay.remove(writing);
     if (this.#chunk && this.#isQuiet(this.#chunk)) this.#quiet?.();
   }
 
@@ -159,7 +161,7 @@ export class Scrubber {
   }
 
   #isQuiet(chunk: Chunk): boolean {
-    for (const object of this.#underWay.values()) if (inRange(object, chunk)) return false;
+    for (const object of this.#underWay) if (inRange(object, chunk)) return false;
     return true;
   }
 
