@@ -15,6 +15,7 @@ import { PoolChecks } from './pool-checks.js';
 import type { ReplicaReads } from './replica-reads.js';
 import { HeldBackError, PoolGoneError } from './request.js';
 import { requestMessage } from './request-message.js';
+import { RequestTable } from './request-table.js';
 import type { OsdSession } from './session.js';
 import type { Sessions } from './sessions.js';
 import { type ClientMap, fullFor, mustResend, pausedBy, placeObject } from './target.js';
@@ -34,7 +35,7 @@ export interface DispatcherOptions {
 
 export class Dispatcher {
   /** Every request that is under way or parked, by tid (ascending). */
-  readonly requests = new Map<number, OpRequest>();
+  readonly requests = new RequestTable<OpRequest>();
   readonly #options: DispatcherOptions;
   readonly #maps: MapFollower;
   readonly #sessions: Sessions;
@@ -58,7 +59,7 @@ export class Dispatcher {
   }
 
   add(request: OpRequest): void {
-    this.requests.set(request.tid, request);
+    this.requests.add(request);
     this.dispatch(request);
   }
 
@@ -239,7 +240,7 @@ export class Dispatcher {
 
   #attach(request: OpRequest, session: OsdSession): void {
     request.parked = undefined;
-    session.requests.set(request.tid, request);
+    session.requests.add(request);
     if (session.open) this.send(request, session);
     else session.connect();
   }
@@ -265,8 +266,6 @@ export class Dispatcher {
   }
 
   #homelessOf(pool: number): OpRequest[] {
-    return [...this.requests.values()].filter(
-      (r) => r.target.pool === pool && r.parked === 'homeless',
-    );
+    return [...this.requests].filter((r) => r.target.pool === pool && r.parked === 'homeless');
   }
 }

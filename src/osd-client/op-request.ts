@@ -161,8 +161,8 @@ function startsAt(a: Uint8Array, b: Uint8Array): boolean {
   return a.buffer === b.buffer && a.byteOffset === b.byteOffset;
 }
 
-export function inTidOrder(requests: ReadonlyMap<number, OpRequest>): OpRequest[] {
-  return [...requests.values()].sort((a, b) => a.tid - b.tid);
+export function inTidOrder(requests: Iterable<OpRequest>): OpRequest[] {
+  return [...requests].sort((a, b) => a.tid - b.tid);
 }
 
 export function spgOf({ pg, shard }: Placement): SpgId {

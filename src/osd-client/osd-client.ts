@@ -192,7 +192,7 @@ export class OsdClient {
    */
   onIdentityLost(error: RadosError): void {
     for (const session of this.#sessions) session.drop();
-    for (const request of [...this.#dispatcher.requests.values()]) {
+    for (const request of [...this.#dispatcher.requests]) {
       if (!request.isWrite || request.attempts === 0) continue;
       if (request.linger) {
         // Asked anew under the new name, where the OSD does not know the watch.
@@ -222,7 +222,7 @@ export class OsdClient {
     this.#deadlines.cancel();
     this.#lingers.close(new RadosError('ENOTCONN', 'the client was closed'));
     for (const session of this.#sessions) session.drop();
-    for (const request of [...this.#dispatcher.requests.values()]) {
+    for (const request of [...this.#dispatcher.requests]) {
       this.#dispatcher.fail(request, closedError(request.ops, request.target, request.outcome));
     }
     this.#throttle.close(
@@ -330,7 +330,7 @@ export class OsdClient {
     monClient.auth.dropTicket(ENTITY_TYPE.OSD);
     monClient.renewTickets();
     if (!session.noteRefusal(monClient.ticketGeneration)) return;
-    for (const request of [...session.requests.values()]) {
+    for (const request of [...session.requests]) {
       this.#dispatcher.fail(
         request,
         refusedError(this.#dispatcher.context(request), request, error),
@@ -446,7 +446,7 @@ export class OsdClient {
   /** Ends what is late; returns when the next is. */
   #expire(now: number): number {
     let next = Number.POSITIVE_INFINITY;
-    for (const request of [...this.#dispatcher.requests.values()]) {
+    for (const request of [...this.#dispatcher.requests]) {
       if (request.deadlineAt > now) next = Math.min(next, request.deadlineAt);
       else {
         const session = this.#dispatcher.sessionOf(request);

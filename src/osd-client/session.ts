@@ -16,6 +16,7 @@ import { ProtocolError } from '../base/errors.js';
 import { type Backoff, BackoffSet, inRange } from './backoff.js';
 import { isRefusal } from './failures.js';
 import { inTidOrder, type OpRequest, type Placement, samePg, spgOf } from './op-request.js';
+import { RequestTable } from './request-table.js';
 import { sortPosition } from './target.js';
 
 export interface SessionOptions extends MessengerContext {
@@ -48,7 +49,7 @@ export class OsdSession {
   readonly osd: number;
   readonly backoffs = new BackoffSet();
   /** Operations whose target is this OSD, in the order of their tids. */
-  readonly requests = new Map<number, OpRequest>();
+  readonly requests = new RequestTable<OpRequest>();
   /** When the last operation finished: idle sessions are closed. */
   idleSince: number;
   /** Watches and notifications that live on the connection: it is not idle without operations. */
@@ -125,7 +126,7 @@ export class OsdSession {
     if (!this.backoffs.add(backoff)) {
       throw new ProtocolError(`${this.name} holds back more ranges than can be kept`);
     }
-    for (const request of this.requests.values()) {
+    for (const request of this.requests) {
       if (
         request.parked !== 'paused' &&
         request.placement &&
@@ -225,7 +226,7 @@ export class OsdSession {
   /** What lived on the connection. */
   #forget(): void {
     this.backoffs.clear();
-    for (const request of this.requests.values()) request.placing = false;
+    for (const request of this.requests) request.placing = false;
   }
 
   /** The payload of a lone read or call goes straight to where the caller wants it. */

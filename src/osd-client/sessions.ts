@@ -58,7 +58,7 @@ export class Sessions implements Iterable<OsdSession> {
       if (!addr) {
         session.drop();
         this.#sessions.delete(osd);
-        for (const request of session.requests.values()) request.parked = 'homeless';
+        for (const request of session.requests) request.parked = 'homeless';
       } else if (!session.hasAddr(addr)) {
         session.moveTo(addr);
         if (session.requests.size > 0) session.connect();
@@ -75,7 +75,7 @@ export class Sessions implements Iterable<OsdSession> {
     let anyLate = false;
     for (const [osd, session] of this.#sessions) {
       if (session.requests.size > 0) {
-        const [oldest] = session.requests.values();
+        const [oldest] = session.requests;
         const late = oldest !== undefined && now - oldest.startedAt > keepaliveMs;
         if ((late || session.lingers > 0) && session.open) session.send(outgoing(MSG.PING));
         anyLate ||= late;
