@@ -11,10 +11,20 @@
 export class Place<T> {
   before: Place<T> | undefined;
   after: Place<T> | undefined;
-  /** Whether it is in its list. */
-  taken = true;
+  /** Until it is taken out. */
+  list: LinkedList<T> | undefined;
 
-  constructor(public value: T) {}
+  constructor(
+    list: LinkedList<T>,
+    public value: T,
+  ) {
+    this.list = list;
+  }
+
+  /** Takes the value out, if it still is in its list. */
+  leave(): void {
+    this.list?.remove(this);
+  }
 }
 
 export class LinkedList<T> implements Iterable<T> {
@@ -27,7 +37,7 @@ export class LinkedList<T> implements Iterable<T> {
   }
 
   push(value: T): Place<T> {
-    const place = new Place(value);
+    const place = new Place<T>(this, value);
     const last = this.#last;
     place.before = last;
     if (last) last.after = place;
@@ -39,14 +49,14 @@ export class LinkedList<T> implements Iterable<T> {
 
   /** Nothing when it has been taken out already. */
   remove(place: Place<T>): void {
-    if (!place.taken) return;
+    if (place.list !== this) return;
     const { before, after } = place;
     if (before) before.after = after;
     else this.#first = after;
     if (after) after.before = before;
     else this.#last = before;
     this.#size--;
-    place.taken = false;
+    place.list = undefined;
     // Nobody is kept by a neighbour that is gone.
     place.before = undefined;
     place.after = undefined;

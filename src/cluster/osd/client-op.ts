@@ -31,11 +31,6 @@ export interface InstanceEnd {
   readonly ended: string;
 }
 
-/** Keeps operations until they end. */
-export interface OpRoster {
-  remove(place: Place<ClientOp>): void;
-}
-
 export interface OpOrigin {
   readonly world: PipelineWorld;
   readonly tracker: OpTracker;
@@ -55,9 +50,8 @@ export class ClientOp extends Handle {
   /** Of writes only, from G1 on: what a resend is recognised by. */
   readonly key: string | undefined;
   interval: Interval | undefined;
-  /** Of its PG, from G1 on, and where it is there. */
-  roster: OpRoster | undefined;
-  rosterPlace: Place<ClientOp> | undefined;
+  /** Among those of its PG that were not answered, from G1 on. */
+  live: Place<ClientOp> | undefined;
   lane: ObjectLane | undefined;
   /** What it will be refused with, known before its object is looked at. */
   errno = 0;
@@ -169,14 +163,9 @@ export class ClientOp extends Handle {
     this.world.log?.add('drop', this, reason);
     this.happened('drop');
     this.abort();
-    this.leaveRoster();
+    this.live?.leave();
     this.client.release();
     this.#tracker.ended(this, `dropped: ${reason}`);
-  }
-
-  /** It has been answered, or never will be. */
-  leaveRoster(): void {
-    if (this.rosterPlace) this.roster?.remove(this.rosterPlace);
   }
 
   /** An earlier attempt is under way and will answer in its place. */

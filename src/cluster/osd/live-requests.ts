@@ -1,9 +1,9 @@
 /** The requests of a PG that were not answered yet, in the order of arrival. They outlive intervals. */
 
-import { LinkedList, type Place } from '../../base/linked-list.js';
-import type { ClientOp, OpRoster } from './client-op.js';
+import { LinkedList } from '../../base/linked-list.js';
+import type { ClientOp } from './client-op.js';
 
-export class LiveRequests implements OpRoster {
+export class LiveRequests {
   readonly #all = new LinkedList<ClientOp>();
 
   get size(): number {
@@ -26,13 +26,8 @@ export class LiveRequests implements OpRoster {
       }
       if (earlier) earlier.drop('sent again');
     }
-    op.roster = this;
-    op.rosterPlace = this.#all.push(op);
+    op.live = this.#all.push(op);
     return true;
-  }
-
-  remove(place: Place<ClientOp>): void {
-    this.#all.remove(place);
   }
 
   /** All of them, which then are no more. */

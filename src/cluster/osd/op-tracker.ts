@@ -37,7 +37,7 @@ export class OpTracker {
   }
 
   ended(op: ClientOp, how: string): void {
-    this.#inFlight.remove(op.place);
+    op.place.leave();
     const ended = op.world.now();
     const finished = { op, ended, how };
     this.#newest[this.#finished++ % HISTORY_MAX] = finished;

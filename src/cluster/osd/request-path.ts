@@ -344,7 +344,7 @@ export class RequestPath {
     const { client, opClass, context } = op;
     const reply = op.reply as OsdReply;
     reply.retryAttempt = client.request.retryAttempt;
-    op.leaveRoster();
+    op.live?.leave();
     if (context) this.#options.watches.apply(context, client.session);
     const passReply = this.#host.faults?.passReply;
     op.world.log?.add('reply', op);
