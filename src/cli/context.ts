@@ -146,10 +146,14 @@ export class CommandContext {
     };
   }
 
-  /** Runs with a client in this thread; it is closed whatever happens. */
+  /**
+   * Runs with a client in this thread; it is closed whatever happens. An interrupt closes it at once, which rejects all
+   * that is under way, unless the action `cleansUp`: it then ends by the signal, and has the client to undo what it did.
+   */
   async withClient<T>(
     options: GlobalOptions,
     action: (connected: ConnectedClient) => Promise<T>,
+    { cleansUp = false }: { cleansUp?: boolean } = {},
   ): Promise<T> {
     const env = this.environment(options);
     const connected = await step(
@@ -157,9 +161,8 @@ export class CommandContext {
       connectRados(env, loadKernels(), this.connectOptions(options), this.signal),
       { alwaysDetail: true },
     );
-    // Closing rejects whatever is still under way: an interrupted command ends at once.
     const onAbort = () => connected.client.close();
-    this.signal.addEventListener('abort', onAbort, { once: true });
+    if (!cleansUp) this.signal.addEventListener('abort', onAbort, { once: true });
     try {
       return await action(connected);
     } finally {

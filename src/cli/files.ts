@@ -3,8 +3,25 @@
 import { once } from 'node:events';
 import { createReadStream } from 'node:fs';
 import { type FileHandle, open, rm } from 'node:fs/promises';
+import type { Readable } from 'node:stream';
 import { ByteReader } from '../rbd/diff/byte-reader.js';
 import type { CommandContext } from './context.js';
+
+/**
+ * What a stream brings, until it ends. The interrupt is thrown at once, though nothing comes and the stream stays open:
+ * whoever opened it destroys it, and a stdin that is still read would keep the process.
+ */
+export async function* chunksOf(
+  context: CommandContext,
+  stream: Readable,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  const chunks = stream[Symbol.asyncIterator]() as AsyncIterator<Uint8Array>;
+  for (;;) {
+    const next = await context.interruptible(chunks.next());
+    if (next.done) return;
+    yield next.value;
+  }
+}
 
 /** Reads a file, or stdin for `-`; `bytes` is the size of a file. It is closed whatever happens. */
 export async function withInput<T>(
@@ -12,19 +29,30 @@ export async function withInput<T>(
   path: string,
   action: (stream: ByteReader, bytes: number | undefined) => Promise<T>,
 ): Promise<T> {
-  if (path === '-') {
-    return action(new ByteReader(context.streams.stdin as AsyncIterable<Uint8Array>), undefined);
-  }
+  if (path === '-')
+    return readThrough(context, context.streams.stdin, (stream) => action(stream, undefined));
   const file = await open(path, 'r').catch((error: unknown) => {
     context.note(`linger: error opening ${path}\n`);
     throw error;
   });
-  const bytes = createReadStream('', { fd: file, autoClose: false, start: 0 });
   try {
-    return await action(new ByteReader(bytes), (await file.stat()).size);
+    const { size } = await file.stat();
+    const bytes = createReadStream('', { fd: file, autoClose: false, start: 0 });
+    return await readThrough(context, bytes, (stream) => action(stream, size));
   } finally {
-    bytes.destroy();
     await file.close();
+  }
+}
+
+async function readThrough<T>(
+  context: CommandContext,
+  stream: Readable,
+  action: (stream: ByteReader) => Promise<T>,
+): Promise<T> {
+  try {
+    return await action(new ByteReader(chunksOf(context, stream)));
+  } finally {
+    stream.destroy();
   }
 }
 

@@ -158,9 +158,12 @@ describeCeph('images by command on a real cluster', () => {
       await linger('import', join(dir, 'big'), 'rbd/big');
     });
 
-    /** Objects and files, before a command and after it. */
+    /** Objects and files, before a command and after it; the trash's object stays from the first removal on. */
     const remains = async () => ({
-      objects: (await cluster.rados('-p', 'rbd', 'ls', '--all')).split('\n').sort(),
+      objects: (await cluster.rados('-p', 'rbd', 'ls', '--all'))
+        .split('\n')
+        .filter((line) => !line.endsWith('\trbd_trash'))
+        .sort(),
       images: await cluster.rbd('ls'),
       files: (await readdir(dir)).sort(),
     });
@@ -177,16 +180,83 @@ describeCeph('images by command on a real cluster', () => {
       expect(await remains()).toEqual(before);
     });
 
+    const appears = (name: string) => async () => (await cluster.rbd('ls')).includes(name);
+
+    it('import of a file, as soon as the image is there', async () => {
+      const before = await remains();
+      const args = ['import', join(dir, 'big'), 'rbd/half'];
+      const { code } = await interruptLinger(cluster.confPath, args, { when: appears('half') });
+      expect(code).toBe(130);
+      expect(await remains()).toEqual(before);
+    });
+
     it('import of a pipe that stays open', async () => {
       const before = await remains();
       const input = patternBytes(20 * MIB, 3);
-      const when = async () => (await cluster.rbd('ls')).includes('piped');
-      const { code } = await interruptLinger(cluster.confPath, ['import', '-', 'rbd/piped'], {
-        when,
-        input,
-      });
+      const args = ['import', '-', 'rbd/piped'];
+      const when = appears('piped');
+      const { code } = await interruptLinger(cluster.confPath, args, { when, input });
       expect(code).toBe(130);
       expect(await remains()).toEqual(before);
+    });
+
+    it('import with snapshots, of a pipe that stays open', async () => {
+      const whole = join(dir, 'whole');
+      await linger('export', '--export-format', '2', 'rbd/big', whole);
+      const input = (await readFile(whole)).subarray(0, 20 * MIB);
+      await rm(whole);
+      const before = await remains();
+      const args = ['import', '--export-format', '2', '-', 'rbd/piped'];
+      const when = appears('piped');
+      const { code } = await interruptLinger(cluster.confPath, args, { when, input });
+      expect(code).toBe(130);
+      expect(await remains()).toEqual(before);
+    });
+
+    it.each(['cp', 'deep cp'])('%s', async (command) => {
+      const before = await remains();
+      const args = [...command.split(' '), '--progress', 'rbd/big', 'rbd/copied'];
+      const { code } = await interruptLinger(cluster.confPath, args, { when: beyond(20) });
+      expect(code).toBe(130);
+      expect(await remains()).toEqual(before);
+    });
+
+    describe('while the pipe of a diff stays open', () => {
+      const diff = () => join(dir, 'diff');
+      let input: Buffer;
+
+      beforeAll(async () => {
+        await linger('export-diff', 'rbd/big', diff());
+        input = (await readFile(diff())).subarray(0, 20 * MIB);
+      });
+      afterAll(() => rm(diff(), { force: true }));
+
+      it('import-diff', async () => {
+        await cluster.rbd('create', 'target', '--size', '256M');
+        const info = await cluster.rbd('info', '--format', 'json', 'target');
+        const { block_name_prefix: prefix } = JSON.parse(info) as { block_name_prefix: string };
+        const used = async () => (await cluster.rados('-p', 'rbd', 'ls')).includes(prefix);
+        const args = ['import-diff', '-', 'rbd/target'];
+        const { code } = await interruptLinger(cluster.confPath, args, { when: used, input });
+        expect(code).toBe(130);
+      });
+
+      it('merge-diff', async () => {
+        const when = async () => (await readdir(dir)).includes('merged');
+        const args = ['merge-diff', '-', diff(), join(dir, 'merged')];
+        const ended = await interruptLinger(cluster.confPath, args, { when, input });
+        expect(ended).toMatchObject({ code: 130, stderr: '' });
+        expect(await readdir(dir)).not.toContain('merged');
+      });
+    });
+
+    it('a command that fails while its pipe stays open', async () => {
+      const input = patternBytes(MIB, 3);
+      const args = ['import', '-', 'rbd/big'];
+      const when = () => false;
+      const { code, stderr } = await interruptLinger(cluster.confPath, args, { when, input });
+      expect(code).toBe(17);
+      expect(stderr).toContain('File exists');
     });
 
     it('export to a file', async () => {
@@ -223,7 +293,7 @@ describeCeph('images by command on a real cluster', () => {
     it('twice in a row is once: as npm and timeout pass Ctrl-C on', async () => {
       const before = await remains();
       const script =
-        '"$0" "$1" import --progress "$2" rbd/half & P=$!; sleep 0.7; kill -INT $P; kill -INT $P; wait $P';
+        '"$0" "$1" import "$2" rbd/half & P=$!; until rbd ls | grep -q half; do :; done; kill -INT $P; kill -INT $P; wait $P';
       // `set -m`: a shell's background jobs ignore Ctrl-C otherwise.
       const { code } = await cluster.run('bash', [
         '-mc',
@@ -232,8 +302,7 @@ describeCeph('images by command on a real cluster', () => {
         LINGER,
         join(dir, 'big'),
       ]);
-      expect([0, 130]).toContain(code);
-      if (code === 0) await cluster.rbd('rm', '--no-progress', 'rbd/half');
+      expect(code).toBe(130);
       expect(await remains()).toEqual(before);
     });
 

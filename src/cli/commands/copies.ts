@@ -2,6 +2,7 @@
 
 import type { Command } from 'commander';
 import { copyImage, deepCopyImage } from '../../rbd/copy.js';
+import type { ConnectedClient } from '../../rados/connect.js';
 import { Image } from '../../rbd/image.js';
 import {
   addImageArgument,
@@ -83,7 +84,7 @@ async function copying(
   const from = imageSpec(source, options, { snapshot: true });
   const to = destinationSpec(destination, options);
   const { signal } = context;
-  await context.withClient(options, async ({ client }) => {
+  const copy = async ({ client }: ConnectedClient) => {
     await openPool(client, from);
     const at = await Image.open(client, from, { readOnly: true, signal }).catch((error: unknown) =>
       explainOpenFailure(client, from, error),
@@ -96,7 +97,8 @@ async function copying(
         kind.run(client, from, to, { layout: givenLayout(options), onProgress, signal }),
       );
     await step(kind.failure, copied);
-  });
+  };
+  await context.withClient(options, copy, { cleansUp: true });
 }
 
 const sparsify: Action<ImageOptions & { sparseSize?: number }> = async (context, args, options) => {

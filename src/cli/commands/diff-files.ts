@@ -15,7 +15,7 @@ import {
 } from '../arguments.js';
 import { type Action, HELP_GROUPS, type Register } from '../command.js';
 import { addProgressOptions, type GlobalOptions } from '../context.js';
-import { CommandError, step } from '../errors.js';
+import { CommandError, Interrupt, step } from '../errors.js';
 import { addSparseSizeOption } from '../layout-options.js';
 import { explainOpenFailure, openPool } from '../opening.js';
 import { withInput, writeOutput } from '../files.js';
@@ -139,6 +139,7 @@ const mergeDiff: Action<GlobalOptions & { path?: string }> = async (
         ),
       );
   } catch (error) {
+    if (error instanceof Interrupt) throw error;
     const { errno, message } = toRadosError(error);
     context.note(`linger: ${message}\n`);
     const exitCode = isRadosError(error, 'EBADMSG') ? EXIT_CUT_OFF : -errno;

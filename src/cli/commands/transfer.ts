@@ -1,13 +1,13 @@
 /** import and export: whole images from and to files and pipes. */
 
-import { createReadStream, type ReadStream } from 'node:fs';
+import { createReadStream } from 'node:fs';
 import { type FileHandle, open, stat } from 'node:fs/promises';
-import { addAbortSignal, type Readable } from 'node:stream';
 import { finished } from 'node:stream/promises';
 import { isRadosError, RadosError } from '../../base/errors.js';
 import type { Cluster } from '../../block/cluster.js';
 import type { BlockDevice } from '../../block/device.js';
 import { createWriteStream, readExtents } from '../../block/streams.js';
+import type { ConnectedClient } from '../../rados/connect.js';
 import type { CreateOptions } from '../../rbd/create.js';
 import { ByteReader } from '../../rbd/diff/byte-reader.js';
 import { exportImage } from '../../rbd/diff/export-image.js';
@@ -34,7 +34,7 @@ import {
 } from '../layout-options.js';
 import { explainOpenFailure, openPool } from '../opening.js';
 import type { ProgressLine } from '../progress.js';
-import { writeFully, writeNewFile, writeOutput, writeToStdout } from '../files.js';
+import { chunksOf, writeFully, writeNewFile, writeOutput, writeToStdout } from '../files.js';
 
 const MIB = 1024 * 1024;
 /** Zeroes are left out of files in blocks of this size, as file systems have them. */
@@ -191,10 +191,10 @@ interface ImportOptions extends ImageOptions, LayoutOptions {
   exportFormat?: Format;
 }
 
-/** Where the bytes come from. Without a size they are read to their end. */
+/** Where the bytes come from, until the interrupt. Without a size they are read to their end. */
 interface Source {
   size: number | undefined;
-  bytes: Readable;
+  bytes: AsyncIterable<Uint8Array>;
   close(): Promise<void>;
 }
 
@@ -229,16 +229,17 @@ async function importAll(
 ): Promise<void> {
   const { signal } = context;
   const { sparseSize } = options;
-  await context.withClient(options, async ({ client }) => {
+  const fillFromStream = async ({ client }: ConnectedClient) => {
     await openPool(client, spec);
-    const stream = new ByteReader(source.bytes as AsyncIterable<Uint8Array>);
+    const stream = new ByteReader(source.bytes);
     const importing = context.progress('Importing image', options).over((onProgress) =>
       importImage(client, spec, stream, {
         ...{ layout: givenLayout(options), sparseSize, onProgress, signal },
       }),
     );
     await step('import failed', importing);
-  });
+  };
+  await context.withClient(options, fillFromStream, { cleansUp: true });
 }
 
 function nameOf(path: string): string | undefined {
@@ -255,9 +256,7 @@ function destinationOf(options: ImportOptions): ImageOptions {
 }
 
 async function openSource(context: CommandContext, path: string): Promise<Source> {
-  if (path === '-') {
-    return { size: undefined, bytes: context.streams.stdin, close: () => Promise.resolve() };
-  }
+  if (path === '-') return stdinSource(context);
   const fail = (why: string, error: unknown): CommandError => {
     context.note(`linger: ${why}\n`);
     return commandError('import failed', error);
@@ -274,7 +273,7 @@ async function openSource(context: CommandContext, path: string): Promise<Source
   const file = await open(path, 'r').catch(cannotOpen);
   try {
     const size = info.isFile() ? (await file.stat()).size : await deviceSize(file);
-    return fileSource(file, size);
+    return fileSource(context, file, size);
   } catch (error) {
     await file.close();
     throw error;
@@ -286,8 +285,19 @@ function noSize(): CommandError {
   return new CommandError(25, 'import failed: (25) Inappropriate ioctl for device');
 }
 
-function fileSource(file: FileHandle, size: number): Source {
-  const bytes: ReadStream = createReadStream('', {
+function stdinSource(context: CommandContext): Source {
+  const { stdin } = context.streams;
+  return {
+    size: undefined,
+    bytes: chunksOf(context, stdin),
+    async close() {
+      stdin.destroy();
+    },
+  };
+}
+
+function fileSource(context: CommandContext, file: FileHandle, size: number): Source {
+  const stream = createReadStream('', {
     fd: file,
     autoClose: false,
     highWaterMark: MIB,
@@ -297,9 +307,9 @@ function fileSource(file: FileHandle, size: number): Source {
   });
   return {
     size,
-    bytes,
+    bytes: chunksOf(context, stream),
     async close() {
-      bytes.destroy();
+      stream.destroy();
       await file.close();
     },
   };
@@ -376,9 +386,7 @@ async function fill(
   // Its errors come to the calls below as well.
   writer.on('error', () => {});
   let size = 0;
-  addAbortSignal(signal, source.bytes);
-  for await (const chunk of source.bytes) {
-    const bytes = chunk as Buffer;
+  for await (const bytes of source.bytes) {
     if (size + bytes.length > device.size) {
       await device.resize(Math.max(device.size * 2, size + bytes.length));
     }
