@@ -18,6 +18,7 @@ import { type IncomingMessage, MSG, type OutgoingMessage, outgoing } from '../..
 import type { Connection, ConnectionHandler } from '../../msgr/connection.js';
 import type { ClassRegistry } from '../classes/class-registry.js';
 import { CHUNK_BYTES } from '../store/object-data.js';
+import type { ObjectStore } from '../store/object-store.js';
 import { SessionBackoffs } from './backoffs.js';
 import { ClientOp } from './client-op.js';
 import type { ClientRequest, ClientSession } from './client-request.js';
@@ -33,6 +34,7 @@ export interface SessionOwner {
   readonly env: Environment;
   readonly log: Logger;
   readonly epoch: number;
+  readonly store: ObjectStore;
   /** Of all connections. */
   readonly throttle: ClientThrottle;
   readonly limits: OsdLimits;
@@ -138,9 +140,9 @@ export class OsdSession implements ClientSession, ConnectionHandler, Throttled {
     op.enter(this.#awaitActive, this.#active);
   }
 
-  /** Stores copy what is less than a chunk of theirs; what is more they keep. */
+  /** Stores copy what is less than a chunk of theirs; what is more they keep, and give back when they have no use for it. */
   placeData(_message: unknown, _front: Uint8Array, length: number): Uint8Array | undefined {
-    return length < CHUNK_BYTES ? allocShortLived(length) : undefined;
+    return length < CHUNK_BYTES ? allocShortLived(length) : this.#owner.store.spare.take(length);
   }
 
   /** A request with so much data came. */

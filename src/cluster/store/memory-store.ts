@@ -7,12 +7,14 @@ import { EncodedLog } from './encoded-log.js';
 import { ObjectIndex } from './object-index.js';
 import type { ObjectStore, StoredObject } from './object-store.js';
 import type { LogEntry, PgInfo } from './pg-record.js';
+import { SpareBuffers } from './spare-buffers.js';
 import type { ObjectDump, Transaction } from './transaction.js';
 
 export class MemoryStore implements ObjectStore {
   readonly isFull = false;
+  readonly spare = new SpareBuffers();
   readonly #index = new ObjectIndex<ObjectData>({
-    newData: () => new ObjectData(),
+    newData: () => new ObjectData(this.spare),
     copyData: (from) => from.clone(),
     importData: ({ id, data, damaged }) => {
       if (damaged) throw new RadosError('EIO', `object ${formatObject(id)} is damaged`);

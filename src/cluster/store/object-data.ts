@@ -12,6 +12,7 @@
 import { allocShortLived } from '../../base/short-lived.js';
 import type { ObjectBytes } from './object-store.js';
 import { type Extent, RangeSet } from './range-set.js';
+import { SpareBuffers } from './spare-buffers.js';
 
 export const CHUNK_BYTES = 16 * 1024;
 
@@ -23,6 +24,14 @@ interface Chunk {
   readonly bytes: Uint8Array;
   /** Others see the same bytes (a clone, a replica, the message they came in): copy before writing. */
   shared: boolean;
+  /** What it is a part of, if all of that was this object's when it came. */
+  readonly whole: WholeBuffer | undefined;
+}
+
+interface WholeBuffer {
+  readonly bytes: Uint8Array;
+  /** Chunks in it that are still the object's. Those that others have seen count for ever. */
+  chunks: number;
 }
 
 /** One more piece, or the last one longer, where it lies right behind that in memory. */
@@ -40,9 +49,15 @@ function append(pieces: Uint8Array[], bytes: Uint8Array): void {
 }
 
 export class ObjectData implements ObjectBytes {
+  readonly #spare: SpareBuffers | undefined;
   #size = 0;
   readonly #chunks = new Map<number, Chunk>();
   #written = new RangeSet();
+
+  /** `spare` gets large buffers that were written and are written over. */
+  constructor(spare?: SpareBuffers) {
+    this.#spare = spare;
+  }
 
   get size(): number {
     return this.#size;
@@ -92,12 +107,13 @@ export class ObjectData implements ObjectBytes {
   write(offset: number, data: Uint8Array, isOwn = false): void {
     if (data.length === 0) return;
     const end = offset + data.length;
+    const whole = isOwn && SpareBuffers.accepts(data) ? { bytes: data, chunks: 0 } : undefined;
     for (let at = offset; at < end; ) {
       const index = Math.floor(at / CHUNK_BYTES);
       const within = at - index * CHUNK_BYTES;
       const part = Math.min(CHUNK_BYTES - within, end - at);
       const source = data.subarray(at - offset, at - offset + part);
-      if (part === CHUNK_BYTES) this.#chunks.set(index, { bytes: source, shared: !isOwn });
+      if (part === CHUNK_BYTES) this.#put(index, { bytes: source, shared: !isOwn, whole });
       else this.#ownChunk(index, within + part).set(source, within);
       at += part;
     }
@@ -113,7 +129,7 @@ export class ObjectData implements ObjectBytes {
       const index = Math.floor(at / CHUNK_BYTES);
       const within = at - index * CHUNK_BYTES;
       const part = Math.min(CHUNK_BYTES - within, end - at);
-      if (part === CHUNK_BYTES) this.#chunks.delete(index);
+      if (part === CHUNK_BYTES) this.#remove(index);
       else if (this.#chunks.has(index)) this.#ownChunk(index, 0).fill(0, within, within + part);
       at += part;
     }
@@ -125,19 +141,19 @@ export class ObjectData implements ObjectBytes {
     if (size < this.#size) {
       this.zero(size, this.#size - size);
       const firstGone = Math.ceil(size / CHUNK_BYTES);
-      for (const index of this.#chunks.keys()) if (index >= firstGone) this.#chunks.delete(index);
+      for (const index of this.#chunks.keys()) if (index >= firstGone) this.#remove(index);
     }
     this.#size = size;
   }
 
   /** Shares the chunks: costs what the number of chunks costs, not their bytes. */
   clone(): ObjectData {
-    const copy = new ObjectData();
+    const copy = new ObjectData(this.#spare);
     copy.#size = this.#size;
     copy.#written = this.#written.clone();
     for (const [index, chunk] of this.#chunks) {
       chunk.shared = true;
-      copy.#chunks.set(index, { bytes: chunk.bytes, shared: true });
+      copy.#chunks.set(index, { bytes: chunk.bytes, shared: true, whole: undefined });
     }
     return copy;
   }
@@ -151,8 +167,9 @@ export class ObjectData implements ObjectBytes {
     return { data: this.clone(), damaged: [] };
   }
 
-  /** Memory goes by itself. */
-  release(): void {}
+  release(): void {
+    for (const index of this.#chunks.keys()) this.#remove(index);
+  }
 
   /** A chunk's buffer, nobody else's, of at least `length` bytes. */
   #ownChunk(index: number, length: number): Uint8Array {
@@ -165,7 +182,24 @@ export class ObjectData implements ObjectBytes {
     const bytes = new Uint8Array(Buffer.allocUnsafeSlow(grown).buffer);
     if (chunk) bytes.set(chunk.bytes);
     if (held < bytes.length) bytes.fill(0, held);
-    this.#chunks.set(index, { bytes, shared: false });
+    this.#put(index, { bytes, shared: false, whole: undefined });
     return bytes;
+  }
+
+  #put(index: number, chunk: Chunk): void {
+    this.#forget(this.#chunks.get(index));
+    this.#chunks.set(index, chunk);
+    if (chunk.whole) chunk.whole.chunks++;
+  }
+
+  #remove(index: number): void {
+    this.#forget(this.#chunks.get(index));
+    this.#chunks.delete(index);
+  }
+
+  /** With the last chunk of a buffer, the buffer is nobody's. */
+  #forget(chunk: Chunk | undefined): void {
+    if (!chunk?.whole || chunk.shared) return;
+    if (--chunk.whole.chunks === 0) this.#spare?.give(chunk.whole.bytes);
   }
 }

@@ -10,6 +10,7 @@ import type { ObjectId } from './object-id.js';
 import type { ObjectMeta } from './object-meta.js';
 import type { LogEntry, PgInfo } from './pg-record.js';
 import type { Extent } from './range-set.js';
+import type { SpareBuffers } from './spare-buffers.js';
 import type { ObjectDump, Transaction } from './transaction.js';
 
 export interface StoredObject {
@@ -54,6 +55,8 @@ export interface ObjectBytes {
 }
 
 export interface ObjectStore {
+  /** Where large data that will be written may be received. */
+  readonly spare: SpareBuffers;
   /** PGs that have a collection. */
   collections(): string[];
   pgInfo(collection: string): PgInfo | undefined;

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { CHUNK_BYTES, ObjectData } from '../../../src/cluster/store/object-data.js';
+import { SpareBuffers } from '../../../src/cluster/store/spare-buffers.js';
 
 /** Bytes and "was it written" marks, one by one: what ObjectData must agree with. */
 class Reference {
@@ -135,6 +136,66 @@ describe('object data', () => {
     data.clone();
     data.write(CHUNK_BYTES, Buffer.from([3]));
     expect(written[CHUNK_BYTES]).toBe(7);
+  });
+
+  it('gives nothing back of which anybody could read a byte', () => {
+    const LARGE = 16 * CHUNK_BYTES;
+    const at = fc.integer({ min: 0, max: 24 }).map((chunks) => chunks * CHUNK_BYTES);
+    const large = fc.oneof(
+      fc.record({ op: fc.constant('write' as const), at, byte: fc.nat(255) }),
+      fc.record({ op: fc.constant('write' as const), at: fc.nat(LARGE), byte: fc.nat(255) }),
+      fc.record({ op: fc.constant('touch' as const), at: fc.nat(2 * LARGE) }),
+      fc.record({ op: fc.constant('zero' as const), at, length: at }),
+      fc.record({ op: fc.constant('truncate' as const), at }),
+      fc.record({ op: fc.constant('clone' as const) }),
+      fc.record({ op: fc.constant('share' as const), at, length: at }),
+    );
+    let given = 0;
+    fc.assert(
+      fc.property(fc.array(large, { minLength: 5, maxLength: 30 }), (steps) => {
+        const spare = new SpareBuffers();
+        let data = new ObjectData(spare);
+        let expected = Buffer.alloc(0);
+        const kept: { bytes: () => Uint8Array; expected: Buffer }[] = [];
+        const write = (offset: number, bytes: Uint8Array) => {
+          const end = Math.max(expected.length, offset + bytes.length);
+          expected = Buffer.concat([expected, Buffer.alloc(end - expected.length)]);
+          expected.set(bytes, offset);
+          data.write(offset, bytes, true);
+        };
+        for (const step of steps) {
+          if (step.op === 'write') write(step.at, new Uint8Array(LARGE).fill(step.byte));
+          else if (step.op === 'touch') write(step.at, Uint8Array.of(1));
+          else if (step.op === 'zero') {
+            data.zero(step.at, step.length);
+            expected.subarray(step.at, step.at + step.length).fill(0);
+          } else if (step.op === 'truncate') {
+            data.truncate(step.at);
+            expected = Buffer.concat([expected, Buffer.alloc(2 * LARGE)]).subarray(0, step.at);
+          } else if (step.op === 'clone') {
+            const original = data;
+            const bytes = () => original.read(0, original.size);
+            kept.push({ bytes, expected: Buffer.from(expected) });
+            data = data.clone();
+          } else {
+            const pieces = data.readShared(step.at, step.length);
+            const bytes = Buffer.concat(pieces);
+            kept.push({ bytes: () => Buffer.concat(pieces), expected: bytes });
+          }
+          // Whatever is given back gets other content at once.
+          for (let buffer = spare.take(LARGE); buffer; buffer = spare.take(LARGE)) {
+            buffer.fill(0xee);
+            given++;
+          }
+          expect(Buffer.compare(data.read(0, data.size), expected)).toBe(0);
+        }
+        for (const { bytes, expected } of kept) {
+          expect(Buffer.compare(bytes(), expected)).toBe(0);
+        }
+      }),
+      { numRuns: 60 },
+    );
+    expect(given).toBeGreaterThan(0);
   });
 
   it('shares what lies together in memory in one piece', () => {

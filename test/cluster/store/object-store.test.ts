@@ -162,6 +162,50 @@ describe.each(kinds)('a $kind store', ({ create }) => {
     ]);
   });
 
+  it('receives into buffers of what was written over, and reads what was written last', async () => {
+    const store = await create();
+    const object = id('a');
+    const length = 1024 * 1024;
+    const received = new Set<ArrayBufferLike>();
+    const clones: ObjectId[] = [];
+    for (let i = 0; i < 12; i++) {
+      const data = store.spare.take(length) ?? new Uint8Array(length);
+      received.add(data.buffer);
+      data.fill(i);
+      const clone = id('a', { snap: BigInt(i) });
+      await store.apply({
+        collection: PG,
+        ops: [
+          ...(i % 4 === 0 ? [{ op: 'clone', from: object, to: clone } as const] : []),
+          { op: 'write', id: object, offset: 0, data },
+        ],
+        ownsData: true,
+      });
+      if (i % 4 === 0) clones.push(clone);
+      expect(
+        store
+          .get(PG, object)
+          ?.read(0, length)
+          .every((byte) => byte === i),
+      ).toBe(true);
+    }
+    expect(received.size).toBeLessThan(12);
+    const firstBytes = clones.map((clone) => store.get(PG, clone)?.read(length - 1, 1)[0]);
+    expect(firstBytes).toEqual([undefined, 3, 7]);
+    await store.close();
+  });
+
+  it('gives no buffer back that somebody else has', async () => {
+    const store = await create();
+    const object = id('a');
+    for (let i = 0; i < 3; i++) {
+      const data = new Uint8Array(1024 * 1024);
+      await store.apply({ collection: PG, ops: [{ op: 'write', id: object, offset: 0, data }] });
+    }
+    expect(store.spare.take(1024 * 1024)).toBeUndefined();
+    await store.close();
+  });
+
   it('forgets a collection with all that is in it', async () => {
     const store = await create();
     await store.apply({ collection: PG, ops: [{ op: 'touch', id: id('a') }] });
