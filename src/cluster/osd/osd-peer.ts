@@ -9,6 +9,7 @@
 import type { Eversion, PgId } from '../../encoding/types.js';
 import type { ObjectId } from '../store/object-id.js';
 import type { LogEntry, PgInfo } from '../store/pg-record.js';
+import type { ReceivedData } from '../store/spare-buffers.js';
 import type { ObjectDump, StoreOp } from '../store/transaction.js';
 import type { PgHistory } from './log-merge.js';
 import type { CopySource } from './op-context.js';
@@ -37,6 +38,7 @@ export interface RecoveredObject {
 export interface PgChange {
   readonly ops: readonly StoreOp[];
   readonly entry: LogEntry;
+  readonly received?: ReceivedData | undefined;
 }
 
 /** A change that the primary made, for a replica to make too. */

@@ -11,6 +11,7 @@ import { subtractIntervals, unionIntervals } from '../../osdmap/interval-set.js'
 import { headKey, type ObjectId } from '../store/object-id.js';
 import type { WatchRecord } from '../store/object-meta.js';
 import type { LogEntry } from '../store/pg-record.js';
+import { ReceivedData, type SpareBuffers } from '../store/spare-buffers.js';
 import type { StoreOp } from '../store/transaction.js';
 import { Backfill } from './backfill.js';
 import type { ClientSession } from './client-request.js';
@@ -207,7 +208,10 @@ export class PgPrimary {
   // ---- changes ----
 
   /** Applies here and at every replica; `done` runs when all of them have it, unless the interval ended first. */
-  #commit(object: ObjectId, change: PgChange, done: () => void): void {
+  #commit(object: ObjectId, made: PgChange, done: () => void): void {
+    const received = receivedIn(made.ops, this.#host.store.spare);
+    received?.use();
+    const change = received ? { ...made, received } : made;
     const key = headKey(object);
     const after = this.#storage.info.lastUpdate;
     // Its data is then the store's alone: who sent it has to ask for it.
@@ -226,10 +230,12 @@ export class PgPrimary {
     const all: Promise<unknown> = replicated.length > 0 ? Promise.all([own, ...replicated]) : own;
     all.then(
       () => {
+        // A request that is begun anew then needs its data.
         if (this.#interval.ended) return;
         done();
         this.#lanes.written(key);
         this.scrubber.written(writing);
+        received?.drop();
       },
       (error: unknown) => {
         if (!this.#interval.ended) this.#options.onCommitFailed(error);
@@ -376,4 +382,13 @@ function after(
   act: () => Promise<void> | undefined,
 ): Promise<void> | undefined {
   return blocker ? blocker.then(act) : act();
+}
+
+/** The data of a large write, which nobody knows yet but the request that brought them. */
+function receivedIn(ops: readonly StoreOp[], spare: SpareBuffers): ReceivedData | undefined {
+  for (const op of ops) {
+    const received = op.op === 'write' ? ReceivedData.of(op.data, spare) : undefined;
+    if (received) return received;
+  }
+  return undefined;
 }

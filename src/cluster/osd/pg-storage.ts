@@ -75,7 +75,7 @@ export class PgStorage {
    * Applies a change and its log entry. Visible at once; resolves when durable. `isAlone`: nobody else is given the change. Throws
    * as the store's `apply`.
    */
-  commit({ ops, entry }: PgChange, isAlone = false): Promise<void> {
+  commit({ ops, entry, received }: PgChange, isAlone = false): Promise<void> {
     if (compareVersions(entry.version, this.#info.lastUpdate) <= 0) {
       throw new RadosError('EINVAL', `${this.collection}: a change out of order`);
     }
@@ -89,6 +89,7 @@ export class PgStorage {
       collection: this.collection,
       ops: [...ops, { op: 'log', entry }, { op: 'pgInfo', info }],
       ownsData: isAlone,
+      received,
     });
     this.#info = info;
     this.duplicates.add(entry);

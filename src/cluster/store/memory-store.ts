@@ -14,7 +14,7 @@ export class MemoryStore implements ObjectStore {
   readonly isFull = false;
   readonly spare = new SpareBuffers();
   readonly #index = new ObjectIndex<ObjectData>({
-    newData: () => new ObjectData(this.spare),
+    newData: () => new ObjectData(),
     copyData: (from) => from.clone(),
     importData: ({ id, data, damaged }) => {
       if (damaged) throw new RadosError('EIO', `object ${formatObject(id)} is damaged`);
@@ -60,9 +60,8 @@ export class MemoryStore implements ObjectStore {
   }
 
   apply(transaction: Transaction): Promise<void> {
-    const { ops, ownsData } = transaction;
     const collection = this.#index.ensure(transaction.collection);
-    for (const op of ops) this.#index.apply(collection, op, ownsData);
+    for (const op of transaction.ops) this.#index.apply(collection, op, transaction);
     return Promise.resolve();
   }
 

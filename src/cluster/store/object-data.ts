@@ -12,7 +12,8 @@
 import { allocShortLived } from '../../base/short-lived.js';
 import type { ObjectBytes } from './object-store.js';
 import { type Extent, RangeSet } from './range-set.js';
-import { SpareBuffers } from './spare-buffers.js';
+import type { ReceivedData } from './spare-buffers.js';
+import type { DataOwnership } from './transaction.js';
 
 export const CHUNK_BYTES = 16 * 1024;
 
@@ -24,14 +25,14 @@ interface Chunk {
   readonly bytes: Uint8Array;
   /** Others see the same bytes (a clone, a replica, the message they came in): copy before writing. */
   shared: boolean;
-  /** What it is a part of, if all of that was this object's when it came. */
-  readonly whole: WholeBuffer | undefined;
+  /** What it is a part of and makes use of, as long as it is known who else does. */
+  received: ReceivedData | undefined;
 }
 
-interface WholeBuffer {
-  readonly bytes: Uint8Array;
-  /** Chunks in it that are still the object's. Those that others have seen count for ever. */
-  chunks: number;
+/** Who sees a chunk from outside may do so for ever. */
+function showToOthers(chunk: Chunk): void {
+  chunk.shared = true;
+  chunk.received = undefined;
 }
 
 /** One more piece, or the last one longer, where it lies right behind that in memory. */
@@ -49,15 +50,9 @@ function append(pieces: Uint8Array[], bytes: Uint8Array): void {
 }
 
 export class ObjectData implements ObjectBytes {
-  readonly #spare: SpareBuffers | undefined;
   #size = 0;
   readonly #chunks = new Map<number, Chunk>();
   #written = new RangeSet();
-
-  /** `spare` gets large buffers that were written and are written over. */
-  constructor(spare?: SpareBuffers) {
-    this.#spare = spare;
-  }
 
   get size(): number {
     return this.#size;
@@ -93,7 +88,7 @@ export class ObjectData implements ObjectBytes {
       const part = Math.min((index + 1) * CHUNK_BYTES - at, end - at);
       const chunk = this.#chunks.get(index);
       if (part === CHUNK_BYTES && chunk?.bytes.length === CHUNK_BYTES) {
-        chunk.shared = true;
+        showToOthers(chunk);
         append(pieces, chunk.bytes);
       } else {
         pieces.push(this.read(at, part));
@@ -103,17 +98,22 @@ export class ObjectData implements ObjectBytes {
     return pieces;
   }
 
-  /** Whole chunks are kept as views of `data`: the caller gives it up, and unless `isOwn` others may keep it too. */
-  write(offset: number, data: Uint8Array, isOwn = false): void {
+  /** Whole chunks are kept as views of `data`: the caller gives it up. */
+  write(
+    offset: number,
+    data: Uint8Array,
+    { ownsData = false, received }: DataOwnership = {},
+  ): void {
     if (data.length === 0) return;
     const end = offset + data.length;
-    const whole = isOwn && SpareBuffers.accepts(data) ? { bytes: data, chunks: 0 } : undefined;
+    const shared = !ownsData;
+    const users = received?.bytes === data ? received : undefined;
     for (let at = offset; at < end; ) {
       const index = Math.floor(at / CHUNK_BYTES);
       const within = at - index * CHUNK_BYTES;
       const part = Math.min(CHUNK_BYTES - within, end - at);
       const source = data.subarray(at - offset, at - offset + part);
-      if (part === CHUNK_BYTES) this.#put(index, { bytes: source, shared: !isOwn, whole });
+      if (part === CHUNK_BYTES) this.#put(index, { bytes: source, shared, received: users });
       else this.#ownChunk(index, within + part).set(source, within);
       at += part;
     }
@@ -148,12 +148,12 @@ export class ObjectData implements ObjectBytes {
 
   /** Shares the chunks: costs what the number of chunks costs, not their bytes. */
   clone(): ObjectData {
-    const copy = new ObjectData(this.#spare);
+    const copy = new ObjectData();
     copy.#size = this.#size;
     copy.#written = this.#written.clone();
     for (const [index, chunk] of this.#chunks) {
-      chunk.shared = true;
-      copy.#chunks.set(index, { bytes: chunk.bytes, shared: true, whole: undefined });
+      showToOthers(chunk);
+      copy.#chunks.set(index, { bytes: chunk.bytes, shared: true, received: undefined });
     }
     return copy;
   }
@@ -182,24 +182,18 @@ export class ObjectData implements ObjectBytes {
     const bytes = new Uint8Array(Buffer.allocUnsafeSlow(grown).buffer);
     if (chunk) bytes.set(chunk.bytes);
     if (held < bytes.length) bytes.fill(0, held);
-    this.#put(index, { bytes, shared: false, whole: undefined });
+    this.#put(index, { bytes, shared: false, received: undefined });
     return bytes;
   }
 
   #put(index: number, chunk: Chunk): void {
-    this.#forget(this.#chunks.get(index));
+    chunk.received?.use();
+    this.#chunks.get(index)?.received?.drop();
     this.#chunks.set(index, chunk);
-    if (chunk.whole) chunk.whole.chunks++;
   }
 
   #remove(index: number): void {
-    this.#forget(this.#chunks.get(index));
+    this.#chunks.get(index)?.received?.drop();
     this.#chunks.delete(index);
-  }
-
-  /** With the last chunk of a buffer, the buffer is nobody's. */
-  #forget(chunk: Chunk | undefined): void {
-    if (!chunk?.whole || chunk.shared) return;
-    if (--chunk.whole.chunks === 0) this.#spare?.give(chunk.whole.bytes);
   }
 }

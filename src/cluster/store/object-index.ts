@@ -10,7 +10,7 @@ import { EMPTY_SNAPSET, NEW_OBJECT_INFO, type ObjectMeta } from './object-meta.j
 import type { ObjectBytes, StoredObject } from './object-store.js';
 import type { LogEntry, PgInfo } from './pg-record.js';
 import { SortedMap } from './sorted-map.js';
-import type { ObjectDump, StoreOp } from './transaction.js';
+import type { DataOwnership, ObjectDump, StoreOp } from './transaction.js';
 
 /** The newest entries of a PG's log. */
 export interface LogKeeper {
@@ -202,10 +202,10 @@ export class ObjectIndex<D extends ObjectBytes> {
     return object;
   }
 
-  apply(collection: Collection<D>, op: StoreOp, ownsData = false): void {
+  apply(collection: Collection<D>, op: StoreOp, ownership?: DataOwnership): void {
     switch (op.op) {
       case 'write':
-        this.ensureObject(collection, op.id).data.write(op.offset, op.data, ownsData);
+        this.ensureObject(collection, op.id).data.write(op.offset, op.data, ownership);
         break;
       case 'install': {
         const { id, meta, xattrs, omap, omapHeader } = op.object;

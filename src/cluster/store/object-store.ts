@@ -11,7 +11,7 @@ import type { ObjectMeta } from './object-meta.js';
 import type { LogEntry, PgInfo } from './pg-record.js';
 import type { Extent } from './range-set.js';
 import type { SpareBuffers } from './spare-buffers.js';
-import type { ObjectDump, Transaction } from './transaction.js';
+import type { DataOwnership, ObjectDump, Transaction } from './transaction.js';
 
 export interface StoredObject {
   readonly id: ObjectId;
@@ -42,8 +42,8 @@ export interface ObjectBytes {
   readShared(offset: number, length: number): readonly Uint8Array[];
   /** The written ranges within the given one, ascending, merged where they touch. */
   extents(offset: number, length: number): Extent[];
-  /** Takes `data` over. `isOwn`: nobody else keeps it. */
-  write(offset: number, data: Uint8Array, isOwn?: boolean): void;
+  /** Takes `data` over. */
+  write(offset: number, data: Uint8Array, ownership?: DataOwnership): void;
   /** Punches a hole; the size stays. */
   zero(offset: number, length: number): void;
   /** Cuts, or grows with a hole. */

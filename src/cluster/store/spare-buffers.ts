@@ -15,11 +15,6 @@ export class SpareBuffers {
   #buffers: Uint8Array[] = [];
   #bytes = 0;
 
-  /** Whether it is worth giving: an ArrayBuffer, whole. */
-  static accepts({ length, buffer }: Uint8Array): boolean {
-    return length >= MIN_BYTES && length === buffer.byteLength;
-  }
-
   /** One of exactly this length, of any content. */
   take(length: number): Uint8Array | undefined {
     const at = this.#buffers.findLastIndex((buffer) => buffer.length === length);
@@ -29,11 +24,37 @@ export class SpareBuffers {
     return buffer;
   }
 
-  /** The caller and everybody else is done with it. */
   give(buffer: Uint8Array): void {
-    if (!SpareBuffers.accepts(buffer)) return;
     this.#buffers.push(buffer);
     this.#bytes += buffer.length;
     while (this.#bytes > MAX_BYTES) this.#bytes -= (this.#buffers.shift() as Uint8Array).length;
+  }
+}
+
+/**
+ * Data of a write, while they are in use: by the change that is being made, and by the stores that keep them. With the last
+ * use others may be received in their memory. Whoever cannot tell when it is done with them never says so, and they stay.
+ */
+export class ReceivedData {
+  #uses = 0;
+
+  private constructor(
+    readonly bytes: Uint8Array,
+    readonly spare: SpareBuffers,
+  ) {}
+
+  /** Of bytes that nobody knows but who received them. Undefined: not worth it, or a part of something else. */
+  static of(bytes: Uint8Array, spare: SpareBuffers): ReceivedData | undefined {
+    const { length, buffer } = bytes;
+    if (length < MIN_BYTES || length !== buffer.byteLength) return undefined;
+    return new ReceivedData(bytes, spare);
+  }
+
+  use(): void {
+    this.#uses++;
+  }
+
+  drop(): void {
+    if (--this.#uses === 0) this.spare.give(this.bytes);
   }
 }

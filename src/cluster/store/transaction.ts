@@ -5,6 +5,7 @@ import type { ObjectId } from './object-id.js';
 import type { ObjectMeta } from './object-meta.js';
 import type { LogEntry, PgInfo } from './pg-record.js';
 import type { Extent } from './range-set.js';
+import type { ReceivedData } from './spare-buffers.js';
 
 /**
  * Omap keys are byte strings that need not be UTF-8 (cls_rbd keys children by packed integers): one character per byte
@@ -38,12 +39,18 @@ export type StoreOp =
   /** Every object of the collection goes; info, log and the missing set stay. */
   | { op: 'removeAll' };
 
-export interface Transaction {
+/** Who else keeps the bytes that a change writes. */
+export interface DataOwnership {
+  /** Nobody: a store may change them where they are. */
+  readonly ownsData?: boolean;
+  /** Those of a large write, of which it is known who does. */
+  readonly received?: ReceivedData | undefined;
+}
+
+export interface Transaction extends DataOwnership {
   /** The PG, as `1.2f`. */
   readonly collection: string;
   readonly ops: readonly StoreOp[];
-  /** Nobody else keeps the bytes that it writes: a store may change them where they are. */
-  readonly ownsData?: boolean;
 }
 
 /** A whole object, as one OSD gives it to another. */

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { CHUNK_BYTES, ObjectData } from '../../../src/cluster/store/object-data.js';
-import { SpareBuffers } from '../../../src/cluster/store/spare-buffers.js';
+import { ReceivedData, SpareBuffers } from '../../../src/cluster/store/spare-buffers.js';
 
 /** Bytes and "was it written" marks, one by one: what ObjectData must agree with. */
 class Reference {
@@ -95,7 +95,7 @@ describe('object data', () => {
             case 'write chunks': {
               const chunks = new Uint8Array(2 * CHUNK_BYTES).fill(each.byte);
               reference.write(0, chunks);
-              data.write(0, chunks, each.isOwn);
+              data.write(0, chunks, { ownsData: each.isOwn });
               break;
             }
           }
@@ -127,7 +127,7 @@ describe('object data', () => {
   it('changes whole chunks that are its alone where they are, until somebody else has them', () => {
     const data = new ObjectData();
     const written = Buffer.alloc(4 * CHUNK_BYTES, 7);
-    data.write(0, written, true);
+    data.write(0, written, { ownsData: true });
     data.write(10, Buffer.from([1]));
     expect(written[10]).toBe(1);
     const [piece] = data.readShared(0, CHUNK_BYTES);
@@ -142,8 +142,18 @@ describe('object data', () => {
     const LARGE = 16 * CHUNK_BYTES;
     const at = fc.integer({ min: 0, max: 24 }).map((chunks) => chunks * CHUNK_BYTES);
     const large = fc.oneof(
-      fc.record({ op: fc.constant('write' as const), at, byte: fc.nat(255) }),
-      fc.record({ op: fc.constant('write' as const), at: fc.nat(LARGE), byte: fc.nat(255) }),
+      fc.record({
+        op: fc.constant('write' as const),
+        at,
+        byte: fc.nat(255),
+        ownsData: fc.boolean(),
+      }),
+      fc.record({
+        op: fc.constant('write' as const),
+        at: fc.nat(LARGE),
+        byte: fc.nat(255),
+        ownsData: fc.boolean(),
+      }),
       fc.record({ op: fc.constant('touch' as const), at: fc.nat(2 * LARGE) }),
       fc.record({ op: fc.constant('zero' as const), at, length: at }),
       fc.record({ op: fc.constant('truncate' as const), at }),
@@ -154,18 +164,22 @@ describe('object data', () => {
     fc.assert(
       fc.property(fc.array(large, { minLength: 5, maxLength: 30 }), (steps) => {
         const spare = new SpareBuffers();
-        let data = new ObjectData(spare);
+        let data = new ObjectData();
         let expected = Buffer.alloc(0);
         const kept: { bytes: () => Uint8Array; expected: Buffer }[] = [];
-        const write = (offset: number, bytes: Uint8Array) => {
+        const write = (offset: number, bytes: Uint8Array, ownsData: boolean) => {
           const end = Math.max(expected.length, offset + bytes.length);
           expected = Buffer.concat([expected, Buffer.alloc(end - expected.length)]);
           expected.set(bytes, offset);
-          data.write(offset, bytes, true);
+          const received = ReceivedData.of(bytes, spare);
+          received?.use();
+          data.write(offset, bytes, { ownsData, received });
+          received?.drop();
         };
         for (const step of steps) {
-          if (step.op === 'write') write(step.at, new Uint8Array(LARGE).fill(step.byte));
-          else if (step.op === 'touch') write(step.at, Uint8Array.of(1));
+          if (step.op === 'write')
+            write(step.at, new Uint8Array(LARGE).fill(step.byte), step.ownsData);
+          else if (step.op === 'touch') write(step.at, Uint8Array.of(1), true);
           else if (step.op === 'zero') {
             data.zero(step.at, step.length);
             expected.subarray(step.at, step.at + step.length).fill(0);

@@ -5,6 +5,7 @@ import { MemoryStore } from '../../../src/cluster/store/memory-store.js';
 import type { ObjectStore } from '../../../src/cluster/store/object-store.js';
 import { compareObjects, type ObjectId, objectKey } from '../../../src/cluster/store/object-id.js';
 import { LOG_ENTRIES_MAX, type LogEntry } from '../../../src/cluster/store/pg-record.js';
+import { ReceivedData } from '../../../src/cluster/store/spare-buffers.js';
 import { NOSNAP } from '../../../src/encoding/types.js';
 import { compareHobject } from '../../../src/osdmap/hobject-order.js';
 import { DurableWorld } from './support/durable-world.js';
@@ -166,11 +167,13 @@ describe.each(kinds)('a $kind store', ({ create }) => {
     const store = await create();
     const object = id('a');
     const length = 1024 * 1024;
-    const received = new Set<ArrayBufferLike>();
+    const buffers = new Set<ArrayBufferLike>();
     const clones: ObjectId[] = [];
     for (let i = 0; i < 12; i++) {
       const data = store.spare.take(length) ?? new Uint8Array(length);
-      received.add(data.buffer);
+      buffers.add(data.buffer);
+      const received = ReceivedData.of(data, store.spare);
+      received?.use();
       data.fill(i);
       const clone = id('a', { snap: BigInt(i) });
       await store.apply({
@@ -179,8 +182,9 @@ describe.each(kinds)('a $kind store', ({ create }) => {
           ...(i % 4 === 0 ? [{ op: 'clone', from: object, to: clone } as const] : []),
           { op: 'write', id: object, offset: 0, data },
         ],
-        ownsData: true,
+        received,
       });
+      received?.drop();
       if (i % 4 === 0) clones.push(clone);
       expect(
         store
@@ -189,21 +193,35 @@ describe.each(kinds)('a $kind store', ({ create }) => {
           .every((byte) => byte === i),
       ).toBe(true);
     }
-    expect(received.size).toBeLessThan(12);
+    expect(buffers.size).toBeLessThan(8);
     const firstBytes = clones.map((clone) => store.get(PG, clone)?.read(length - 1, 1)[0]);
     expect(firstBytes).toEqual([undefined, 3, 7]);
     await store.close();
   });
 
-  it('gives no buffer back that somebody else has', async () => {
+  it('gives no buffer back while somebody else has it', async () => {
     const store = await create();
+    const other = await create();
     const object = id('a');
-    for (let i = 0; i < 3; i++) {
-      const data = new Uint8Array(1024 * 1024);
-      await store.apply({ collection: PG, ops: [{ op: 'write', id: object, offset: 0, data }] });
-    }
-    expect(store.spare.take(1024 * 1024)).toBeUndefined();
+    const length = 1024 * 1024;
+    const write = (to: ObjectStore, data: Uint8Array, received?: ReceivedData) =>
+      to.apply({
+        collection: PG,
+        ops: [{ op: 'write', id: object, offset: 0, data }],
+        received,
+      });
+    const data = new Uint8Array(length);
+    const received = ReceivedData.of(data, store.spare) as ReceivedData;
+    received.use();
+    await write(store, data, received);
+    await write(other, data, received);
+    await write(store, new Uint8Array(length));
+    await write(other, new Uint8Array(length));
+    expect(store.spare.take(length)).toBeUndefined();
+    received.drop();
+    expect(store.spare.take(length)?.buffer).toBe(data.buffer);
     await store.close();
+    await other.close();
   });
 
   it('forgets a collection with all that is in it', async () => {

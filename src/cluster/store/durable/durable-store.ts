@@ -19,7 +19,7 @@ import { formatObject, type ObjectId } from '../object-id.js';
 import type { ObjectStore, StoredObject } from '../object-store.js';
 import type { LogEntry, PgInfo } from '../pg-record.js';
 import { SpareBuffers } from '../spare-buffers.js';
-import type { ObjectDump, StoreOp, Transaction } from '../transaction.js';
+import type { ObjectDump, Transaction } from '../transaction.js';
 import { BLOCK_BYTES } from './block-space.js';
 import { writeCheckpoint } from './checkpoint.js';
 import { compact, isWorthCompacting } from './compaction.js';
@@ -196,20 +196,13 @@ export class DurableStore implements ObjectStore, SpaceUser {
     return false;
   }
 
-  apply({ collection, ops, ownsData = false }: Transaction): Promise<void> {
+  apply({ collection, ops }: Transaction): Promise<void> {
     this.#checkUsable();
     const { index, writer } = this.#opened;
     prepareTransaction(index, collection, ops);
-    const done = this.#record((encoder) =>
+    return this.#record((encoder) =>
       writer.transaction(encoder, index, index.ensure(collection), ops),
     );
-    return ownsData && ops.some(hasLargeData) ? this.#thenSpare(done, ops) : done;
-  }
-
-  /** On disk, the bytes of a write are not needed in memory any more. */
-  async #thenSpare(done: Promise<void>, ops: readonly StoreOp[]): Promise<void> {
-    await done;
-    for (const op of ops) if (hasLargeData(op)) this.spare.give(op.data);
   }
 
   removeCollection(collection: string): Promise<void> {
@@ -385,8 +378,4 @@ export class DurableStore implements ObjectStore, SpaceUser {
     await wal.close();
     await file.close();
   }
-}
-
-function hasLargeData(op: StoreOp): op is StoreOp & { op: 'write' } {
-  return op.op === 'write' && SpareBuffers.accepts(op.data);
 }
