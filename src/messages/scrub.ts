@@ -4,7 +4,12 @@ import { blob, list, string, struct, u32, u64 } from '../encoding/codec.js';
 import { encode } from '../encoding/encoder.js';
 
 /** Of one copy (`err_t`). */
-export const SHARD_ERROR = { MISSING: 1n << 1n, READ: 1n << 3n } as const;
+export const SHARD_ERROR = {
+  MISSING: 1n << 1n,
+  READ: 1n << 3n,
+  /** Not what the writes said they made of it. */
+  DATA_DIGEST_MISMATCH_INFO: 1n << 9n,
+} as const;
 
 /** Among the copies of an object (`obj_err_t`). */
 export const OBJECT_ERROR = {

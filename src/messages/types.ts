@@ -74,6 +74,8 @@ export interface IncomingMessage {
   front: Uint8Array;
   middle: Uint8Array;
   data: Uint8Array;
+  /** crc32c of `data`, seeded with all bits set, where the frame had it. */
+  dataCrc?: number | undefined;
 }
 
 export function outgoing(

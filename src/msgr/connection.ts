@@ -382,7 +382,7 @@ export class Connection {
     );
   }
 
-  #onMessage({ header, front, middle, data }: ReceivedMessage): void {
+  #onMessage({ header, front, middle, data, dataCrc }: ReceivedMessage): void {
     if (header.seq <= this.#lastSeq) return;
     this.#lastSeq = header.seq;
     this.#writer.ackSeq = header.seq;
@@ -394,6 +394,7 @@ export class Connection {
       front,
       middle,
       data,
+      dataCrc,
     });
   }
 }

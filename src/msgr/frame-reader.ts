@@ -44,6 +44,8 @@ export interface ReceivedMessage {
   middle: Uint8Array;
   /** Owned by the receiver: a copy, or the buffer that `placeData` answered. */
   data: Uint8Array;
+  /** Their checksum, which crc mode has in the frame. */
+  dataCrc?: number | undefined;
 }
 
 export interface FrameSink {
@@ -308,12 +310,13 @@ export class FrameReader {
     if (!isComplete(window[epilogueAt] as number)) return;
     if (l1 > 0) this.#checkCrc(1, window, frontAt, middleAt, readU32(window, epilogueAt + 1));
     if (l2 > 0) this.#checkCrc(2, window, middleAt, dataAt, readU32(window, epilogueAt + 5));
-    if (l3 > 0) this.#checkCrc(3, window, dataAt, epilogueAt, readU32(window, epilogueAt + 9));
+    const dataCrc = l3 > 0 ? readU32(window, epilogueAt + 9) : undefined;
+    if (dataCrc !== undefined) this.#checkCrc(3, window, dataAt, epilogueAt, dataCrc);
     const front = window.subarray(frontAt, middleAt);
     const middle = l2 > 0 ? window.subarray(middleAt, dataAt) : EMPTY;
     const data =
       l3 > 0 ? this.#keepData(header, front, window.subarray(dataAt, epilogueAt)) : EMPTY;
-    this.#sink.onMessage({ header, front, middle, data });
+    this.#sink.onMessage({ header, front, middle, data, dataCrc });
   }
 
   #openBody(preamble: Preamble, body: Uint8Array, inline: Uint8Array): void {
@@ -413,12 +416,14 @@ export class FrameReader {
     const end = middleAt + l2;
     if (l1 > 0) this.#checkCrc(1, head, frontAt, middleAt, readU32(epilogue, 1));
     if (l2 > 0) this.#checkCrc(2, head, middleAt, end, readU32(epilogue, 5));
-    if (data.length > 0) this.#checkCrc(3, data, 0, data.length, readU32(epilogue, 9));
+    const dataCrc = data.length > 0 ? readU32(epilogue, 9) : undefined;
+    if (dataCrc !== undefined) this.#checkCrc(3, data, 0, data.length, dataCrc);
     this.#sink.onMessage({
       header: header as MessageHeader,
       front: head.subarray(frontAt, middleAt),
       middle: head.subarray(middleAt, end),
       data,
+      dataCrc,
     });
   }
 

@@ -63,8 +63,8 @@ describeCeph('scrubs of the embedded cluster', () => {
   });
 
   it.each<[what: NonNullable<CorruptObjectOptions['what']>, errors: string[], shard: string[]]>([
-    ['data', ['data_digest_mismatch'], []],
-    ['size', ['data_digest_mismatch', 'size_mismatch'], []],
+    ['data', ['data_digest_mismatch'], ['data_digest_mismatch_info']],
+    ['size', ['data_digest_mismatch', 'size_mismatch'], ['data_digest_mismatch_info']],
     ['xattr', ['attr_value_mismatch'], []],
     ['omap', ['omap_digest_mismatch'], []],
     ['missing', [], ['missing']],

@@ -35,6 +35,8 @@ export interface ClientRequest {
   readonly priority: number;
   /** Bytes of the message's data segment. */
   readonly dataBytes: number;
+  /** Their crc32c, seeded with all bits set, where the messenger had it. */
+  readonly dataCrc: number | undefined;
   /** When it arrived, by the wall clock (`recv_stamp`). */
   readonly receivedMs: number;
   /** Called once when the request is answered or dropped: its memory counts no more. */

@@ -251,6 +251,7 @@ function finish(ctx: OpContext, version: Eversion, userVersion: bigint): StoreOp
     whiteout,
     truncateSeq,
     truncateSize,
+    dataDigest: ctx.dataDigest,
   };
   ctx.changes.push({
     op: 'setMeta',

@@ -14,6 +14,7 @@ import type { Crc32c } from '../../kernels/crc32c.js';
 import type { PgPool } from '../../osdmap/pool.js';
 import type { ObjectId } from '../store/object-id.js';
 import {
+  EMPTY_DATA_DIGEST,
   NEW_OBJECT_INFO,
   type ObjectInfo,
   type SnapSet,
@@ -72,7 +73,10 @@ export class OpContext {
   /** The object exists, perhaps as a whiteout. */
   exists: boolean;
   size: number;
+  /** But for the digest. */
   info: ObjectInfo;
+  /** Of the bytes as they are now; undefined: nobody knows. */
+  dataDigest: number | undefined;
   snapSet: SnapSet;
   /** Whether omap reads look into the store at all (`FLAG_OMAP`). */
   hasOmap: boolean;
@@ -102,6 +106,7 @@ export class OpContext {
     this.exists = this.before !== undefined;
     this.size = this.before?.size ?? 0;
     this.info = this.before?.meta.info ?? NEW_OBJECT_INFO;
+    this.dataDigest = this.info.dataDigest;
     this.snapSet = snapSet;
     this.hasOmap =
       this.before !== undefined && (this.before.omapSize > 0 || this.before.omapHeader.length > 0);
@@ -130,12 +135,19 @@ export class OpContext {
     this.dirty = true;
   }
 
+  /** `change`, of what the object's bytes are. */
+  changeData(op: StoreOp): void {
+    this.change(op);
+    this.dataDigest = undefined;
+  }
+
   /** Makes the object exist (`maybe_create_new_object`). */
   create(): void {
     if (!this.exists) {
       this.exists = true;
       this.info = { ...this.info, truncateSeq: 0, truncateSize: 0 };
       this.change({ op: 'touch', id: this.id });
+      this.dataDigest = EMPTY_DATA_DIGEST;
     } else if (this.info.whiteout) {
       this.info = { ...this.info, whiteout: false };
       this.dirty = true;

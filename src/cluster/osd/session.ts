@@ -62,17 +62,19 @@ class ReceivedRequest implements ClientRequest {
   readonly tid: number;
   readonly priority: number;
   readonly dataBytes: number;
+  readonly dataCrc: number | undefined;
   #released = false;
 
   constructor(
     readonly session: OsdSession,
     readonly request: DecodedOsdRequest,
-    { tid, priority, data }: IncomingMessage,
+    { tid, priority, data, dataCrc }: IncomingMessage,
     readonly receivedMs: number,
   ) {
     this.tid = tid;
     this.priority = priority;
     this.dataBytes = data.length;
+    this.dataCrc = dataCrc;
   }
 
   release(): void {

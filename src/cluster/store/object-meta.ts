@@ -28,6 +28,8 @@ export interface ObjectInfo {
   readonly whiteout: boolean;
   readonly truncateSeq: number;
   readonly truncateSize: number;
+  /** crc32c of all of its bytes, seeded with all bits set, where the writes told it: a scrub compares. */
+  readonly dataDigest: number | undefined;
 }
 
 export const NEW_OBJECT_INFO: ObjectInfo = {
@@ -38,7 +40,11 @@ export const NEW_OBJECT_INFO: ObjectInfo = {
   whiteout: false,
   truncateSeq: 0,
   truncateSize: 0,
+  dataDigest: undefined,
 };
+
+/** Of no bytes, and what the digest of some begins with. */
+export const EMPTY_DATA_DIGEST = 0xffff_ffff;
 
 /** One clone of an object (`clone_info`). */
 export interface CloneInfo {

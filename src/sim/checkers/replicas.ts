@@ -7,6 +7,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { OsdDaemon } from '../../cluster/osd-daemon.js';
 import { requestIdKey } from '../../cluster/osd/client-request.js';
 import { formatObject, type ObjectId, objectKey } from '../../cluster/store/object-id.js';
+import { EMPTY_DATA_DIGEST } from '../../cluster/store/object-meta.js';
 import type { ObjectStore } from '../../cluster/store/object-store.js';
 import type { LogEntry } from '../../cluster/store/pg-record.js';
 import { formatPgId, type PgId } from '../../encoding/types.js';
@@ -46,6 +47,11 @@ function checkPg(
   if (twice) {
     return { checker: 'exactly-once', message: `${collection}: request ${twice} has acted twice` };
   }
+  const misjudged = wrongDigest(primary, collection);
+  if (misjudged) {
+    const message = `${collection}: ${formatObject(misjudged)} has another digest than its data`;
+    return { checker: 'replicas', message };
+  }
   for (const other of others) {
     const difference = differenceOf(primary.store, other.store, collection);
     if (!difference) continue;
@@ -66,6 +72,16 @@ function repeated(log: readonly LogEntry[]): string | undefined {
     seen.add(key);
   }
   return undefined;
+}
+
+/** An object of which a scrub would say that it is not as it was written. */
+function wrongDigest({ store, crc32c }: OsdDaemon, collection: string): ObjectId | undefined {
+  return store.list(collection, undefined, Number.MAX_SAFE_INTEGER).find((id) => {
+    const object = store.get(collection, id);
+    const told = object?.meta.info.dataDigest;
+    if (!object || told === undefined) return false;
+    return crc32c(EMPTY_DATA_DIGEST, object.read(0, object.size)) !== told;
+  });
 }
 
 function differenceOf(a: ObjectStore, b: ObjectStore, collection: string): string | undefined {

@@ -3,13 +3,24 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
 import { nodeEnvironment } from '../../../src/base/node-environment.js';
 import { EmbeddedCluster } from '../../../src/cluster/embedded-cluster.js';
 import type { CorruptObjectOptions } from '../../../src/cluster/faults/fault-spec.js';
 import type { ClusterSettingsInput } from '../../../src/cluster/settings.js';
 import { loadKernels } from '../../../src/kernels/load.js';
-import { omapSetValsOp, setXattrOp, writeFullOp } from '../../../src/messages/osd-op.js';
+import {
+  appendOp,
+  deleteOp,
+  omapSetValsOp,
+  setXattrOp,
+  truncateOp,
+  writeFullOp,
+  writeOp,
+  writeSameOp,
+  zeroOp,
+} from '../../../src/messages/osd-op.js';
 import { connectRados } from '../../../src/rados/connect.js';
 import type { IoContext } from '../../../src/rados/io-context.js';
 import type { RadosClient } from '../../../src/rados/rados-client.js';
@@ -97,12 +108,75 @@ describe('a scrub', () => {
   it('does not choose between two that differ', async () => {
     const scene = await start({ osds: 2, size: 2 });
     await put(scene.io, 'object', 'one');
+    // From then on nobody knows the digest of all of it.
+    await scene.io.operate('object', [writeOp(1, Buffer.from('N'))]);
     await scene.cluster.faults.corruptObject({ pool: 'rbd', object: 'object' });
     expect(await scrub(scene, 'deep-scrub')).toBe('active+clean+inconsistent');
     expect(await scrub(scene, 'repair')).toBe('active+clean+inconsistent');
     // Somebody who knows writes it anew.
     await put(scene.io, 'object', 'two');
     expect(await scrub(scene, 'deep-scrub')).toBe('active+clean');
+  });
+
+  it('believes of two that differ the one that is as it was written', async () => {
+    const scene = await start({ osds: 2, size: 2 });
+    const { cluster, io } = scene;
+    for (const osd of [0, 1]) {
+      await put(io, 'object', 'one');
+      await io.operate('object', [writeOp(3, Buffer.from(' and two'))]);
+      await io.operate('object', [appendOp(Buffer.from(' and three'))]);
+      await cluster.faults.corruptObject({ pool: 'rbd', object: 'object', osd });
+      expect(await scrub(scene, 'deep-scrub')).toBe('active+clean+inconsistent');
+      expect(await scrub(scene, 'repair')).toBe('active+clean');
+      expect(Buffer.from(await io.read('object', 0, 0)).toString()).toBe('one and two and three');
+    }
+  });
+
+  it('finds that a single copy is not what was written', async () => {
+    const scene = await start({ osds: 1, size: 1 });
+    await put(scene.io, 'object', 'one');
+    expect(await scrub(scene, 'deep-scrub')).toBe('active+clean');
+    await scene.cluster.faults.corruptObject({ pool: 'rbd', object: 'object' });
+    expect(await scrub(scene, 'scrub')).toBe('active+clean');
+    expect(await scrub(scene, 'deep-scrub')).toBe('active+clean+inconsistent');
+    expect(await scrub(scene, 'repair')).toBe('active+clean+inconsistent');
+    await put(scene.io, 'object', 'two');
+    expect(await scrub(scene, 'deep-scrub')).toBe('active+clean');
+  });
+
+  it('knows the digests of what all kinds of writes leave', async () => {
+    const scene = await start({ osds: 1, size: 1 });
+    const { cluster, io } = scene;
+    const names = ['a', 'b', 'c', 'd', 'e', 'f'];
+    const extent = { offset: fc.nat(60), data: fc.uint8Array({ minLength: 1, maxLength: 40 }) };
+    const op = fc.oneof(
+      fc.record(extent).map(({ offset, data }) => writeOp(offset, data)),
+      fc.record(extent).map(({ data }) => writeOp(0, data)),
+      fc.uint8Array({ maxLength: 60 }).map((data) => writeFullOp(data)),
+      fc.uint8Array({ maxLength: 20 }).map((data) => appendOp(data)),
+      fc.nat(80).map((size) => truncateOp(size)),
+      fc.record(extent).map(({ offset, data }) => zeroOp(offset, data.length)),
+      fc.record(extent).map(({ offset, data }) => writeSameOp(offset, 3 * data.length, data)),
+      fc.constant(deleteOp()),
+    );
+    const vector = fc.record({
+      name: fc.constantFrom(...names),
+      ops: fc.array(op, { minLength: 1, maxLength: 3 }),
+    });
+    let found = 0;
+    await fc.assert(
+      fc.asyncProperty(fc.array(vector, { minLength: 20, maxLength: 40 }), async (vectors) => {
+        for (const { name, ops } of vectors) await io.operate(name, ops).catch(() => {});
+        expect(await scrub(scene, 'deep-scrub')).toBe('active+clean');
+        for (const object of names) {
+          await cluster.faults.corruptObject({ pool: 'rbd', object }).catch(() => {});
+        }
+        if ((await scrub(scene, 'deep-scrub')) !== 'active+clean') found++;
+        for (const name of names) await io.operate(name, [deleteOp()]).catch(() => {});
+      }),
+      { numRuns: 25 },
+    );
+    expect(found).toBeGreaterThan(10);
   });
 
   it('finds nothing while everything is being written', async () => {

@@ -57,6 +57,7 @@ export const copyFrom: OpHandler = (ctx, op) => {
     truncateSeq: parsed.truncateSeq,
     truncateSize: parsed.truncateSize,
   };
+  ctx.dataDigest = object.meta.info.dataDigest;
   ctx.forcedUserVersion = source.userVersion;
   return 0;
 };

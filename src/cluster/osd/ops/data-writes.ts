@@ -3,26 +3,44 @@
 import { ERRNO } from '../../../base/errors.js';
 import { DecodeError, Decoder } from '../../../encoding/decoder.js';
 import { OP, OP_FLAG } from '../../../messages/osd-op.js';
+import { EMPTY_DATA_DIGEST } from '../../store/object-meta.js';
 import type { OpContext } from '../op-context.js';
-import { argOf, type OpHandler } from './live-op.js';
+import { argOf, type LiveOp, type OpHandler } from './live-op.js';
 
 function checkRange(ctx: OpContext, offset: number, length: number): number {
   const max = ctx.pg.limits.maxObjectBytes;
   return offset >= max || length > max || offset + length > max ? -ERRNO.EFBIG : 0;
 }
 
-/** Takes `data` over. */
-export function writeData(ctx: OpContext, offset: number, data: Uint8Array): number {
+/** Known where the write is all of the object, or goes on where it ends (`PrimaryLogPG::do_osd_ops`). */
+function digestOfWrite(
+  ctx: OpContext,
+  { offset, data, crc }: { offset: number; data: Uint8Array; crc: number | undefined },
+): number | undefined {
+  const { size, dataDigest, pg } = ctx;
+  if (offset === 0 && data.length >= size) return crc ?? pg.crc32c(EMPTY_DATA_DIGEST, data);
+  return offset === size && dataDigest !== undefined ? pg.crc32c(dataDigest, data) : undefined;
+}
+
+/** The checksum that the request came with, where it is of these data and no others. */
+function knownCrc({ client }: OpContext, op: LiveOp, data: Uint8Array): number | undefined {
+  return data === op.indata && data.length === client.dataBytes ? client.dataCrc : undefined;
+}
+
+/** Takes `data` over. `crc`: their digest, if it is known. */
+export function writeData(ctx: OpContext, offset: number, data: Uint8Array, crc?: number): number {
   const result = checkRange(ctx, offset, data.length);
   if (result < 0) return result;
   ctx.create();
   const end = offset + data.length;
   if (data.length > 0) {
-    ctx.change({ op: 'write', id: ctx.id, offset, data });
+    const digest = digestOfWrite(ctx, { offset, data, crc });
+    ctx.changeData({ op: 'write', id: ctx.id, offset, data });
+    ctx.dataDigest = digest;
     ctx.markModified(offset, end);
     ctx.size = Math.max(ctx.size, end);
   } else if (offset > ctx.size) {
-    ctx.change({ op: 'truncate', id: ctx.id, size: offset });
+    ctx.changeData({ op: 'truncate', id: ctx.id, size: offset });
     ctx.size = offset;
   } else {
     ctx.dirty = true;
@@ -43,7 +61,7 @@ export const write: OpHandler = (ctx, op) => {
     // A real OSD follows, and has an object of any size: answering is safer.
     if (truncateSize > ctx.pg.limits.maxObjectBytes) return -ERRNO.EFBIG;
     if (ctx.visible) {
-      ctx.change({ op: 'truncate', id: ctx.id, size: truncateSize });
+      ctx.changeData({ op: 'truncate', id: ctx.id, size: truncateSize });
       ctx.markModified(truncateSize, ctx.size);
       ctx.size = truncateSize;
     }
@@ -51,16 +69,17 @@ export const write: OpHandler = (ctx, op) => {
   }
   const { length } = extent;
   const data = length === op.indata.length ? op.indata : op.indata.subarray(0, length);
-  return writeData(ctx, extent.offset, data);
+  return writeData(ctx, extent.offset, data, knownCrc(ctx, op, data));
 };
 
 /** Replaces all bytes and leaves xattrs and omap alone. */
-export function writeAll(ctx: OpContext, data: Uint8Array): number {
+export function writeAll(ctx: OpContext, data: Uint8Array, crc?: number): number {
   const result = checkRange(ctx, 0, data.length);
   if (result < 0) return result;
   ctx.create();
-  if (data.length < ctx.size) ctx.change({ op: 'truncate', id: ctx.id, size: data.length });
-  if (data.length > 0) ctx.change({ op: 'write', id: ctx.id, offset: 0, data });
+  if (data.length < ctx.size) ctx.changeData({ op: 'truncate', id: ctx.id, size: data.length });
+  if (data.length > 0) ctx.changeData({ op: 'write', id: ctx.id, offset: 0, data });
+  ctx.dataDigest = crc ?? ctx.pg.crc32c(EMPTY_DATA_DIGEST, data);
   ctx.dirty = true;
   ctx.markModified(0, ctx.size);
   ctx.size = data.length;
@@ -68,7 +87,9 @@ export function writeAll(ctx: OpContext, data: Uint8Array): number {
 }
 
 export const writeFull: OpHandler = (ctx, op) =>
-  argOf(op, 'extent').length === op.indata.length ? writeAll(ctx, op.indata) : -ERRNO.EINVAL;
+  argOf(op, 'extent').length === op.indata.length
+    ? writeAll(ctx, op.indata, knownCrc(ctx, op, op.indata))
+    : -ERRNO.EINVAL;
 
 export const writeSame: OpHandler = (ctx, op) => {
   const { offset, length, dataLength } = argOf(op, 'writesame');
@@ -82,14 +103,14 @@ export const writeSame: OpHandler = (ctx, op) => {
 
 export const append: OpHandler = (ctx, op) =>
   argOf(op, 'extent').length === op.indata.length
-    ? writeData(ctx, ctx.size, op.indata)
+    ? writeData(ctx, ctx.size, op.indata, knownCrc(ctx, op, op.indata))
     : -ERRNO.EINVAL;
 
 export function truncateData(ctx: OpContext, size: number): number {
   if (!ctx.visible) return 0;
   const result = checkRange(ctx, size, 0);
   if (result < 0) return result;
-  ctx.change({ op: 'truncate', id: ctx.id, size });
+  ctx.changeData({ op: 'truncate', id: ctx.id, size });
   ctx.markModified(size, ctx.size);
   ctx.size = size;
   return 0;
@@ -123,7 +144,7 @@ export const zero: OpHandler = (ctx, op, carried) => {
   // A real OSD asserts a length; answering is safer than following.
   if (length === 0) return -ERRNO.EINVAL;
   if (!ctx.visible) return 0;
-  ctx.change({ op: 'zero', id: ctx.id, offset, length });
+  ctx.changeData({ op: 'zero', id: ctx.id, offset, length });
   ctx.markModified(offset, offset + length);
   return 0;
 };
@@ -155,7 +176,7 @@ export function deleteObject(ctx: OpContext): number {
   const whiteout =
     ctx.snapSet.clones.length > 0 || (newest !== undefined && newest > ctx.snapSet.seq);
   if (!ctx.exists || (ctx.info.whiteout && whiteout)) return -ERRNO.ENOENT;
-  ctx.change({ op: 'remove', id: ctx.id });
+  ctx.changeData({ op: 'remove', id: ctx.id });
   ctx.markModified(0, ctx.size);
   for (const record of ctx.info.watchers) ctx.effects.disconnects.push({ record, notify: true });
   ctx.size = 0;

@@ -28,6 +28,7 @@ export function rollbackTo(ctx: OpContext, snapid: bigint): number {
   if (!source) return -ERRNO.ENOENT;
   ctx.change({ op: 'remove', id: ctx.id });
   ctx.change({ op: 'clone', from: target, to: ctx.id });
+  ctx.dataDigest = source.meta.info.dataDigest;
 
   // What the head shares with the clone rolled back to, it shares with every clone in between.
   const chain = ctx.snapSet.clones.filter(({ id }) => id >= target.snap);

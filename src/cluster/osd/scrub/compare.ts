@@ -1,8 +1,8 @@
 /**
  * Which copies of objects differ, and which of them is right.
  *
- * The right one can be read, and most others are equal to it; of as many, the one of the newest version. Where that leaves two
- * that differ, nobody can tell: they are reported, and not repaired.
+ * The right one can be read, has the digest that its writes gave it, and most others are equal to it; of as many, it is the one
+ * of the newest version. Where that leaves two that differ, nobody can tell: they are reported, and not repaired.
  */
 
 import {
@@ -54,7 +54,7 @@ function compareCopies(
 ): Inconsistency | undefined {
   const groups = new Map<string, number[]>();
   for (const [osd, object] of copies) {
-    if (object.readError) continue;
+    if (shardErrors(object) !== 0n) continue;
     const print = fingerprint(object);
     groups.set(print, [...(groups.get(print) ?? []), osd]);
   }
@@ -88,8 +88,18 @@ function better(copies: Copies, a: readonly number[], b: readonly number[]): num
   return b.length - a.length || compareVersions(version(b), version(a));
 }
 
+/** What is wrong with a copy, whatever the others are: of SHARD_ERROR. */
+function shardErrors(object: ScrubbedObject | undefined): bigint {
+  if (!object) return SHARD_ERROR.MISSING;
+  if (object.readError) return SHARD_ERROR.READ;
+  const told = object.meta.info.dataDigest;
+  const isOther =
+    told !== undefined && object.dataDigest !== undefined && told !== object.dataDigest;
+  return isOther ? SHARD_ERROR.DATA_DIGEST_MISMATCH_INFO : 0n;
+}
+
 function shard(osd: number, object: ScrubbedObject | undefined, primary: number) {
-  const errors = object ? (object.readError ? SHARD_ERROR.READ : 0n) : SHARD_ERROR.MISSING;
+  const errors = shardErrors(object);
   const described: InconsistentShard = {
     ...{ osd, primary: osd === primary, errors },
     object: object && {

@@ -1,7 +1,6 @@
 /** What transactions and checkpoints are made of, as the disk has it. */
 
 import {
-  bool,
   type Codec,
   f64,
   list,
@@ -17,7 +16,7 @@ import type { Encoder } from '../../../encoding/encoder.js';
 import { entityAddr, entityName } from '../../../encoding/entity.js';
 import { eversion, intervalSet, utime } from '../../../encoding/types.js';
 import type { ObjectId } from '../object-id.js';
-import type { ObjectMeta } from '../object-meta.js';
+import type { ObjectInfo, ObjectMeta, WatchRecord } from '../object-meta.js';
 import type { LogEntry, PastInterval, PgInfo } from '../pg-record.js';
 
 /** Written by hand, as what every transaction has most of. */
@@ -58,15 +57,52 @@ const watchRecord = record('watch', {
   addr: entityAddr,
 });
 
-const objectInfo = record('object info', {
-  version: eversion,
-  userVersion: u64,
-  mtime: utime,
-  watchers: list(watchRecord),
-  whiteout: bool,
-  truncateSeq: u64n,
-  truncateSize: u64n,
-});
+const watchRecords = list(watchRecord);
+
+const IS_WHITEOUT = 1;
+/** Since format 4. */
+const HAS_DATA_DIGEST = 2;
+
+/** By hand, because of formats before 4: where the flags are they had a bool, which is their lowest bit. */
+const objectInfo: Codec<ObjectInfo> = {
+  minBytes: 49,
+  decode(decoder) {
+    const version = eversion.decode(decoder);
+    const userVersion = decoder.u64();
+    const mtime = utime.decode(decoder);
+    const watchers = watchRecords.decode(decoder);
+    const flags = decoder.u8();
+    return {
+      ...{ version, userVersion, mtime, watchers },
+      whiteout: (flags & IS_WHITEOUT) !== 0,
+      truncateSeq: decoder.u64n(),
+      truncateSize: decoder.u64n(),
+      dataDigest: flags & HAS_DATA_DIGEST ? decoder.u32() : undefined,
+    };
+  },
+  encode(encoder, info) {
+    const { version, userVersion, mtime, watchers, whiteout, dataDigest } = info;
+    eversion.encode(encoder, version);
+    encoder.u64(userVersion);
+    utime.encode(encoder, mtime);
+    watchRecords.encode(encoder, watchers as WatchRecord[]);
+    encoder
+      .u8((whiteout ? IS_WHITEOUT : 0) | (dataDigest === undefined ? 0 : HAS_DATA_DIGEST))
+      .u64n(info.truncateSeq)
+      .u64n(info.truncateSize);
+    if (dataDigest !== undefined) encoder.u32(dataDigest);
+  },
+  sample: (draw) => ({
+    version: eversion.sample(draw),
+    userVersion: u64.sample(draw),
+    mtime: utime.sample(draw),
+    watchers: watchRecords.sample(draw),
+    whiteout: draw(2) === 1,
+    truncateSeq: draw(1000),
+    truncateSize: draw(1000),
+    dataDigest: draw(2) ? draw(2 ** 32) : undefined,
+  }),
+};
 
 const cloneInfo = record('clone', {
   id: u64,

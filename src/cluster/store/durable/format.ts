@@ -13,8 +13,8 @@ import type { Disk } from '../../../base/environment.js';
 import { RadosError } from '../../../base/errors.js';
 import { readSmallFile, writeAtomically } from '../../../base/small-files.js';
 
-/** Of what this code writes. It reads this one and older ones. 2: missing objects, backfills. 3: PGs that were split. */
-export const FORMAT_VERSION = 3;
+/** Of what this code writes. It reads this one and older ones. 2: missing objects, backfills. 3: PGs that were split. 4: digests of objects. */
+export const FORMAT_VERSION = 4;
 
 /** Not 0, so that a block of zeros, which is what a disk has lost most often, has a checksum of its own. */
 export const CHECKSUM_SEED = 0xffff_ffff;
