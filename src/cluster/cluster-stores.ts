@@ -98,7 +98,7 @@ export class ClusterStores {
     const { dataDir, limits } = this.#options;
     this.#osds[id] =
       dataDir === undefined
-        ? new MemoryStore()
+        ? new MemoryStore(limits.spareMinBytes)
         : await this.#durable(`${dataDir}/osd.${id}`, id, limits);
     this.#failed.delete(id);
   }

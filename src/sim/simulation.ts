@@ -39,6 +39,7 @@ const STORE_LIMITS: NonNullable<EmbeddedClusterOptions['storeLimits']> = {
   changedMaxBytes: 1024 * KIB,
   slackBytes: 64 * KIB,
   idleMs: 2000,
+  spareMinBytes: 16 * KIB,
 };
 const FSID = '5b1e1b7c-7b5d-4c0e-9b8a-0123456789ab';
 
@@ -63,7 +64,8 @@ export class Simulation implements Habitat {
       pools: ['rbd'],
       fsid: FSID,
       ...options.cluster,
-      ...(disk ? { dataDir: DATA_DIR, storeLimits: STORE_LIMITS } : {}),
+      ...(disk ? { dataDir: DATA_DIR } : {}),
+      storeLimits: STORE_LIMITS,
       inThread: true,
       environment: disk ? { ...world.env, disk } : world.env,
     });

@@ -12,7 +12,7 @@ import type { ObjectDump, Transaction } from './transaction.js';
 
 export class MemoryStore implements ObjectStore {
   readonly isFull = false;
-  readonly spare = new SpareBuffers();
+  readonly spare: SpareBuffers;
   readonly #index = new ObjectIndex<ObjectData>({
     newData: () => new ObjectData(),
     copyData: (from) => from.clone(),
@@ -22,6 +22,11 @@ export class MemoryStore implements ObjectStore {
     },
     newLog: () => new EncodedLog(),
   });
+
+  /** `spareMinBytes`: memory of writes of at least this size is used again. */
+  constructor(spareMinBytes?: number) {
+    this.spare = new SpareBuffers(spareMinBytes);
+  }
 
   collections(): string[] {
     return this.#index.names();

@@ -6,14 +6,19 @@
  */
 
 /** Smaller ones cost less to make than to keep. */
-const MIN_BYTES = 256 * 1024;
+export const SPARE_MIN_BYTES = 256 * 1024;
 /** For as many large writes as are received at a time. */
-const MAX_BYTES = 64 * 1024 * 1024;
+const MAX_BYTES = 32 * 1024 * 1024;
 
 export class SpareBuffers {
+  readonly minBytes: number;
   /** The newest last: it is most likely to be in a cache. */
   #buffers: Uint8Array[] = [];
   #bytes = 0;
+
+  constructor(minBytes = SPARE_MIN_BYTES) {
+    this.minBytes = minBytes;
+  }
 
   /** One of exactly this length, of any content. */
   take(length: number): Uint8Array | undefined {
@@ -46,7 +51,7 @@ export class ReceivedData {
   /** Of bytes that nobody knows but who received them. Undefined: not worth it, or a part of something else. */
   static of(bytes: Uint8Array, spare: SpareBuffers): ReceivedData | undefined {
     const { length, buffer } = bytes;
-    if (length < MIN_BYTES || length !== buffer.byteLength) return undefined;
+    if (length < spare.minBytes || length !== buffer.byteLength) return undefined;
     return new ReceivedData(bytes, spare);
   }
 

@@ -18,7 +18,7 @@ import type { Crc32c } from '../../../kernels/crc32c.js';
 import { formatObject, type ObjectId } from '../object-id.js';
 import type { ObjectStore, StoredObject } from '../object-store.js';
 import type { LogEntry, PgInfo } from '../pg-record.js';
-import { SpareBuffers } from '../spare-buffers.js';
+import { SPARE_MIN_BYTES, SpareBuffers } from '../spare-buffers.js';
 import type { ObjectDump, Transaction } from '../transaction.js';
 import { BLOCK_BYTES } from './block-space.js';
 import { writeCheckpoint } from './checkpoint.js';
@@ -43,6 +43,8 @@ export interface StoreLimits {
   readonly slackBytes: number;
   /** A checkpoint is made when nothing happened for so long. */
   readonly idleMs: number;
+  /** Memory of writes of at least this size is used again. */
+  readonly spareMinBytes: number;
 }
 
 const MIB = 1024 * 1024;
@@ -54,6 +56,7 @@ export const DEFAULT_STORE_LIMITS: StoreLimits = {
   changedMaxBytes: 96 * MIB,
   slackBytes: 16 * MIB,
   idleMs: 3000,
+  spareMinBytes: SPARE_MIN_BYTES,
 };
 
 /** A checkpoint's successor is a little larger, and the file system needs some for itself. */
@@ -79,7 +82,7 @@ export interface DurableStoreOptions {
 }
 
 export class DurableStore implements ObjectStore, SpaceUser {
-  readonly spare = new SpareBuffers();
+  readonly spare: SpareBuffers;
   readonly #options: DurableStoreOptions;
   readonly #limits: StoreLimits;
   readonly #housekeeping: Housekeeping;
@@ -108,6 +111,7 @@ export class DurableStore implements ObjectStore, SpaceUser {
   private constructor(options: DurableStoreOptions) {
     this.#options = options;
     this.#limits = { ...DEFAULT_STORE_LIMITS, ...options.limits };
+    this.spare = new SpareBuffers(this.#limits.spareMinBytes);
     this.#housekeeping = new Housekeeping({
       timers: options.timers,
       lane: options.lane,

@@ -24,6 +24,7 @@ export const SMALL_LIMITS: StoreLimits = {
   changedMaxBytes: 256 * 1024,
   slackBytes: 16 * 1024,
   idleMs: 50,
+  spareMinBytes: 16 * 1024,
 };
 
 export class DurableWorld {
