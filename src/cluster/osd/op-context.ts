@@ -14,7 +14,7 @@ import type { Crc32c } from '../../kernels/crc32c.js';
 import type { PgPool } from '../../osdmap/pool.js';
 import type { ObjectId } from '../store/object-id.js';
 import {
-  EMPTY_DATA_DIGEST,
+  DIGEST_SEED,
   NEW_OBJECT_INFO,
   type ObjectInfo,
   type SnapSet,
@@ -147,7 +147,7 @@ export class OpContext {
       this.exists = true;
       this.info = { ...this.info, truncateSeq: 0, truncateSize: 0 };
       this.change({ op: 'touch', id: this.id });
-      this.dataDigest = EMPTY_DATA_DIGEST;
+      this.dataDigest = DIGEST_SEED;
     } else if (this.info.whiteout) {
       this.info = { ...this.info, whiteout: false };
       this.dirty = true;

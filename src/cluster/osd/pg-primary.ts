@@ -384,7 +384,7 @@ function after(
   return blocker ? blocker.then(act) : act();
 }
 
-/** The data of a large write, which nobody knows yet but the request that brought them. */
+/** The data of a large write. */
 function receivedIn(ops: readonly StoreOp[], spare: SpareBuffers): ReceivedData | undefined {
   for (const op of ops) {
     const received = op.op === 'write' ? ReceivedData.of(op.data, spare) : undefined;

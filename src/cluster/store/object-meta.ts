@@ -43,8 +43,8 @@ export const NEW_OBJECT_INFO: ObjectInfo = {
   dataDigest: undefined,
 };
 
-/** Of no bytes, and what the digest of some begins with. */
-export const EMPTY_DATA_DIGEST = 0xffff_ffff;
+/** Ceph's digests begin with all bits set, which is the one of nothing. */
+export const DIGEST_SEED = 0xffff_ffff;
 
 /** One clone of an object (`clone_info`). */
 export interface CloneInfo {

@@ -41,18 +41,26 @@ export class SpareBuffers {
  * use others may be received in their memory. Whoever cannot tell when it is done with them never says so, and they stay.
  */
 export class ReceivedData {
+  /** By their bytes: a request that is begun anew has the uses of before, which may never end. */
+  static readonly #known = new WeakMap<Uint8Array, ReceivedData>();
+  readonly bytes: Uint8Array;
+  readonly #spare: SpareBuffers;
   #uses = 0;
 
-  private constructor(
-    readonly bytes: Uint8Array,
-    readonly spare: SpareBuffers,
-  ) {}
+  private constructor(bytes: Uint8Array, spare: SpareBuffers) {
+    this.bytes = bytes;
+    this.#spare = spare;
+  }
 
-  /** Of bytes that nobody knows but who received them. Undefined: not worth it, or a part of something else. */
+  /** Of bytes that a request brought. Undefined: not worth it, or a part of something else. */
   static of(bytes: Uint8Array, spare: SpareBuffers): ReceivedData | undefined {
     const { length, buffer } = bytes;
     if (length < spare.minBytes || length !== buffer.byteLength) return undefined;
-    return new ReceivedData(bytes, spare);
+    const known = ReceivedData.#known.get(bytes);
+    if (known) return known;
+    const received = new ReceivedData(bytes, spare);
+    ReceivedData.#known.set(bytes, received);
+    return received;
   }
 
   use(): void {
@@ -60,6 +68,6 @@ export class ReceivedData {
   }
 
   drop(): void {
-    if (--this.#uses === 0) this.spare.give(this.bytes);
+    if (--this.#uses === 0) this.#spare.give(this.bytes);
   }
 }

@@ -7,7 +7,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { OsdDaemon } from '../../cluster/osd-daemon.js';
 import { requestIdKey } from '../../cluster/osd/client-request.js';
 import { formatObject, type ObjectId, objectKey } from '../../cluster/store/object-id.js';
-import { EMPTY_DATA_DIGEST } from '../../cluster/store/object-meta.js';
+import { DIGEST_SEED } from '../../cluster/store/object-meta.js';
 import type { ObjectStore } from '../../cluster/store/object-store.js';
 import type { LogEntry } from '../../cluster/store/pg-record.js';
 import { formatPgId, type PgId } from '../../encoding/types.js';
@@ -80,7 +80,7 @@ function wrongDigest({ store, crc32c }: OsdDaemon, collection: string): ObjectId
     const object = store.get(collection, id);
     const told = object?.meta.info.dataDigest;
     if (!object || told === undefined) return false;
-    return crc32c(EMPTY_DATA_DIGEST, object.read(0, object.size)) !== told;
+    return crc32c(DIGEST_SEED, object.read(0, object.size)) !== told;
   });
 }
 

@@ -199,6 +199,26 @@ describe.each(kinds)('a $kind store', ({ create }) => {
     await store.close();
   });
 
+  it('gives no buffer back of a request that is done anew', async () => {
+    const store = await create();
+    const object = id('a');
+    const length = 1024 * 1024;
+    const data = new Uint8Array(length);
+    for (const isAcknowledged of [false, true]) {
+      const received = ReceivedData.of(data, store.spare);
+      received?.use();
+      await store.apply({
+        collection: PG,
+        ops: [{ op: 'write', id: object, offset: 0, data }],
+        received,
+      });
+      if (isAcknowledged) received?.drop();
+    }
+    await store.apply({ collection: PG, ops: [{ op: 'remove', id: object }] });
+    expect(store.spare.take(length)).toBeUndefined();
+    await store.close();
+  });
+
   it('gives no buffer back while somebody else has it', async () => {
     const store = await create();
     const other = await create();

@@ -3,7 +3,7 @@
 import { ERRNO } from '../../../base/errors.js';
 import { DecodeError, Decoder } from '../../../encoding/decoder.js';
 import { OP, OP_FLAG } from '../../../messages/osd-op.js';
-import { EMPTY_DATA_DIGEST } from '../../store/object-meta.js';
+import { DIGEST_SEED } from '../../store/object-meta.js';
 import type { OpContext } from '../op-context.js';
 import { argOf, type LiveOp, type OpHandler } from './live-op.js';
 
@@ -18,7 +18,7 @@ function digestOfWrite(
   { offset, data, crc }: { offset: number; data: Uint8Array; crc: number | undefined },
 ): number | undefined {
   const { size, dataDigest, pg } = ctx;
-  if (offset === 0 && data.length >= size) return crc ?? pg.crc32c(EMPTY_DATA_DIGEST, data);
+  if (offset === 0 && data.length >= size) return crc ?? pg.crc32c(DIGEST_SEED, data);
   return offset === size && dataDigest !== undefined ? pg.crc32c(dataDigest, data) : undefined;
 }
 
@@ -79,7 +79,7 @@ export function writeAll(ctx: OpContext, data: Uint8Array, crc?: number): number
   ctx.create();
   if (data.length < ctx.size) ctx.changeData({ op: 'truncate', id: ctx.id, size: data.length });
   if (data.length > 0) ctx.changeData({ op: 'write', id: ctx.id, offset: 0, data });
-  ctx.dataDigest = crc ?? ctx.pg.crc32c(EMPTY_DATA_DIGEST, data);
+  ctx.dataDigest = crc ?? ctx.pg.crc32c(DIGEST_SEED, data);
   ctx.dirty = true;
   ctx.markModified(0, ctx.size);
   ctx.size = data.length;

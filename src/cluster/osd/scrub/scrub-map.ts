@@ -3,7 +3,7 @@
 import { isRadosError } from '../../../base/errors.js';
 import type { Crc32c } from '../../../kernels/crc32c.js';
 import { compareObjects, type ObjectId } from '../../store/object-id.js';
-import type { ObjectMeta } from '../../store/object-meta.js';
+import { DIGEST_SEED, type ObjectMeta } from '../../store/object-meta.js';
 import type { ObjectStore, StoredObject } from '../../store/object-store.js';
 
 /** Objects from `from` on, before `to`; undefined is the beginning, and the end. */
@@ -43,8 +43,6 @@ export function inRange(id: ObjectId, { from, to }: ScrubRange): boolean {
 const MAX_OBJECTS = 10_000;
 /** `osd_deep_scrub_stride` */
 const STRIDE = 512 * 1024;
-/** Ceph's digests begin with all bits set. */
-const SEED = 0xffffffff;
 
 export async function scrubMap(options: ScrubMapOptions): Promise<ScrubbedObject[]> {
   const { store, collection, range, deep } = options;
@@ -75,7 +73,7 @@ function describe(object: StoredObject, digested: Digests): ScrubbedObject {
 async function digests(object: StoredObject, options: ScrubMapOptions): Promise<Digests> {
   const { crc32c } = options;
   const omapDigest = digestOmap(object, crc32c);
-  let dataDigest = SEED;
+  let dataDigest = DIGEST_SEED;
   try {
     for (let at = 0; at < object.size; at += STRIDE) {
       dataDigest = crc32c(dataDigest, object.read(at, Math.min(STRIDE, object.size - at)));
@@ -89,7 +87,7 @@ async function digests(object: StoredObject, options: ScrubMapOptions): Promise<
 }
 
 function digestOmap(object: StoredObject, crc32c: Crc32c): number {
-  let digest = crc32c(SEED, object.omapHeader);
+  let digest = crc32c(DIGEST_SEED, object.omapHeader);
   for (const [key, value] of object.omapFrom('')) {
     digest = crc32c(digest, Buffer.from(key, 'latin1'));
     digest = crc32c(digest, value);
