@@ -5,7 +5,7 @@
 
 import type { Place } from '../../base/linked-list.js';
 import { formatAddr, formatEntityName } from '../../encoding/entity.js';
-import { type Hobject, NOSNAP } from '../../encoding/types.js';
+import type { Hobject } from '../../encoding/types.js';
 import { OSD_FLAG, type OsdReply } from '../../messages/osd-messages.js';
 import {
   type ClientRequest,
@@ -120,9 +120,8 @@ export class ClientOp extends Handle {
 
   /** Where its object stands in the order of its PG: the head, whatever snapshot it is about. */
   get position(): Hobject {
-    const { locator, oid, hash } = this.client.request;
-    const { pool, nspace, key } = locator;
-    return { key, oid, snap: NOSNAP, hash, max: 0, nspace, pool: BigInt(pool) };
+    const { pool, nspace, oid, key, hash, snap } = this.head;
+    return { key, oid, snap, hash, max: 0, nspace, pool: BigInt(pool) };
   }
 
   /** Its client has been asked to wait with it: it will come again. */

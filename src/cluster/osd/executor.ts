@@ -15,6 +15,7 @@ import {
 } from '../../encoding/types.js';
 import { OSD_FLAG, type OsdReply, outputBytes } from '../../messages/osd-messages.js';
 import { isWriteOp, OP, OP_FLAG } from '../../messages/osd-op.js';
+import { objectHash } from '../../osdmap/object-hash.js';
 import { POOL_FLAG } from '../../osdmap/pool.js';
 import type { ClassRegistry } from '../classes/class-registry.js';
 import type { ObjectId } from '../store/object-id.js';
@@ -70,11 +71,14 @@ export class Executor {
     const { limits } = pg;
     if (opClass.errno !== 0) return opClass.errno;
     if (request.flags & OSD_FLAG.PARALLELEXEC) return -ERRNO.EINVAL;
-    const { oid, locator } = request;
+    const { oid, locator, hash } = request;
     if (isLonger(oid, limits.maxObjectNameBytes)) return -ERRNO.ENAMETOOLONG;
     if (isLonger(locator.key, limits.maxObjectNameBytes)) return -ERRNO.ENAMETOOLONG;
     if (isLonger(locator.nspace, limits.maxNamespaceBytes)) return -ERRNO.ENAMETOOLONG;
-    if (request.oid === '') return -ERRNO.EINVAL;
+    if (oid === '') return -ERRNO.EINVAL;
+    // Objects are found by name and sorted by hash: a name must not come with two of them.
+    const { key, nspace } = locator;
+    if (hash !== objectHash(pg.pool.objectHash, { oid, key, nspace })) return -ERRNO.EINVAL;
     if (opClass.mayWrite) {
       if (request.snapid !== NOSNAP) return -ERRNO.EINVAL;
       if (dataBytes > limits.maxWriteBytes) return -ERRNO.EMSGSIZE;

@@ -8,7 +8,7 @@
 import { ERRNO, isRadosError, RadosError } from '../../base/errors.js';
 import { formatPgId, NOSNAP, type PgId } from '../../encoding/types.js';
 import { subtractIntervals, unionIntervals } from '../../osdmap/interval-set.js';
-import { headKey, type ObjectId } from '../store/object-id.js';
+import { headId, headKey, type ObjectId } from '../store/object-id.js';
 import type { WatchRecord } from '../store/object-meta.js';
 import type { LogEntry } from '../store/pg-record.js';
 import { ReceivedData, type SpareBuffers } from '../store/spare-buffers.js';
@@ -178,7 +178,7 @@ export class PgPrimary {
 
   /** For a COPY_FROM elsewhere. */
   copySource({ oid, nspace, key, snapid }: CopyTarget, hash: number): CopySource {
-    const head = { pool: this.#options.pg.pool, nspace, oid, key, hash, snap: NOSNAP };
+    const head = headId({ pool: this.#options.pg.pool, nspace, oid, key, hash });
     if (this.recovery.isMissing(headKey(head))) {
       this.recovery.want(headKey(head));
       throw new RadosError('EAGAIN', 'the object is being recovered', { target: oid });

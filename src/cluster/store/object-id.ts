@@ -15,6 +15,11 @@ export interface ObjectId {
   readonly snap: bigint;
 }
 
+/** The head of that name. A locator key that is the name itself is none, as in `hobject_t`: one object has one name. */
+export function headId({ pool, nspace, oid, key, hash }: Omit<ObjectId, 'snap'>): ObjectId {
+  return { pool, nspace, oid, key: key === oid ? '' : key, hash, snap: NOSNAP };
+}
+
 /** The same object at another snapshot. */
 export function atSnap(id: ObjectId, snap: bigint): ObjectId {
   return { ...id, snap };

@@ -41,8 +41,13 @@ export class SortedMap<K, V> {
   }
 
   delete(key: K): boolean {
-    if (!this.#values.delete(this.#hash(key))) return false;
-    this.#keys.splice(this.seek(key), 1);
+    const hash = this.#hash(key);
+    if (!this.#values.delete(hash)) return false;
+    let at = this.seek(key);
+    // Of two keys that the order holds for equal, or one whose place is not where it was put: the one that is meant.
+    const is = (each: K | undefined) => each !== undefined && this.#hash(each) === hash;
+    if (!is(this.#keys[at])) at = this.#keys.findIndex(is);
+    this.#keys.splice(at, 1);
     return true;
   }
 

@@ -19,7 +19,8 @@ import {
 } from '../../../src/messages/osd-op.js';
 import { OSD_FLAG } from '../../../src/messages/osd-messages.js';
 import { blocklistKey } from '../../../src/osdmap/collections.js';
-import { POOL_FLAG } from '../../../src/osdmap/pool.js';
+import { objectHash } from '../../../src/osdmap/object-hash.js';
+import { OBJECT_HASH, POOL_FLAG } from '../../../src/osdmap/pool.js';
 import './support/pipeline-rules.js';
 import { FakeMon } from './support/fake-mon.js';
 import { RawClient, type RawTarget, testMessenger } from './support/raw-client.js';
@@ -259,6 +260,22 @@ describe('one OSD', () => {
     await expect(reply).rejects.toThrow();
     expect(liar.closed).toBe(true);
     expect((await client.operate({ oid: 'p', ops: [writeOp(0, data('x'))] })).reply.result).toBe(0);
+  });
+
+  it('takes a locator key that is the name itself for none', async () => {
+    await client.operate({ oid: 'a', ops: [writeOp(0, data('one'))] });
+    await client.operate({ oid: 'a', key: 'a', ops: [writeOp(0, data('two'))] });
+    const { reply } = await client.operate({ oid: 'a', ops: [readOp(0, 10)] });
+    expect(Buffer.from(reply.ops[0]?.outdata ?? []).toString()).toBe('two');
+  });
+
+  it('refuses an object whose hash is not that of its name', async () => {
+    const seed = objectHash(OBJECT_HASH.RJENKINS, { oid: 'a' });
+    const ops = [writeOp(0, data('x'))];
+    // The PG is the right one, so only the name tells.
+    const { reply } = await client.operate({ oid: 'a', hash: (seed ^ 0x8000_0000) >>> 0, ops });
+    expect(reply.result).toBe(-ERRNO.EINVAL);
+    expect((await client.operate({ oid: 'a', ops })).reply.result).toBe(0);
   });
 
   it('does not take an object to pieces of a byte', async () => {
