@@ -137,7 +137,7 @@ export function osdRequestData(ops: readonly OsdOp[]): Uint8Array[] {
 
 export interface DecodedOsdRequest extends OsdRequest {
   /** All zero from clients; set by daemons that forward. */
-  reqid: { type: number; num: bigint; tid: bigint; inc: number };
+  reqid: { type: number; num: bigint; tid: number; inc: number };
   clientInc: number;
 }
 
@@ -154,7 +154,7 @@ export function decodeOsdRequest(front: Uint8Array, data: Uint8Array): DecodedOs
   const reqid = d.struct('osd_reqid_t', 2, () => ({
     type: d.u8(),
     num: d.s64(),
-    tid: d.u64(),
+    tid: d.u64n(),
     inc: d.s32(),
   }));
   d.take(TRACE_BYTES);

@@ -195,9 +195,10 @@ function writeU64(out: Buffer, at: number, value: number): void {
   out.writeUInt32LE(Math.floor(value / 0x1_0000_0000), at + 4);
 }
 
-/** Sequence numbers and tids beyond 2^53 do not occur; a liar's is rounded and matches nothing. */
+/** Sequence numbers and tids beyond 2^53 do not occur; a liar's becomes the largest, and matches nothing. */
 function readU64(bytes: Uint8Array, at: number): number {
-  return readU32(bytes, at + 4) * 0x1_0000_0000 + readU32(bytes, at);
+  const value = readU32(bytes, at + 4) * 0x1_0000_0000 + readU32(bytes, at);
+  return value > Number.MAX_SAFE_INTEGER ? Number.MAX_SAFE_INTEGER : value;
 }
 
 // By single bytes: frames are read where they lie, and a DataView for each costs more than it saves.

@@ -204,6 +204,15 @@ describe('a request', () => {
     }
   });
 
+  it('of a tid that nobody counts to is refused', () => {
+    const front = Buffer.from(encodeOsdRequest(REQUEST));
+    // After the PG (24 bytes), hash, epoch and flags: the reqid's header, its type and its number.
+    front.writeBigUInt64LE(2n ** 60n, 24 + 12 + 6 + 9);
+    expect(() => decodeOsdRequest(front, Buffer.concat(osdRequestData(REQUEST.ops)))).toThrow(
+      'over 2^53',
+    );
+  });
+
   it('has as many operations as the wire allows, if they are there', () => {
     const ops = Array.from({ length: 0xffff }, () => statOp());
     const front = encodeOsdRequest({ ...REQUEST, ops });

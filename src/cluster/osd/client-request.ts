@@ -8,8 +8,7 @@ import {
   type OsdReply,
   OsdReplyFront,
 } from '../../messages/osd-messages.js';
-import { NOSNAP } from '../../encoding/types.js';
-import type { ObjectId } from '../store/object-id.js';
+import { headId, type ObjectId } from '../store/object-id.js';
 import { MSG, type OutgoingMessage, outgoing } from '../../messages/types.js';
 import type { SessionBackoffs } from './backoffs.js';
 import type { RequestId } from '../store/pg-record.js';
@@ -47,7 +46,7 @@ export interface ClientRequest {
 export function headOf({ request }: ClientRequest): ObjectId {
   const { pg, locator, oid, hash } = request;
   const { nspace, key } = locator;
-  return { pool: pg.pool, nspace, oid, key, hash, snap: NOSNAP };
+  return headId({ pool: pg.pool, nspace, oid, key, hash });
 }
 
 /** Who asked for what: the same for every attempt, over reconnects too. */
@@ -56,7 +55,7 @@ export function requestId({ session, request, tid }: ClientRequest): RequestId {
   // Clients leave the reqid blank; daemons that forward fill it in (MOSDOp::get_reqid).
   return reqid.num === 0n && reqid.type === 0
     ? { name: session.name, inc: clientInc, tid }
-    : { name: { type: reqid.type, num: reqid.num }, inc: reqid.inc, tid: Number(reqid.tid) };
+    : { name: { type: reqid.type, num: reqid.num }, inc: reqid.inc, tid: reqid.tid };
 }
 
 const FAST_TEXT_MAX = 2n ** 53n;

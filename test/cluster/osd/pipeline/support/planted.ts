@@ -49,7 +49,7 @@ export class Planted {
       ...{ pg: PG, shard: -1, hash: 0, epoch, flags: 0, oid, ops: planted.ops ?? [], retryAttempt },
       ...{ mtime: { sec: 0, nsec: 0 }, snapid: NOSNAP, snapContext: { seq: 0n, snaps: [] } },
       locator: { pool: 1, key: '', nspace: '', hash: -1 },
-      ...{ features: 0n, reqid: { type: 0, num: 0n, tid: 0n, inc: 0 }, clientInc: 0 },
+      ...{ features: 0n, reqid: { type: 0, num: 0n, tid: 0, inc: 0 }, clientInc: 0 },
     };
     const client = { session: this.session, request, tid, release: () => {} };
     const opClass: OpClass = {
