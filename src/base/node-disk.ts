@@ -28,10 +28,17 @@ const BUFFERS_MAX = 1024;
  * what the page cache has takes less time than handing the read to another thread.
  */
 class NodeFile implements DiskFile {
-  readonly #fd: number;
+  readonly #descriptor: number;
+  #closed = false;
 
-  constructor(fd: number) {
-    this.#fd = fd;
+  constructor(descriptor: number) {
+    this.#descriptor = descriptor;
+  }
+
+  /** Once it is closed, another file may have the number. */
+  get #fd(): number {
+    if (this.#closed) throw new RadosError('EBADF', 'the file is closed');
+    return this.#descriptor;
   }
 
   read(into: Uint8Array, position: number): number {
@@ -110,7 +117,11 @@ class NodeFile implements DiskFile {
   }
 
   close(): Promise<void> {
-    return settle((done) => fs.close(this.#fd, done));
+    return settle((done) => {
+      const fd = this.#fd;
+      this.#closed = true;
+      fs.close(fd, done);
+    });
   }
 }
 
