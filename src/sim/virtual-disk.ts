@@ -130,6 +130,17 @@ function resized(content: Buffer, length: number): Buffer {
   return result;
 }
 
+/** Every write to a path that it matches fails so, and every sync. */
+export interface DiskFailure {
+  readonly path: RegExp;
+  readonly code: string;
+  /** Only these. */
+  readonly only?: 'write' | 'sync';
+  /** Programs see what was to be written nevertheless, until a crash: it got as far as the cache. */
+  readonly cached?: boolean;
+  readonly onFailed?: () => void;
+}
+
 export interface CrashOptions {
   /** What the disk has of writes that nobody waited for. */
   keep: 'none' | 'some' | 'all';
@@ -153,8 +164,7 @@ export class VirtualDisk implements Disk {
   refusals = 0;
   /** Room for the files' contents. */
   capacityBytes = Number.POSITIVE_INFINITY;
-  /** Every write to a path that it matches fails so; `onFailed` hears of it. */
-  failing: { path: RegExp; code: string; onFailed?: () => void } | undefined;
+  failing: DiskFailure | undefined;
 
   constructor(world: VirtualWorld) {
     this.#world = world;
@@ -299,9 +309,11 @@ export class VirtualDisk implements Disk {
         return this.#perform(
           () => {
             assertThere();
-            this.#failWrite(path);
+            const failure = this.#failureOf(path, 'write');
+            if (failure && !this.failing?.cached) throw failure;
             this.#requireRoom(inode, position, bytes.length);
             inode.write(position, bytes);
+            if (failure) throw failure;
           },
           () => {
             assertThere();
@@ -314,7 +326,8 @@ export class VirtualDisk implements Disk {
         return this.#perform(
           () => {
             assertThere();
-            this.#failWrite(path);
+            const failure = this.#failureOf(path, 'sync');
+            if (failure) throw failure;
           },
           () => {
             assertThere();
@@ -332,11 +345,11 @@ export class VirtualDisk implements Disk {
     };
   }
 
-  #failWrite(path: string): void {
+  #failureOf(path: string, what: 'write' | 'sync'): Error | undefined {
     const { failing } = this;
-    if (!failing?.path.test(path)) return;
+    if (!failing?.path.test(path) || (failing.only ?? what) !== what) return undefined;
     failing.onFailed?.();
-    throw diskError(failing.code, path);
+    return diskError(failing.code, path);
   }
 
   #requireRoom(inode: Inode, at: number, length: number): void {

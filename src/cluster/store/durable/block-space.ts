@@ -143,9 +143,10 @@ export class BlockSpace {
     this.#users.fill(FREE, start, start + count);
     this.#resting -= count;
     this.#lowestFree = Math.min(this.#lowestFree, start);
-    // Together with what is free before it, it may be long enough for large writes.
+    // Together with what is free before it, it may be long enough for large writes. What was before is known already.
     let first = start;
-    while (first > RESERVED_BLOCKS && this.#users[first - 1] === FREE) first--;
+    const known = Math.max(RESERVED_BLOCKS, start - LARGE_RUN_BLOCKS);
+    while (first > known && this.#users[first - 1] === FREE) first--;
     this.#lowestRun = Math.min(this.#lowestRun, first);
   }
 

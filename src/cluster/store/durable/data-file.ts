@@ -68,6 +68,8 @@ export class DataFile {
   readonly #fetched = new Map<number, Uint8Array>();
   #changes: BlockChanges = noChanges();
   #transaction = 1;
+  /** Large writes that are under way. */
+  readonly #writing = new Set<Promise<void>>();
   /** Came free during a flush, which may still write to them. */
   readonly #restless: BlockRun[] = [];
   readonly #scratch = Buffer.allocUnsafeSlow(BLOCK_BYTES);
@@ -148,7 +150,7 @@ export class DataFile {
 
   /** Whole blocks of a large write: they are readable at once, and the transaction waits until the file has them. */
   arrive(run: BlockRun, bytes: Uint8Array): void {
-    const { crc32c, durableFile, write } = this.#options;
+    const { crc32c } = this.#options;
     for (let i = 0; i < run.count; i++) {
       const checksum = crc32c(CHECKSUM_SEED, bytes, i * BLOCK_BYTES, (i + 1) * BLOCK_BYTES);
       this.space.setChecksum(run.start + i, checksum);
@@ -156,7 +158,7 @@ export class DataFile {
     const arrival = { ...run, bytes };
     this.#arriving.push(arrival);
     this.#noteWritten(run);
-    const written = write(durableFile, bytes, run.start * BLOCK_BYTES).then(() => {
+    const written = this.#writeDurably(run.start, bytes).then(() => {
       this.#arriving.splice(this.#arriving.indexOf(arrival), 1);
     });
     this.#changes.arrived.push(run);
@@ -165,12 +167,21 @@ export class DataFile {
 
   /** A new block whose content is to be found damaged. */
   spoil(block: number): void {
-    const { crc32c, durableFile, write } = this.#options;
+    const { crc32c } = this.#options;
     const zeros = Buffer.alloc(BLOCK_BYTES);
     this.space.setChecksum(block, ~crc32c(CHECKSUM_SEED, zeros) >>> 0);
     this.#noteWritten({ start: block, count: 1 });
     this.#changes.arrived.push({ start: block, count: 1 });
-    this.#changes.writes.push(write(durableFile, zeros, block * BLOCK_BYTES));
+    this.#changes.writes.push(this.#writeDurably(block, zeros));
+  }
+
+  #writeDurably(start: number, bytes: Uint8Array): Promise<void> {
+    const { durableFile, write } = this.#options;
+    const written = write(durableFile, bytes, start * BLOCK_BYTES);
+    const ended = () => this.#writing.delete(written);
+    this.#writing.add(written);
+    written.then(ended, ended);
+    return written;
   }
 
   /** The transaction begins to use a copy that the file has (`copyBlocks`). */
@@ -349,9 +360,8 @@ export class DataFile {
 
   /** Gives what is free at the end of the file back to the file system. Not during a flush. */
   truncate(): void {
-    const before = this.space.end;
     const end = this.space.trimEnd();
-    if (end === before || end >= this.#writtenEnd) return;
+    if (end >= this.#writtenEnd) return;
     this.#options.file.truncate(end * BLOCK_BYTES);
     this.#writtenEnd = end;
   }
@@ -365,11 +375,10 @@ export class DataFile {
    * left out of the answer. Not during a flush.
    */
   async copyBlocks(copies: readonly { from: number; to: number }[]): Promise<Set<number>> {
-    const { durableFile, write } = this.#options;
     const copied = new Set<number>();
     let run: { start: number; parts: Uint8Array[] } | undefined;
     const writeRun = async () => {
-      if (run) await write(durableFile, Buffer.concat(run.parts), run.start * BLOCK_BYTES);
+      if (run) await this.#writeDurably(run.start, Buffer.concat(run.parts));
       run = undefined;
     };
     for (const { from, to } of copies) {
@@ -406,7 +415,9 @@ export class DataFile {
     this.#pool.drain();
   }
 
+  /** What is under way ends before: a closed descriptor's number may be another file's a moment later. */
   async close(): Promise<void> {
+    await Promise.allSettled(this.#writing);
     await Promise.all([this.#options.file.close(), this.#options.durableFile.close()]);
   }
 }

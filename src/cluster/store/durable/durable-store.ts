@@ -27,7 +27,7 @@ import type { BlockChanges } from './data-file.js';
 import type { DiskSpace, SpaceUser } from './disk-space.js';
 import { Housekeeping, type Lane } from './housekeeping.js';
 import { isDiskFull, type OpenedStore, openStore } from './open-store.js';
-import { newBlocks, prepareTransaction } from './prepare.js';
+import { newBlocks, prepareTransaction, recordBytes } from './prepare.js';
 import type { MovedBlocks } from './record.js';
 import type { SegmentSizes } from './wal-segments.js';
 
@@ -93,8 +93,9 @@ export class DurableStore implements ObjectStore, SpaceUser {
   #waiting: (() => void)[] = [];
   #checkpointBytes = 0;
   #checkpointSeq = 0;
-  /** The most that was asked for, and not there, since there was room last. */
+  /** The most that was asked for, and not there, since there was room last: of the data file, and of the log. */
   #refusedBytes = 0;
+  #refusedLogBytes = 0;
   /** Bytes that the log had written when the last checkpoint began. */
   #logAtCheckpoint = 0;
 
@@ -141,9 +142,11 @@ export class DurableStore implements ObjectStore, SpaceUser {
     this.#checkpointSeq = this.#opened.checkpointSeq;
     // What was replayed counts as if it had just been written.
     this.#logAtCheckpoint = -this.#opened.replayedBytes;
-    this.#opened.segments.prepare();
     space.add(this);
     await space.look();
+    const making = this.#opened.segments.prepared().catch(() => {});
+    // With no room for a new part of the log it must do with the old ones, and know it before the first record.
+    if (space.isShort) await making;
     this.#housekeeping.wake();
   }
 
@@ -185,7 +188,16 @@ export class DurableStore implements ObjectStore, SpaceUser {
 
   hasRoomFor({ collection, ops }: Transaction): boolean {
     const { space } = this.#options;
-    if (!space.isShort) return true;
+    const { segments, wal } = this.#opened;
+    if (!space.isShort && !segments.lacksRoom) return true;
+    // The log cannot grow now: whatever changes must have its place in what there is of it, or it waits for room with a
+    // promise given, and the checkpoint that would make room waits for it.
+    const logBytes = recordBytes(ops);
+    if (!wal.hasRoomFor(logBytes)) {
+      this.#refusedLogBytes = Math.max(this.#refusedLogBytes, logBytes);
+      this.#housekeeping.wake();
+      return false;
+    }
     const bytes = newBlocks(this.#opened.index, collection, ops) * BLOCK_BYTES;
     // What lies free in the data files needs nothing of the file system.
     if (bytes === 0 || bytes <= space.reusableBytes) return true;
@@ -195,6 +207,15 @@ export class DurableStore implements ObjectStore, SpaceUser {
 
   get isFull(): boolean {
     const { space } = this.#options;
+    const { segments, wal } = this.#opened;
+    if (this.#refusedLogBytes > 0) {
+      const isTight = space.isShort || segments.lacksRoom;
+      if (isTight && !wal.hasRoomFor(this.#refusedLogBytes)) {
+        this.#housekeeping.wake();
+        return true;
+      }
+      this.#refusedLogBytes = 0;
+    }
     if (space.isShort && this.#refusedBytes > space.reusableBytes) return true;
     this.#refusedBytes = 0;
     return false;
@@ -223,7 +244,9 @@ export class DurableStore implements ObjectStore, SpaceUser {
       changes = change(wal.begin());
     } catch (error) {
       // Half of it may have happened, and half of its record be written: neither can be taken back.
-      this.#fail(toRadosError(error, { op: 'apply' }));
+      const failure = toRadosError(error, { op: 'apply' });
+      wal.fail(failure);
+      this.#fail(failure);
       throw error;
     }
     const done = wal.commit(changes);
@@ -256,7 +279,12 @@ export class DurableStore implements ObjectStore, SpaceUser {
 
   #due(): (() => Promise<void>) | undefined {
     if (this.#failure) return undefined;
-    const { wal, file } = this.#opened;
+    const { wal, file, segments } = this.#opened;
+    if (segments.lacksRoom) {
+      // What the log has of older parts can be used again; or there is room by now.
+      if (wal.hasOlder) return () => this.#checkpoint();
+      if (!this.#options.space.isShort) return () => segments.prepared();
+    }
     const { checkpointBytes, flushBytes } = this.#limits;
     const limit = Math.min(4 * checkpointBytes, Math.max(checkpointBytes, this.#checkpointBytes));
     if (wal.writtenBytes - this.#logAtCheckpoint > limit) return () => this.#checkpoint();
@@ -287,7 +315,7 @@ export class DurableStore implements ObjectStore, SpaceUser {
     const logBytes = wal.writtenBytes;
     await this.#flush();
     await wal.settled();
-    await file.sync();
+    await this.#sync();
     this.#checkpointBytes = await writeCheckpoint(checkpoint, {
       index,
       space: file.space,
@@ -303,6 +331,19 @@ export class DurableStore implements ObjectStore, SpaceUser {
     file.truncate();
     if (isWorthCompacting(file, this.#limits.slackBytes) && !this.#closed) await this.#compact();
     await this.#options.space.look();
+  }
+
+  /**
+   * What a sync that failed has lost nobody can tell, and the next one would not say it again. The log still has all of it:
+   * the store is to be opened anew.
+   */
+  async #sync(): Promise<void> {
+    try {
+      await this.#opened.file.sync();
+    } catch (error) {
+      const reason = `what was written may be lost: ${(error as Error).message}`;
+      throw new RadosError('EIO', reason, { op: 'sync', cause: error });
+    }
   }
 
   async #compact(): Promise<void> {

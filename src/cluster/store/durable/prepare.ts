@@ -3,7 +3,7 @@
 import { type ObjectId, objectKey } from '../object-id.js';
 import { RangeSet } from '../range-set.js';
 import type { StoreOp } from '../transaction.js';
-import type { BlockData } from './block-data.js';
+import { type BlockData, DIRECT_BLOCKS } from './block-data.js';
 import { BLOCK_BYTES } from './block-space.js';
 import type { Index } from './record.js';
 
@@ -111,14 +111,58 @@ class Preparation {
 /** Blocks that the operations would take, at most. */
 export function newBlocks(index: Index, collection: string, ops: readonly StoreOp[]): number {
   let blocks = 0;
+  /** Since the clone that the operations make, none of the object's blocks is its own. */
+  const cloned = new Set<string>();
   for (const op of ops) {
-    if (op.op === 'write') {
-      const data = index.get(collection, op.id)?.data;
+    if (op.op === 'clone') {
+      cloned.add(objectKey(op.from));
+    } else if (op.op === 'write') {
+      const { data } = index.get(collection, op.id) ?? {};
+      const own = cloned.has(objectKey(op.id)) ? undefined : data;
       blocks +=
-        data?.newBlocks(op.offset, op.data.length) ?? Math.ceil(op.data.length / BLOCK_BYTES) + 1;
+        own?.newBlocks(op.offset, op.data.length) ?? Math.ceil(op.data.length / BLOCK_BYTES) + 1;
     } else if (op.op === 'install') {
       blocks += Math.ceil(op.object.data.size / BLOCK_BYTES);
     }
   }
   return blocks;
 }
+
+/** About what the log needs for the operations, rather more: blocks that are changed go into it whole. */
+export function recordBytes(ops: readonly StoreOp[]): number {
+  let bytes = OP_BYTES;
+  for (const op of ops) {
+    bytes += OP_BYTES;
+    switch (op.op) {
+      case 'write':
+        bytes += Math.min(op.data.length, DIRECT_BLOCKS * BLOCK_BYTES) + 2 * BLOCK_BYTES;
+        break;
+      case 'zero':
+      case 'truncate':
+        bytes += 2 * BLOCK_BYTES;
+        break;
+      case 'setXattr':
+        bytes += op.value.length;
+        break;
+      case 'omapSet':
+        for (const [key, value] of op.values) bytes += UTF8_MAX * key.length + value.length + 8;
+        break;
+      case 'omapHeader':
+        bytes += op.header.length;
+        break;
+      case 'setMeta':
+        bytes += OP_BYTES * (op.meta.info.watchers.length + op.meta.snapSet.clones.length);
+        break;
+      case 'log':
+        for (const { outdata } of op.entry.returns ?? []) bytes += outdata.length + 8;
+        break;
+      default:
+        break;
+    }
+  }
+  return bytes;
+}
+
+/** Names, versions, watchers: what an operation needs but for the bytes that it brings. */
+const OP_BYTES = 512;
+const UTF8_MAX = 3;

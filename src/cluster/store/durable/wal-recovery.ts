@@ -62,6 +62,7 @@ export async function recoverWal(options: RecoveryOptions): Promise<Recovered> {
       reader.read(segment);
     }
     for (const segment of candidates) reader.refuseLater(segment);
+    await reader.confirmLast();
     const isOld = ({ lastSeq }: Candidate) => lastSeq <= afterSeq;
     return {
       lastSeq: reader.nextSeq - 1,
@@ -105,6 +106,7 @@ class LogReader {
   readonly #options: RecoveryOptions;
   /** Of the group that comes next. */
   nextSeq: number;
+  #last: { file: DiskFile; at: number; bytes: Uint8Array } | undefined;
 
   constructor(options: RecoveryOptions) {
     this.#options = options;
@@ -121,6 +123,7 @@ class LogReader {
       // Damage among records that nobody needs any more keeps nobody from those that come after.
       const goesOn = group && group.firstSeq > expected && group.firstSeq <= afterSeq + 1;
       if (group && (follows || goesOn)) {
+        this.#last = { file: segment.file, at, bytes: group.bytes };
         at += groupBytes(group.payloadBytes);
         expected = group.firstSeq + group.records;
         segment.at = at;
@@ -133,6 +136,18 @@ class LogReader {
       }
     }
     this.nextSeq = Math.max(this.nextSeq, expected);
+  }
+
+  /**
+   * Writes the newest group again. Its own write may have failed, and only the page cache have it: what comes after it would
+   * be durable and it not, which is a hole after the next crash.
+   */
+  async confirmLast(): Promise<void> {
+    if (!this.#last) return;
+    const { file, at, bytes } = this.#last;
+    const whole = Buffer.alloc(Math.ceil(bytes.length / SECTOR_BYTES) * SECTOR_BYTES);
+    whole.set(bytes);
+    await file.write([whole], at);
   }
 
   #replay(group: { bytes: Uint8Array; firstSeq: number; records: number }): void {

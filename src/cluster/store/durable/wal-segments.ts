@@ -42,6 +42,7 @@ export class SegmentFactory {
   #nextNumber: number;
   #ready: Segment | undefined;
   #making: Promise<Segment> | undefined;
+  #lacksRoom = false;
 
   /** `existing`: those that there are already. */
   constructor(disk: Disk, dir: string, sizes: SegmentSizes, existing: readonly Segment[]) {
@@ -63,6 +64,11 @@ export class SegmentFactory {
     return this.#nextBytes;
   }
 
+  /** One was to be made in advance, and could not. */
+  get lacksRoom(): boolean {
+    return this.#lacksRoom;
+  }
+
   /** A segment in which a group of `atLeast` bytes fits. */
   async take(atLeast: number): Promise<Segment> {
     if (this.#making) await this.#making.catch(() => {});
@@ -73,29 +79,37 @@ export class SegmentFactory {
     return this.#make(atLeast);
   }
 
-  /** Makes one in advance, if there is none. A failure is the next `take`'s. */
+  /** Makes one in advance, if there is none. Where that fails, `lacksRoom` says so, and the next `take` tries again. */
   prepare(): void {
-    if (this.#ready || this.#making) return;
-    this.#making = this.#make(0);
-    this.#making
-      .then((segment) => {
-        this.#ready = segment;
-      })
-      .catch(() => {})
-      .finally(() => {
-        this.#making = undefined;
-      });
+    this.prepared().catch(() => {});
   }
 
-  /** One whose records nobody needs any more. */
+  /** Resolves when there is one in advance; rejects where none can be made. */
+  async prepared(): Promise<void> {
+    if (this.#ready) return;
+    this.#making ??= this.#make(0).finally(() => {
+      this.#making = undefined;
+    });
+    try {
+      this.#ready = await this.#making;
+      this.#lacksRoom = false;
+    } catch (error) {
+      this.#lacksRoom = true;
+      throw error;
+    }
+  }
+
+  /** One whose records nobody needs any more. A small one is kept where a larger one has no room. */
   async recycle(segment: Segment): Promise<void> {
-    if (this.#ready || this.#making || segment.bytes < this.#nextBytes) {
+    const isTooSmall = segment.bytes < this.#nextBytes && !this.#lacksRoom;
+    if (this.#ready || this.#making || isTooSmall) {
       await this.#discard(segment);
       return;
     }
     segment.at = 0;
     segment.lastSeq = 0;
     this.#ready = segment;
+    this.#lacksRoom = false;
   }
 
   async close(): Promise<void> {

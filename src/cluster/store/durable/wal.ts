@@ -10,7 +10,7 @@ import { RadosError } from '../../../base/errors.js';
 import type { Encoder } from '../../../encoding/encoder.js';
 import type { Crc32c } from '../../../kernels/crc32c.js';
 import type { BlockRun } from './block-space.js';
-import { GroupBuffer } from './wal-group.js';
+import { GroupBuffer, groupBytes } from './wal-group.js';
 import type { Segment, SegmentFactory } from './wal-segments.js';
 
 export interface WalOptions {
@@ -87,6 +87,22 @@ export class Wal {
     return this.#writtenBytes;
   }
 
+  /** Parts of it that can be used again when a checkpoint has what they tell. */
+  get hasOlder(): boolean {
+    return this.#segments.some((segment) => segment !== this.#current);
+  }
+
+  /** Whether a record of so many bytes has its place in the files that there are. */
+  hasRoomFor(bytes: number): boolean {
+    const current = this.#current;
+    let left = current ? current.bytes - current.at : 0;
+    for (const group of [this.#writing, this.#open]) {
+      if (group) left -= groupBytes(group.buffer.encoder.length);
+    }
+    const ready = this.#options.segments.readyBytes;
+    return Math.max(left, ready + Math.min(0, left)) >= bytes + UNASKED_BYTES;
+  }
+
   /** Where the next record goes; `commit` ends it. */
   begin(): Encoder {
     this.#open ??= this.#newGroup();
@@ -105,6 +121,12 @@ export class Wal {
     for (const run of change.freed) group.freed.push(run);
     this.#running ??= this.#run();
     return group.done;
+  }
+
+  /** Half a record lies in the open group: neither that group nor anything after it may reach the disk. */
+  fail(error: Error): void {
+    this.#failure ??= error;
+    if (this.#open) this.#running ??= this.#run();
   }
 
   /** Resolves when every record so far is on disk. */
@@ -196,5 +218,7 @@ export class Wal {
   }
 }
 
+/** For records that are made without asking: the PG's own. */
+const UNASKED_BYTES = 8 * 1024;
 /** Larger ones were for large transactions, which are rare. */
 const KEPT_BUFFER_BYTES = 1024 * 1024;

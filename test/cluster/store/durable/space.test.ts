@@ -5,6 +5,7 @@ import type { DurableStore } from '../../../../src/cluster/store/durable/durable
 import type { ObjectId } from '../../../../src/cluster/store/object-id.js';
 import type { Transaction } from '../../../../src/cluster/store/transaction.js';
 import { NOSNAP } from '../../../../src/encoding/types.js';
+import { seededRandom } from '../../../../src/sim/random.js';
 import { DurableWorld, SMALL_LIMITS, STORE_DIR } from '../support/durable-world.js';
 
 const PG = '1.0';
@@ -92,6 +93,62 @@ describe('a full disk', () => {
       expectContent(store, i, i >= 20 && i % 2 ? 200_000 : 20_000);
   });
 
+  it('is not filled by the log of what is overwritten', async () => {
+    const scene = new DurableWorld();
+    // A checkpoint is not due for long, so the log would grow and grow.
+    const store = await scene.open({ ...SMALL_LIMITS, checkpointBytes: 64 * MIB });
+    for (let i = 0; i < 20; i++) await scene.world.until(store.apply(writing(i, 20_000)));
+    await settle(scene);
+    scene.disk.capacityBytes = scene.disk.usedBytes + 200_000;
+    await scene.world.advance(2000);
+    let written = 0;
+    for (let tries = 0; written < 400 && tries < 2000; tries++) {
+      if (store.hasRoomFor(writing(written % 20, 20_000))) {
+        await scene.world.until(store.apply(writing(written++ % 20, 20_000)));
+      } else {
+        await scene.world.advance(100);
+      }
+    }
+    expect(written).toBe(400);
+    expect(scene.failures).toEqual([]);
+    await scene.close(store);
+    const later = await scene.open();
+    for (let i = 0; i < 20; i++) expectContent(later, i, 20_000);
+  });
+
+  it('refuses a write to an object of which the same change makes a clone, for it takes new blocks', async () => {
+    const scene = new DurableWorld();
+    const store = await scene.open();
+    await scene.world.until(store.apply(writing(1, 20_000)));
+    await settle(scene);
+    scene.disk.capacityBytes = scene.disk.usedBytes + 100_000;
+    await scene.world.advance(2000);
+    const overwriting = writing(1, 20_000);
+    // Who asks makes it look.
+    store.hasRoomFor(writing(2, 20_000));
+    await scene.world.advance(500);
+    expect(store.hasRoomFor(writing(2, 20_000))).toBe(false);
+    expect(store.hasRoomFor(overwriting)).toBe(true);
+    const clone = { op: 'clone', from: id(1), to: { ...id(1), snap: 4n } } as const;
+    expect(store.hasRoomFor({ collection: PG, ops: [clone, ...overwriting.ops] })).toBe(false);
+  });
+
+  it('leaves nothing at work in a store that was closed while writes waited for room', async () => {
+    const scene = new DurableWorld();
+    const store = await scene.open();
+    await scene.world.until(store.apply(writing(0, 20_000)));
+    scene.disk.capacityBytes = scene.disk.usedBytes;
+    const waiting = [1, 2, 3].map((i) => store.apply(writing(i, 200_000)));
+    const outcome = Promise.allSettled(waiting);
+    await scene.world.advance(500);
+    await scene.close(store);
+    await scene.world.until(outcome);
+    scene.disk.capacityBytes = 64 * MIB;
+    const { operations } = scene.disk;
+    await scene.world.advance(10_000);
+    expect(scene.disk.operations).toBe(operations);
+  });
+
   it('is no reason not to close, or not to open', async () => {
     const scene = new DurableWorld();
     let store = await scene.open();
@@ -120,6 +177,89 @@ describe('a disk that fails', () => {
     store = await scene.open();
     expectContent(store, 1, 5000);
     expect(store.get(PG, id(3))).toBeUndefined();
+  });
+});
+
+describe('a sync of the data file that fails', () => {
+  it.each(['ENOSPC', 'EIO'])(
+    'with %s takes the store out of service, and nothing is lost',
+    async (code) => {
+      const scene = new DurableWorld();
+      let store = await scene.open();
+      for (let i = 0; i < 8; i++) await scene.world.until(store.apply(writing(i, 20_000)));
+      // What has not reached the platters then never will, whoever syncs again.
+      scene.disk.failing = { path: /data$/, code, only: 'sync' };
+      await scene.world.advance(5000);
+      scene.disk.failing = undefined;
+      expect(scene.failures).toMatchObject([{ code: 'EIO' }]);
+      await scene.close(store);
+      scene.disk = scene.disk.afterCrash({ keep: 'none', random: seededRandom(1) });
+      store = await scene.open();
+      for (let i = 0; i < 8; i++) expectContent(store, i, 20_000);
+    },
+  );
+});
+
+describe('a change that cannot be written down', () => {
+  /** A request id of a kind that the log has no form for. */
+  const tid = 2 ** 60;
+  const unwritable = (number: number): Transaction => {
+    const version = { version: 1n, epoch: 1 };
+    const reqid = { name: { type: 8, num: 4100n }, inc: 0, tid };
+    const entry = { version, objects: [id(number)], reqid, result: 0, userVersion: 1n };
+    return {
+      collection: PG,
+      ops: [...writing(number, 5000).ops, { op: 'log', entry }],
+    };
+  };
+
+  it('takes the store out of service, and no part of it is there later, nor of what came with it', async () => {
+    const scene = new DurableWorld();
+    let store = await scene.open();
+    await scene.world.until(store.apply(writing(1, 5000)));
+    const outcome = Promise.allSettled([store.apply(writing(2, 5000))]);
+    expect(() => store.apply(unwritable(3))).toThrow();
+    expect(await scene.world.until(outcome)).toMatchObject([{ status: 'rejected' }]);
+    expect(scene.failures).toHaveLength(1);
+    await scene.world.advance(5000);
+    await scene.close(store);
+    store = await scene.open();
+    expectContent(store, 1, 5000);
+    expect(store.get(PG, id(2))).toBeUndefined();
+    expect(store.get(PG, id(3))).toBeUndefined();
+  });
+
+  it('keeps neither a checkpoint nor the end waiting', async () => {
+    const scene = new DurableWorld();
+    const store = await scene.open();
+    await scene.world.until(store.apply(writing(1, 5000)));
+    const isAtCheckpoint = async () =>
+      (await scene.disk.list(STORE_DIR)).includes('checkpoint.new');
+    while (!(await isAtCheckpoint())) await scene.world.advance(0.05);
+    expect(() => store.apply(unwritable(2))).toThrow();
+    await scene.world.advance(5000);
+    await scene.close(store);
+    expectContent(await scene.open(), 1, 5000);
+  });
+});
+
+describe('a write of the log that failed and was done nevertheless', () => {
+  it('leaves no hole when later ones are lost with the power', async () => {
+    const scene = new DurableWorld();
+    let store = await scene.open();
+    await scene.world.until(store.apply(writing(1, 5000)));
+    scene.disk.failing = { path: /wal/, code: 'EIO', cached: true };
+    const outcome = Promise.allSettled([store.apply(writing(2, 5000))]);
+    expect(await scene.world.until(outcome)).toMatchObject([{ status: 'rejected' }]);
+    scene.disk.failing = undefined;
+    await scene.close(store);
+    // Opened again, it has the write after all, and what follows relies on it.
+    store = await scene.open({ ...SMALL_LIMITS, idleMs: 100_000 });
+    expectContent(store, 2, 5000);
+    await scene.world.until(store.apply(writing(3, 5000)));
+    scene.disk = scene.disk.afterCrash({ keep: 'none', random: seededRandom(1) });
+    store = await scene.open();
+    for (const number of [1, 2, 3]) expectContent(store, number, 5000);
   });
 });
 
