@@ -93,18 +93,11 @@ export class PgMember {
     const from = host.peers.osd(source);
     if (!from) throw new RadosError('EAGAIN', `osd.${source} is gone`);
     const target = {
-      pg,
-      since,
-      collection: this.#storage.collection,
-      store: host.store,
+      ...{ pg, since, storage: this.#storage },
       check: () => interval.check(),
       yield: () => new Promise<void>((resolve) => host.env.timers.nextTurn(resolve)),
     };
-    try {
-      await copyPg(target, from);
-    } finally {
-      this.#storage.reload();
-    }
+    await copyPg(target, from);
   }
 
   activate(since: number): Promise<void> {

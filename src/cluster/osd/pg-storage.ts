@@ -11,7 +11,7 @@ import { formatPgId } from '../../encoding/types.js';
 import { compareObjects, type ObjectId } from '../store/object-id.js';
 import type { ObjectStore } from '../store/object-store.js';
 import { NEW_PG_INFO, type PgInfo } from '../store/pg-record.js';
-import type { StoreOp } from '../store/transaction.js';
+import type { ObjectDump, StoreOp } from '../store/transaction.js';
 import type {
   BackfillStart,
   PgChange,
@@ -23,12 +23,23 @@ import { compareVersions, mergeLog, type PgHistory } from './log-merge.js';
 import type { PgHost } from './pg-host.js';
 import { DuplicateIndex } from './pg-log.js';
 
+/** A copy of a PG on its way to be made anew from another's. ESTALE when it has been begun anew meanwhile, in whatever way. */
+export interface CopyUnderWay {
+  /** The copy is empty, durably, and says so. */
+  readonly begun: Promise<void>;
+  install(object: ObjectDump): Promise<void>;
+  /** Everything is there that `source` told of. */
+  end(source: PgHistory): Promise<void>;
+}
+
 export class PgStorage {
   readonly collection: string;
   readonly duplicates = new DuplicateIndex();
   readonly #host: Pick<PgHost, 'store' | 'whoami' | 'faults'>;
   readonly #store: ObjectStore;
   #info: PgInfo;
+  /** The newest attempt to fill this copy: an earlier one must not go on beside it. */
+  #filling = {};
 
   constructor(pg: PgId, host: Pick<PgHost, 'store' | 'whoami' | 'faults'>) {
     this.collection = formatPgId(pg);
@@ -56,7 +67,7 @@ export class PgStorage {
     this.update(changes).catch(() => {});
   }
 
-  /** After a recovery wrote to the store directly. */
+  /** After a split, which writes to the store directly, in one turn. */
   reload(): void {
     this.#info = this.#store.pgInfo(this.collection) ?? NEW_PG_INFO;
   }
@@ -107,7 +118,7 @@ export class PgStorage {
   }
 
   copy(): PgCopy {
-    return { info: this.#info, missing: this.#store.missing(this.collection) };
+    return { info: this.#info, missing: this.#missing() };
   }
 
   history(): PgHistory {
@@ -130,7 +141,7 @@ export class PgStorage {
       ...{ lastUpdate, lastUserVersion, purgedSnaps },
       ...(tail ? { logTail: tail } : {}),
     });
-    return this.#store.missing(this.collection);
+    return this.#missing();
   }
 
   /** For another's copy; undefined when this one lacks it itself. */
@@ -139,8 +150,53 @@ export class PgStorage {
     return { id, object: this.#store.dump(this.collection, id) };
   }
 
+  /**
+   * Empties the copy, to be filled from the start. Until it has ended, this copy is nobody's source, and no backfill goes on
+   * where one before it got to: with the objects, what tells of them goes.
+   */
+  beginCopy(): CopyUnderWay {
+    const filling = this.#beginFilling();
+    const { lastBackfill: _, ...info } = this.#info;
+    const begun = this.#apply(
+      [{ op: 'removeAll' }, { op: 'missing', add: [], remove: this.#missing() }],
+      { ...info, complete: false },
+    );
+    const check = () => {
+      if (filling === this.#filling) return;
+      throw new RadosError('ESTALE', `${this.collection}: a copy was begun anew`);
+    };
+    return {
+      begun,
+      install: async (object) => {
+        check();
+        await this.#store.apply({ collection: this.collection, ops: [{ op: 'install', object }] });
+      },
+      end: async ({ info: theirs, log, missing }) => {
+        check();
+        const { lastUpdate, lastUserVersion, purgedSnaps } = theirs;
+        await this.#apply(
+          [
+            { op: 'replaceLog', entries: log },
+            { op: 'missing', add: missing, remove: [] },
+          ],
+          { ...this.#info, complete: true, lastUpdate, lastUserVersion, purgedSnaps },
+        );
+      },
+    };
+  }
+
+  #beginFilling(): object {
+    this.#filling = {};
+    return this.#filling;
+  }
+
+  #missing(): readonly ObjectId[] {
+    return this.#store.missing(this.collection);
+  }
+
   /** Nobody's source from here on, until `endBackfill`. Goes on where a backfill before it got to, if the logs allow it. */
   async beginBackfill(authority: PgHistory): Promise<BackfillStart> {
+    this.#beginFilling();
     const own = this.history();
     const { lastBackfill } = own.info;
     const merge = lastBackfill && !own.info.complete ? mergeLog(own, authority) : undefined;
@@ -169,7 +225,7 @@ export class PgStorage {
         ...(logTail ? { logTail } : {}),
       },
     );
-    return { last, missing: this.#store.missing(this.collection) };
+    return { last, missing: this.#missing() };
   }
 
   backfill(objects: readonly RecoveredObject[], last: ObjectId): Promise<void> {
