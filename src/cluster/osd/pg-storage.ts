@@ -131,16 +131,19 @@ export class PgStorage {
   async merge(authority: PgHistory): Promise<readonly ObjectId[] | undefined> {
     const merge = this.#info.complete ? mergeLog(this.history(), authority) : undefined;
     if (!merge) return undefined;
-    const { lastUpdate, lastUserVersion, purgedSnaps, logTail } = authority.info;
-    const ops: StoreOp[] = [{ op: 'missing', add: merge.missing, remove: [] }];
-    if (merge.diverged) ops.push({ op: 'replaceLog', entries: authority.log });
-    else ops.push(...merge.newer.map((entry) => ({ op: 'log', entry }) as const));
-    const tail = merge.diverged ? logTail : this.#info.logTail;
-    await this.#apply(ops, {
-      ...this.#info,
-      ...{ lastUpdate, lastUserVersion, purgedSnaps },
-      ...(tail ? { logTail: tail } : {}),
-    });
+    const missing: StoreOp = { op: 'missing', add: merge.missing, remove: [] };
+    if (merge.diverged) {
+      const taken = takeLog(this.#info, authority);
+      await this.#apply([missing, taken.op], taken.info);
+    } else {
+      const { lastUpdate, lastUserVersion, purgedSnaps } = authority.info;
+      await this.#apply([missing, ...merge.newer.map((entry) => ({ op: 'log', entry }) as const)], {
+        ...this.#info,
+        lastUpdate,
+        lastUserVersion,
+        purgedSnaps,
+      });
+    }
     return this.#missing();
   }
 
@@ -171,16 +174,13 @@ export class PgStorage {
         check();
         await this.#store.apply({ collection: this.collection, ops: [{ op: 'install', object }] });
       },
-      end: async ({ info: theirs, log, missing }) => {
+      end: async (source) => {
         check();
-        const { lastUpdate, lastUserVersion, purgedSnaps } = theirs;
-        await this.#apply(
-          [
-            { op: 'replaceLog', entries: log },
-            { op: 'missing', add: missing, remove: [] },
-          ],
-          { ...this.#info, complete: true, lastUpdate, lastUserVersion, purgedSnaps },
-        );
+        const taken = takeLog(this.#info, source);
+        await this.#apply([taken.op, { op: 'missing', add: source.missing, remove: [] }], {
+          ...taken.info,
+          complete: true,
+        });
       },
     };
   }
@@ -202,8 +202,8 @@ export class PgStorage {
     const merge = lastBackfill && !own.info.complete ? mergeLog(own, authority) : undefined;
     const last = merge ? lastBackfill : undefined;
     const isThere = (id: ObjectId) => last !== undefined && compareObjects(id, last) <= 0;
-    const { lastUpdate, lastUserVersion, purgedSnaps, logTail } = authority.info;
-    const { mapEpoch, lastEpochStarted, pastIntervals } = this.#info;
+    const taken = takeLog(this.#info, authority);
+    const { lastBackfill: _, ...info } = taken.info;
     const beyond = this.#store
       .list(this.collection, last, Number.MAX_SAFE_INTEGER)
       .filter((id) => !isThere(id));
@@ -215,15 +215,9 @@ export class PgStorage {
           add: (merge?.missing ?? []).filter(isThere),
           remove: own.missing.filter((id) => !isThere(id)),
         },
-        { op: 'replaceLog', entries: authority.log },
+        taken.op,
       ],
-      {
-        ...{ lastUpdate, lastUserVersion, purgedSnaps },
-        ...{ mapEpoch, lastEpochStarted, pastIntervals },
-        complete: false,
-        ...(last ? { lastBackfill: last } : {}),
-        ...(logTail ? { logTail } : {}),
-      },
+      { ...info, complete: false, ...(last ? { lastBackfill: last } : {}) },
     );
     return { last, missing: this.#missing() };
   }
@@ -260,6 +254,22 @@ export class PgStorage {
     this.#info = info;
     return done;
   }
+}
+
+/**
+ * Another's log in place of the own one, and what an info says of it: with how far back it tells, or it would count for all
+ * that ever happened.
+ */
+function takeLog(own: PgInfo, { info, log }: PgHistory): { op: StoreOp; info: PgInfo } {
+  const { logTail: _, ...kept } = own;
+  const { lastUpdate, lastUserVersion, purgedSnaps, logTail } = info;
+  return {
+    op: { op: 'replaceLog', entries: log },
+    info: {
+      ...{ ...kept, lastUpdate, lastUserVersion, purgedSnaps },
+      ...(logTail ? { logTail } : {}),
+    },
+  };
 }
 
 function installation({ id, object }: RecoveredObject): StoreOp {

@@ -162,4 +162,24 @@ describe('a full copy', () => {
     await expect(copying.recover()).rejects.toMatchObject({ code: 'ESTALE' });
     expect([held(target), target.storage.info.complete]).toEqual([0, false]);
   });
+
+  it('tells of no more than the log that it took, so that an empty member is not whole by it', async () => {
+    const target = storageOf(1);
+    const source = whole();
+    await recovering({ source: peerOf(source, () => {}), target }).recover();
+    const { storage } = target;
+    expect(storage.info.logTail).toEqual(source.storage.info.logTail);
+    expect(await storageOf(2).storage.merge(storage.history())).toBeUndefined();
+  });
+
+  it('of all that ever happened tells of all, whatever the log before it told of', async () => {
+    const target = whole(1);
+    const source = storageOf(0);
+    const version = { version: 1n, epoch: 6 };
+    const entry = { version, objects: [], result: 0, userVersion: 1n };
+    await source.storage.commit({ ops: [], entry });
+    await recovering({ source: peerOf(source, () => {}), target }).recover();
+    expect(target.storage.info.logTail).toBeUndefined();
+    expect(await storageOf(2).storage.merge(target.storage.history())).toEqual([]);
+  });
 });
