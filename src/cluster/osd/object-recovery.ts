@@ -11,7 +11,7 @@
  */
 
 import { isRadosError, RadosError } from '../../base/errors.js';
-import type { PgId } from '../../encoding/types.js';
+import type { Eversion, PgId } from '../../encoding/types.js';
 import { OSDMAP_FLAG } from '../../osdmap/osdmap.js';
 import { formatObject, type ObjectId } from '../store/object-id.js';
 import type { ObjectDump } from '../store/transaction.js';
@@ -44,6 +44,8 @@ const RETRY_MS = 500;
 /** Somebody who is no member, and what of the PG it cannot give. */
 interface Stray {
   readonly osd: number;
+  /** Where its log ended when `missing` was found out. */
+  readonly lastUpdate: Eversion;
   readonly missing: MissingSet;
 }
 
@@ -289,17 +291,19 @@ export class ObjectRecovery {
 
   /** The object as the log has it; undefined: it is not any more. EAGAIN: nobody has it. */
   async #fetch(id: ObjectId, key: string): Promise<ObjectDump | undefined> {
-    const { pg, incomplete } = this.#options;
+    const { pg, incomplete, storage } = this.#options;
     const { whoami, peers } = this.#host;
+    // A member that refused a change has the object as it was before.
+    const { lastUpdate } = storage.info;
     const members = [...this.#missing]
-      .map(([osd, missing]) => ({ osd, missing }))
+      .map(([osd, missing]) => ({ osd, missing, lastUpdate }))
       .filter(({ osd }) => !incomplete.has(osd));
     let damaged: ObjectDump | undefined;
     for (const sources of [() => members, () => this.#findStrays()]) {
-      for (const { osd, missing } of await sources()) {
+      for (const { osd, missing, lastUpdate: asOf } of await sources()) {
         if (osd === whoami || missing.has(id)) continue;
         try {
-          const found = await peers.osd(osd)?.pull(pg, this.#interval.since, id);
+          const found = await peers.osd(osd)?.pull(pg, this.#interval.since, id, asOf);
           this.#interval.check();
           if (!found) continue;
           if (!found.object?.damaged) return found.object;
@@ -334,7 +338,12 @@ export class ObjectRecovery {
         const theirs = await this.#host.peers.osd(osd)?.history(pg, this.#interval.since);
         const merge = theirs?.info.complete ? mergeLog(theirs, storage.history()) : undefined;
         if (!theirs || !merge) continue;
-        strays.push({ osd, missing: new MissingSet([...theirs.missing, ...merge.missing]) });
+        const { lastUpdate } = theirs.info;
+        strays.push({
+          osd,
+          lastUpdate,
+          missing: new MissingSet([...theirs.missing, ...merge.missing]),
+        });
       } catch (error) {
         this.#host.log.debug({ osd, err: error }, 'does not answer');
       }

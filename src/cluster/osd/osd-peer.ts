@@ -74,8 +74,11 @@ export interface OsdPeer {
     from: ObjectId | undefined,
     max: number,
   ): Promise<ObjectId[]>;
-  /** An object as its log has it; undefined when its own copy lacks it. */
-  pull(pg: PgId, since: number, id: ObjectId): Promise<RecoveredObject | undefined>;
+  /**
+   * An object as the log has it that ends with `asOf` or later; undefined when its own copy lacks it. ESTALE when its log ends
+   * before that: what it has may be older.
+   */
+  pull(pg: PgId, since: number, id: ObjectId, asOf: Eversion): Promise<RecoveredObject | undefined>;
   /** Objects that its copy lacks. */
   push(pg: PgId, since: number, objects: readonly RecoveredObject[]): Promise<void>;
   /** Its log shares nothing with the authoritative one, which it takes: its copy is filled from where it got to before. */

@@ -1,7 +1,7 @@
 /** What other OSDs ask of this one, answered by its PGs. */
 
 import { RadosError } from '../../base/errors.js';
-import { formatPgId, type PgId } from '../../encoding/types.js';
+import { type Eversion, formatPgId, type PgId } from '../../encoding/types.js';
 import { objectToPg } from '../../osdmap/placement.js';
 import type { ObjectId } from '../store/object-id.js';
 import type { PgHistory } from './log-merge.js';
@@ -85,8 +85,15 @@ export class PeerCalls implements OsdPeer {
     return member.listObjects(since, from, max);
   }
 
-  async pull(id: PgId, since: number, object: ObjectId): Promise<RecoveredObject | undefined> {
-    return (await this.#pgFor(id, since))?.member.pull(since, object);
+  async pull(
+    id: PgId,
+    since: number,
+    object: ObjectId,
+    asOf: Eversion,
+  ): Promise<RecoveredObject | undefined> {
+    // As many turns as a change takes: one that was sent before it is made before it.
+    const member = await this.#requireMember(id, since);
+    return member.pull(since, object, asOf);
   }
 
   async push(id: PgId, since: number, objects: readonly RecoveredObject[]): Promise<void> {

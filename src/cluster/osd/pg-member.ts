@@ -6,7 +6,7 @@
  */
 
 import { RadosError } from '../../base/errors.js';
-import { formatPgId, type PgId } from '../../encoding/types.js';
+import { type Eversion, formatPgId, type PgId } from '../../encoding/types.js';
 import type { ObjectId } from '../store/object-id.js';
 import type { Interval } from './interval.js';
 import type { PgHistory } from './log-merge.js';
@@ -61,9 +61,9 @@ export class PgMember {
     return this.#options.host.store.list(this.#storage.collection, from, max);
   }
 
-  pull(since: number, id: ObjectId): RecoveredObject | undefined {
+  pull(since: number, id: ObjectId, asOf: Eversion): RecoveredObject | undefined {
     this.#fence(since);
-    return this.#storage.give(id);
+    return this.#storage.give(id, asOf);
   }
 
   push(since: number, objects: readonly RecoveredObject[]): Promise<void> {

@@ -6,8 +6,7 @@
  */
 
 import { RadosError } from '../../base/errors.js';
-import type { PgId } from '../../encoding/types.js';
-import { formatPgId } from '../../encoding/types.js';
+import { type Eversion, formatPgId, type PgId } from '../../encoding/types.js';
 import { compareObjects, type ObjectId } from '../store/object-id.js';
 import type { ObjectStore } from '../store/object-store.js';
 import { NEW_PG_INFO, type PgInfo } from '../store/pg-record.js';
@@ -147,8 +146,14 @@ export class PgStorage {
     return this.#missing();
   }
 
-  /** For another's copy; undefined when this one lacks it itself. */
-  give(id: ObjectId): RecoveredObject | undefined {
+  /**
+   * For another's copy; undefined when this one lacks it itself. ESTALE when this copy has not heard of all changes up to
+   * `asOf`: one of them may have been the object's.
+   */
+  give(id: ObjectId, asOf: Eversion): RecoveredObject | undefined {
+    if (compareVersions(this.#info.lastUpdate, asOf) < 0) {
+      throw new RadosError('ESTALE', `${this.collection}: this copy missed changes`);
+    }
     if (!this.#info.complete || this.#store.isMissing(this.collection, id)) return undefined;
     return { id, object: this.#store.dump(this.collection, id) };
   }

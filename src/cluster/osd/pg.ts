@@ -472,24 +472,17 @@ export class Pg {
 
   /**
    * A member did not take a change. Mostly the next map says why and begins a new interval; if none comes, the members
-   * are made equal again within this one.
+   * are made equal again within this one. Until then nothing is served: that member has the PG as it was before.
    */
   #peerAgain(error: unknown): void {
-    const interval = this.#interval;
+    const { start } = this.#interval;
     this.#host.log.debug({ pg: formatPgId(this.id), err: error }, 'a member missed a change');
-    this.#host.env.timers.after(
-      PEERING_RETRY_MS,
-      () => {
-        if (interval.ended) return;
-        this.#endInterval();
-        this.#interval = new Interval(interval.start);
-        this.#state = 'peering';
-        this.#peeringSinceMs = this.#host.env.clock.monotonic();
-        this.#requeue();
-        this.#peer();
-      },
-      { background: true },
-    );
+    this.#endInterval();
+    this.#interval = new Interval(start);
+    this.#state = 'peering';
+    this.#peeringSinceMs = this.#host.env.clock.monotonic();
+    this.#requeue();
+    this.#retryPeering(PEERING_RETRY_MS);
   }
 
   // ---- what other OSDs ask, beside its copy ----

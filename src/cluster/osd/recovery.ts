@@ -36,7 +36,7 @@ export async function copyPg(target: RecoveryTarget, source: OsdPeer): Promise<v
     check();
     for (const id of page.slice(0, PAGE_OBJECTS)) {
       if (missing.has(id)) continue;
-      const found = await source.pull(pg, since, id);
+      const found = await source.pull(pg, since, id, theirs.info.lastUpdate);
       check();
       if (!found?.object) throw new RadosError('EAGAIN', 'the source of a recovery changes');
       await copy.install(found.object);

@@ -47,9 +47,9 @@ function peerOf({ store, storage }: ReturnType<typeof whole>, onPull: (nth: numb
   return {
     history: async () => storage.history(),
     listObjects: async (_pg, _since, from, max) => store.list(COLLECTION, from, max),
-    pull: async (_pg, _since, id) => {
+    pull: async (_pg, _since, id, asOf) => {
       await onPull(++pulls);
-      return storage.give(id);
+      return storage.give(id, asOf);
     },
   } as Partial<OsdPeer> as OsdPeer;
 }
@@ -107,7 +107,7 @@ describe('a full copy', () => {
     target.storage.note({ mapEpoch: 8 });
     await target.storage.beginBackfill(authority.storage.history());
     const push = async (id: ObjectId) => {
-      const object = authority.storage.give(id);
+      const object = authority.storage.give(id, authority.storage.info.lastUpdate);
       if (object) await target.storage.backfill([object], id);
     };
     const inOrder = authority.store.list(COLLECTION, undefined, OBJECTS);

@@ -208,7 +208,8 @@ export class Scrubber {
   async #repair({ id, authority, wrong }: Inconsistency): Promise<boolean> {
     const { pg, host, storage, interval } = this.#options;
     if (authority === undefined) return false;
-    const right = await this.#member(authority).pull(pg, interval.since, id);
+    const { lastUpdate } = storage.info;
+    const right = await this.#member(authority).pull(pg, interval.since, id, lastUpdate);
     interval.check();
     if (!right?.object || right.object.damaged) return false;
     for (const osd of wrong) {
