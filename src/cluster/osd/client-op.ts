@@ -66,6 +66,8 @@ export class ClientOp extends Handle {
   reply: OsdReply | undefined;
   /** Of a vector that succeeded: its effects come before the reply. */
   context: OpContext | undefined;
+  /** Of an instance before it that was submitted: its effects, if the log has its change after all. */
+  readonly submittedBefore: OpContext | undefined;
   sources: ReadonlyMap<number, CopySource> | undefined;
   /** Age at which it is complained of next, milliseconds. */
   complainMs = 0;
@@ -88,6 +90,7 @@ export class ClientOp extends Handle {
       this.complainMs = before.complainMs;
       this.place = before.place;
       this.place.value = this;
+      this.submittedBefore = before.submitted ? before.context : before.submittedBefore;
       this.earlier = [
         ...before.earlier,
         { no: before.instance, interval: before.interval?.since ?? 0, ended: 'interrupted' },

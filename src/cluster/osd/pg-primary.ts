@@ -24,7 +24,7 @@ import type { CopyTarget, PgChange, ReplicatedChange } from './osd-peer.js';
 import type { PgHost } from './pg-host.js';
 import type { PgStorage } from './pg-storage.js';
 import { createPgView, removedSnaps } from './pg-view.js';
-import { PgWatches } from './pg-watches.js';
+import type { PgWatches } from './pg-watches.js';
 import type { PgPipeline } from './pipeline/pg-pipeline.js';
 import { RequestPath } from './request-path.js';
 import type { ScrubListing } from './scrub/scrub-listing.js';
@@ -39,6 +39,8 @@ export interface PrimaryOptions {
   readonly storage: PgStorage;
   readonly pipeline: PgPipeline;
   readonly interval: Interval;
+  /** Those of a primary before it within the map's interval go on. */
+  readonly watches: PgWatches;
   /** All members, this OSD among them. */
   readonly acting: readonly number[];
   /** What each of them lacks. */
@@ -76,9 +78,7 @@ export class PgPrimary {
     this.#host = host;
     this.#storage = storage;
     this.#interval = interval;
-    this.#watches = new PgWatches(host, (watch) => {
-      void this.#removeWatch(watch, { tell: true, unless: () => !watch.timedOut });
-    });
+    this.#watches = options.watches;
     this.#view = createPgView(pg, host, storage, (id) => this.#watches.of(id));
     this.#lanes = new ObjectLanes(host.pipeline, options.pipeline);
     this.recovery = new ObjectRecovery({
@@ -117,6 +117,7 @@ export class PgPrimary {
 
   /** Recovery begins, beside the requests. */
   start(): void {
+    for (const watch of this.watches()) if (watch.timedOut) this.expire(watch);
     this.recovery.start();
     this.backfill.start();
   }
@@ -136,7 +137,6 @@ export class PgPrimary {
     this.#lanes.end();
     this.recovery.end();
     this.scrubber.end();
-    this.#watches.discard();
     for (const settle of [...this.#ownChanges]) settle();
   }
 
@@ -152,10 +152,6 @@ export class PgPrimary {
     this.#trimRemovedSnaps();
   }
 
-  sessionClosed(session: ClientSession): void {
-    this.#watches.sessionClosed(session);
-  }
-
   get poolId(): number {
     return this.#options.pg.pool;
   }
@@ -168,6 +164,11 @@ export class PgPrimary {
   /** Of those, whose client is believed to be there on this session. */
   watchesOn(session: ClientSession): Watch[] {
     return this.watches().filter((watch) => watch.session === session);
+  }
+
+  /** Removes the registration of a watch that timed out, unless its client is heard of before that is written. */
+  expire(watch: Watch): void {
+    void this.#removeWatch(watch, { tell: true, unless: () => !watch.timedOut });
   }
 
   /** Removes a registration without a word to its client. EAGAIN when the interval ended meanwhile. */
@@ -194,7 +195,9 @@ export class PgPrimary {
   #loadWatches(): void {
     const { store } = this.#host;
     const { collection } = this.#storage;
-    for (const id of store.list(collection, undefined, Number.MAX_SAFE_INTEGER)) {
+    const ids = store.list(collection, undefined, Number.MAX_SAFE_INTEGER);
+    // Of the watched ones some may be gone.
+    for (const id of [...ids, ...this.#watches.heads()]) {
       if (!this.recovery.lacks(id)) this.#loadWatchesOf(id);
     }
   }
@@ -202,7 +205,7 @@ export class PgPrimary {
   #loadWatchesOf(id: ObjectId): void {
     if (id.snap !== NOSNAP) return;
     const watchers = this.#host.store.get(this.#storage.collection, id)?.meta.info.watchers ?? [];
-    if (watchers.length > 0) this.#watches.load(id, watchers);
+    this.#watches.load(id, watchers);
   }
 
   // ---- changes ----

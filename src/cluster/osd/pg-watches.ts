@@ -1,4 +1,9 @@
-/** The live watches of a PG's objects, and what a successful op vector does to them (`do_osd_op_effects`). */
+/**
+ * The live watches of a PG's objects, and what a successful op vector does to them (`do_osd_op_effects`).
+ *
+ * They live as long as the map's interval, in which their clients have no reason to register again, and notifiers none to
+ * notify again: also while the PG peers anew within it.
+ */
 
 import { headKey, type ObjectId } from '../store/object-id.js';
 import type { WatchRecord } from '../store/object-meta.js';
@@ -11,7 +16,7 @@ export class PgWatches {
   readonly #expire: (watch: Watch) => void;
   readonly #objects = new Map<string, { id: ObjectId; watches: ObjectWatches }>();
 
-  /** `expire` removes a registration from its object, which then disconnects it here. */
+  /** `expire` removes a registration from its object, which then disconnects it here; nobody may be there to. */
   constructor(host: WatchHost, expire: (watch: Watch) => void) {
     this.#host = host;
     this.#expire = expire;
@@ -25,9 +30,26 @@ export class PgWatches {
     return this.#objects.get(headKey(id))?.watches;
   }
 
-  /** A new primary: registrations stand in the objects, their connections are gone. */
+  /** Heads that are watched. */
+  heads(): ObjectId[] {
+    return [...this.#objects.values()].map(({ id }) => id);
+  }
+
+  /**
+   * An object turns up at a primary, with the registrations that stand in it. Those that live here go on as they are. Of the
+   * others the connections are gone; and what lives here and does not stand there has ended in a change whose end nobody
+   * saw.
+   */
   load(id: ObjectId, records: readonly WatchRecord[]): void {
-    for (const record of records) this.#ensure(id).ensure(record).startDisconnected();
+    if (records.length === 0 && this.#objects.size === 0) return;
+    const alive = this.of(id);
+    const ended = new Set(alive?.all());
+    for (const record of records) {
+      const known = alive?.get(record);
+      if (known) ended.delete(known);
+      else this.#ensure(id).ensure(record).startDisconnected();
+    }
+    for (const { record } of ended) this.remove(id, record, true);
   }
 
   apply(ctx: OpContext, session: ClientSession): void {
@@ -65,7 +87,7 @@ export class PgWatches {
     return this.all().filter(({ record }) => isMeant(record));
   }
 
-  /** The interval ended: notifies in progress are forgotten, their notifiers send them again. */
+  /** The map's interval ended: notifies in progress are forgotten, their notifiers send them again on the new map. */
   discard(): void {
     for (const { watches } of this.#objects.values()) watches.discard();
     this.#objects.clear();

@@ -38,6 +38,7 @@ import { pgEnd, pgStart } from './pg-listing.js';
 import { PgMember } from './pg-member.js';
 import { PgPrimary } from './pg-primary.js';
 import { PgStorage } from './pg-storage.js';
+import { PgWatches } from './pg-watches.js';
 import { Blocker } from './pipeline/blocker.js';
 import type { Phase } from './pipeline/phase.js';
 import { PgPipeline } from './pipeline/pg-pipeline.js';
@@ -78,6 +79,7 @@ export class Pg {
   /** When the PG began to peer (monotonic). */
   #peeringSinceMs = 0;
   #mapEpoch = 0;
+  readonly #watches: PgWatches;
   readonly #scrubs = new PgScrubs(() => this.#primary?.scrubber);
 
   constructor(id: PgId, host: PgHost) {
@@ -85,6 +87,8 @@ export class Pg {
     this.#host = host;
     this.#storage = new PgStorage(id, host);
     this.#pipeline = new PgPipeline(host.pipeline, host.pipelineMode, formatPgId(id));
+    // One that times out while nobody serves is seen to by whoever serves next.
+    this.#watches = new PgWatches(host, (watch) => this.#primary?.expire(watch));
     const interval = () => this.#interval;
     this.member = new PgMember({ pg: id, host, storage: this.#storage, interval });
   }
@@ -209,7 +213,7 @@ export class Pg {
   }
 
   sessionClosed(session: ClientSession): void {
-    this.#primary?.sessionClosed(session);
+    this.#watches.sessionClosed(session);
   }
 
   // ---- maps and intervals ----
@@ -308,7 +312,13 @@ export class Pg {
     this.#storage.note({ pastIntervals: [...past, interval] });
   }
 
+  /** The map's: nothing goes on as before. */
   #endInterval(): void {
+    this.#endServing();
+    this.#watches.discard();
+  }
+
+  #endServing(): void {
     this.#interval.end();
     this.#primary?.end();
     this.#primary = undefined;
@@ -435,6 +445,7 @@ export class Pg {
       storage: this.#storage,
       pipeline: this.#pipeline,
       interval: this.#interval,
+      watches: this.#watches,
       acting,
       missing,
       backfill,
@@ -477,7 +488,7 @@ export class Pg {
   #peerAgain(error: unknown): void {
     const { start } = this.#interval;
     this.#host.log.debug({ pg: formatPgId(this.id), err: error }, 'a member missed a change');
-    this.#endInterval();
+    this.#endServing();
     this.#interval = new Interval(start);
     this.#state = 'peering';
     this.#peeringSinceMs = this.#host.env.clock.monotonic();

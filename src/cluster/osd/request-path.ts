@@ -150,6 +150,7 @@ export class RequestPath {
     }
     const logged = op.key !== undefined ? this.#options.storage.duplicates.find(op.key) : undefined;
     if (logged) {
+      op.context = op.submittedBefore;
       this.#answer(op, errorReply(this.#view, client, logged.result, logged));
       return;
     }

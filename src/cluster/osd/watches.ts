@@ -7,7 +7,7 @@
  *
  *   a notify     waits for every watch of the object until each has acked or was removed, or until its timeout
  *
- * The registrations themselves are part of the object; what is here lives only as long as the PG's interval.
+ * The registrations themselves are part of the object; what is here lives only as long as the map's interval (`PgWatches`).
  *
  * Two clocks, as in Ceph: a watch times out by a timer, and a notify passes over one whose last ping is too old by the
  * wall clock. They differ when the removal that the timer asked for cannot be written yet, and when dates jump.

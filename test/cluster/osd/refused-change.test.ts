@@ -8,8 +8,14 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { nodeEnvironment } from '../../../src/base/node-environment.js';
 import { EmbeddedCluster } from '../../../src/cluster/embedded-cluster.js';
 import { OSD_CHANNEL, type OsdDaemon } from '../../../src/cluster/osd-daemon.js';
+import type { ClientSession } from '../../../src/cluster/osd/client-request.js';
+import type { PgHost } from '../../../src/cluster/osd/pg-host.js';
+import { PgWatches } from '../../../src/cluster/osd/pg-watches.js';
+import { BLANK_ADDR, ENTITY_TYPE } from '../../../src/encoding/entity.js';
+import { NOSNAP } from '../../../src/encoding/types.js';
 import { loadKernels } from '../../../src/kernels/load.js';
-import { writeFullOp, writeOp } from '../../../src/messages/osd-op.js';
+import { deleteOp, writeFullOp, writeOp } from '../../../src/messages/osd-op.js';
+import type { WatchHandler } from '../../../src/osd-client/watch-types.js';
 import { connectRados } from '../../../src/rados/connect.js';
 import type { IoContext } from '../../../src/rados/io-context.js';
 import type { RadosClient } from '../../../src/rados/rados-client.js';
@@ -83,6 +89,23 @@ async function withDamage(
   return start(dataDir, size);
 }
 
+/** What a watch's handler is told; `ack` settles before it acknowledges. */
+function watcher(ack: () => Promise<unknown>): { seen: string[]; handler: WatchHandler } {
+  const seen: string[] = [];
+  const handler: WatchHandler = {
+    onStale: (cause) => seen.push(`stale ${cause}`),
+    onNotify: async ({ payload }) => {
+      seen.push(Buffer.from(payload).toString());
+      await ack();
+      return undefined;
+    },
+    onLost: ({ code }) => seen.push(`lost ${code}`),
+    onReregistered: async () => {},
+    onFailed: ({ code }) => seen.push(`failed ${code}`),
+  };
+  return { seen, handler };
+}
+
 describe('after a member refused a change', () => {
   it('no copy of its replaces what others have written since', async () => {
     const { cluster, client, io } = await withDamage(3, [
@@ -126,5 +149,75 @@ describe('after a member refused a change', () => {
     const firstAway = seen.indexOf(false);
     expect(firstAway).toBeGreaterThanOrEqual(0);
     expect(firstAway).toBeLessThan(seen.length / 2);
+  });
+
+  it('watches and notifies go on: nobody would register or send them again on the same map', async () => {
+    const { cluster, io } = await withDamage(2, [[1, 'y']]);
+    const { seen, handler } = watcher(() => sleep(500));
+    const watch = await io.watch('header', handler);
+    const { epoch } = await cluster.status();
+    const notifying = io.notify('header', Buffer.from('hello'), { timeoutSeconds: 10 });
+    while (seen.length === 0) await sleep(5);
+    await io.operate('y', [writeOp(1, Buffer.from('W0.'))]);
+    const { replies, missed } = await notifying;
+    expect([replies.length, missed.length]).toEqual([1, 0]);
+    await watch.verify();
+    expect(seen).toEqual(['hello']);
+    expect((await cluster.status()).epoch).toBe(epoch);
+  });
+
+  it('a watch whose registration it did not take either is connected', async () => {
+    const { io } = await withDamage(2, [[1, 'y']]);
+    const { seen, handler } = watcher(() => Promise.resolve());
+    const [, watch] = await Promise.all([
+      io.operate('y', [writeOp(1, Buffer.from('W0.'))]),
+      io.watch('header', handler),
+    ]);
+    await watch.verify();
+    await io.notify('header', Buffer.from('hello'));
+    expect(seen).toEqual(['hello']);
+  });
+
+  it('who watches an object whose deletion it did not take is told', async () => {
+    const { io } = await withDamage(2, [[1, 'y']]);
+    const { seen, handler } = watcher(() => Promise.resolve());
+    await io.watch('header', handler);
+    await Promise.all([
+      io.operate('y', [writeOp(1, Buffer.from('W0.'))]),
+      io.operate('header', [deleteOp()]),
+    ]);
+    // Before its next ping.
+    await expect.poll(() => seen, { timeout: 2000 }).toContain('lost ENOTCONN');
+  });
+});
+
+describe('the watches of a PG that peers again', () => {
+  const id = { pool: 1, nspace: '', oid: 'header', key: '', hash: 7, snap: NOSNAP };
+  const entity = { type: ENTITY_TYPE.CLIENT, num: 4n };
+  const record = { cookie: 1n, entity, timeoutS: 30, addr: BLANK_ADDR };
+
+  function loaded() {
+    const host = { env: nodeEnvironment(), faults: undefined, pipeline: {} };
+    const watches = new PgWatches(host as unknown as PgHost, () => {});
+    const sent: unknown[] = [];
+    const session = { closed: false, send: (message: unknown) => sent.push(message) };
+    watches.load(id, [record]);
+    const watch = watches.of(id)?.get(record);
+    watch?.connect(session as unknown as ClientSession, true);
+    return { watches, watch, sent };
+  }
+
+  it('stay as they are where the object has them', () => {
+    const { watches, watch, sent } = loaded();
+    watches.load(id, [record]);
+    expect(watches.of(id)?.get(record)).toBe(watch);
+    expect([watch?.connected, sent.length]).toEqual([true, 0]);
+    watches.discard();
+  });
+
+  it('end, and say so, where it has them no more', () => {
+    const { watches, watch, sent } = loaded();
+    watches.load(id, []);
+    expect([watches.heads(), watch?.connected, sent.length]).toEqual([[], false, 1]);
   });
 });
