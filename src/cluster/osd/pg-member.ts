@@ -2,7 +2,8 @@
  * What other OSDs ask of one copy of a PG (`OsdPeer`), as its primary or on the way to be.
  *
  * The caller has waited for the map of `since`, in which the interval of whoever asks began. Who knows less than this OSD
- * is refused: an old primary can change nothing any more.
+ * is refused: an old primary can change nothing any more. Who only asks is answered where this OSD cannot tell: it came to a
+ * PG that it is no member of, whose interval is older than the maps that are kept, and who serves that knows when it began.
  */
 
 import { RadosError } from '../../base/errors.js';
@@ -41,13 +42,18 @@ export class PgMember {
     }
   }
 
+  /** Of who changes nothing here. */
+  #fenceReader(since: number): void {
+    if (this.#options.interval().start.isKnown) this.#fence(since);
+  }
+
   query(since: number): PgCopy | undefined {
-    this.#fence(since);
+    this.#fenceReader(since);
     return this.#storage.known ? this.#storage.copy() : undefined;
   }
 
   history(since: number): PgHistory {
-    this.#fence(since);
+    this.#fenceReader(since);
     return this.#storage.history();
   }
 
@@ -57,12 +63,12 @@ export class PgMember {
   }
 
   listObjects(since: number, from: ObjectId | undefined, max: number): ObjectId[] {
-    this.#fence(since);
+    this.#fenceReader(since);
     return this.#options.host.store.list(this.#storage.collection, from, max);
   }
 
   pull(since: number, id: ObjectId, asOf: Eversion): RecoveredObject | undefined {
-    this.#fence(since);
+    this.#fenceReader(since);
     return this.#storage.give(id, asOf);
   }
 

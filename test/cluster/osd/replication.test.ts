@@ -1,10 +1,14 @@
 // What a replica takes of what its primary sends: everything, in order, or nothing.
 
 import { describe, expect, it } from 'vitest';
+import { Interval } from '../../../src/cluster/osd/interval.js';
+import type { IntervalStart } from '../../../src/cluster/osd/intervals.js';
 import type { OsdMaps } from '../../../src/cluster/osd/osd-maps.js';
 import type { ReplicatedChange } from '../../../src/cluster/osd/osd-peer.js';
 import { PeerCalls } from '../../../src/cluster/osd/peer-calls.js';
 import type { Pg } from '../../../src/cluster/osd/pg.js';
+import type { PgHost } from '../../../src/cluster/osd/pg-host.js';
+import { PgMember } from '../../../src/cluster/osd/pg-member.js';
 import { PgStorage } from '../../../src/cluster/osd/pg-storage.js';
 import { DaemonGate } from '../../../src/cluster/faults/daemon-gate.js';
 import { MemoryStore } from '../../../src/cluster/store/memory-store.js';
@@ -53,5 +57,42 @@ describe('a replica', () => {
     open();
     await Promise.all([waiting, calls.replicate(PG, 3, change(2n))]);
     expect(taken).toEqual([1n, 2n]);
+  });
+});
+
+describe('a copy of somebody who is no member', () => {
+  const entry = { version: { version: 1n, epoch: 3 }, objects: [], result: 0, userVersion: 1n };
+
+  /** Of an OSD whose maps go back to epoch 500. */
+  function member(start: IntervalStart): PgMember {
+    const store = new MemoryStore();
+    const storage = new PgStorage(PG, { store, whoami: 1, faults: undefined });
+    storage.note({ mapEpoch: 400 });
+    void storage.commit({ ops: [], entry });
+    const interval = new Interval(start);
+    const host = { store } as Partial<PgHost> as PgHost;
+    return new PgMember({ pg: PG, host, storage, interval: () => interval });
+  }
+
+  const refused = expect.objectContaining({ code: 'ESTALE' });
+
+  it('is told of to a primary whose interval began before all maps that are kept', () => {
+    const copy = member({ epoch: 500, isKnown: false });
+    expect(copy.query(10)?.info.lastUpdate).toEqual(entry.version);
+    expect(copy.history(10).log).toEqual([entry]);
+    expect(copy.listObjects(10, undefined, 9)).toEqual([]);
+  });
+
+  it('is changed by nobody who may be of an older interval', () => {
+    const copy = member({ epoch: 500, isKnown: false });
+    expect(() => copy.replicate(10, change(2n))).toThrow(refused);
+    expect(() => copy.activate(10)).toThrow(refused);
+    expect(() => copy.push(10, [])).toThrow(refused);
+  });
+
+  it('is not told of to one of an interval that is known to be over', () => {
+    const copy = member({ epoch: 500, isKnown: true });
+    expect(() => copy.query(10)).toThrow(refused);
+    expect(copy.query(500)).toBeDefined();
   });
 });
