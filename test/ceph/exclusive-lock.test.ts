@@ -109,12 +109,13 @@ function exclusiveLock(server: ServerKind): void {
     const peer = await librbd();
     await peer.call('start', 0, 4);
     for (let round = 1; round <= 10; round++) {
+      await expect.poll(() => peer.call('owner')).toBe(true);
       await a.write(4096, bytes(`round ${round}`));
-      // Once more is forgiven now and then: librbd may be between its lock and its announcement.
-      expect(a.requests).toBeLessThanOrEqual(round * 2);
-      await sleep(50);
+      // Who lost the lock to librbd after it was given away has to be given it again. A request that nobody answers does
+      // not count: librbd is between its lock and its announcement.
+      expect(a.granted).toBeLessThanOrEqual(round);
     }
-    expect(a.lock.status().counters.handedOver).toBeGreaterThan(5);
+    expect(a.lock.status().counters).toMatchObject({ acquired: 10, handedOver: 9 });
     await peer.call('stop');
   });
 

@@ -20,8 +20,8 @@ import type { ClientId } from '../../../src/rbd/notify-payloads.js';
 export class LockHolder implements LockHost, ImageWatchHandler {
   readonly lock: ExclusiveLock;
   readonly events: string[] = [];
-  /** How often others were asked for the lock. */
-  requests = 0;
+  /** How often an owner said that it gives us the lock. */
+  granted = 0;
   #watcher: ImageWatcher | undefined;
 
   static async open(
@@ -138,9 +138,10 @@ export class LockHolder implements LockHost, ImageWatchHandler {
     const good = ['connected', 'pinging', 'suspect'].includes(watch.state);
     return good ? undefined : watch.verify();
   }
-  requestLock(): Promise<number | undefined> {
-    this.requests++;
-    return this.watcher.requestLock();
+  async requestLock(): Promise<number | undefined> {
+    const result = await this.watcher.requestLock();
+    if (result === 0) this.granted++;
+    return result;
   }
   announceAcquired(): Promise<void> {
     return this.watcher.announceAcquired();
