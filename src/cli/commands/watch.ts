@@ -81,7 +81,8 @@ function operation(payload: Uint8Array): string[] {
 function enterPressed({ streams: { stdin }, signal }: CommandContext): Promise<void> {
   return new Promise((resolve, reject) => {
     const done = () => {
-      stdin.off('data', onData).off('end', onEnd).pause();
+      // Paused, an input that stays open would keep the process.
+      stdin.off('data', onData).off('end', onEnd).destroy();
       signal.removeEventListener('abort', onAbort);
     };
     const onEnd = () => {
