@@ -1,5 +1,7 @@
 // Locks, watchers and the blocklist, by linger and by the real tools: the same images, the same words.
 
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { connect } from '../../src/index.js';
 import { CephCluster, describeCeph } from './support/ceph-cluster.js';
@@ -135,15 +137,23 @@ describeCeph('locks, watchers and the blocklist beside rbd and ceph', () => {
 
   it('watch shows what librbd tells of a change, in rbd’s words', async () => {
     await cluster.rbd('create', '--size', '4M', '--image-feature', 'layering', 'watched');
-    const until = (seconds: number) =>
-      cluster.runOrThrow('bash', [
-        '-c',
-        `(sleep ${seconds}; echo) | ${process.execPath} ${LINGER} -c ${cluster.confPath} watch watched`,
-      ]);
-    const watching = until(8);
-    await expect.poll(() => cluster.rbd('status', 'watched')).toContain('watcher=');
-    await cluster.rbd('resize', '--no-progress', 'watched', '--size', '8M');
-    const [first, second, ...more] = (await watching).stdout.split('\n');
+    const watching = spawn(process.execPath, [LINGER, '-c', cluster.confPath, 'watch', 'watched'], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+    });
+    let said = '';
+    watching.stdout.on('data', (chunk: Buffer) => {
+      said += chunk.toString();
+    });
+    try {
+      await expect.poll(() => cluster.rbd('status', 'watched')).toContain('watcher=');
+      await cluster.rbd('resize', '--no-progress', 'watched', '--size', '8M');
+      await expect.poll(() => said).toContain('HeaderUpdate');
+      watching.stdin.write('\n');
+      expect(await once(watching, 'close')).toEqual([0, null]);
+    } finally {
+      watching.kill('SIGKILL');
+    }
+    const [first, second, ...more] = said.split('\n');
     expect(first).toBe('press enter to exit...');
     expect(second).toMatch(
       /^watched received notification: notify_id=\d+, cookie=\d+, notifier_id=\d+, bl\.length=10, notify_op=HeaderUpdate$/,
