@@ -102,7 +102,17 @@ function suite(start: () => Promise<Cluster>): void {
     const { code, stderr } = await cluster.run('ceph', args);
     expect([code, stderr]).toEqual([0, expect.any(String)]);
   };
-  const rados = (...args: string[]) => cluster.run('rados', ['-p', POOL, ...args, ...TALKATIVE]);
+  /** A tool that is asked to wait: settles when it has acknowledged that; `told` when it has ended. */
+  const waitingRados = async (...args: string[]): Promise<{ told: Promise<RunResult> }> => {
+    let said = '';
+    const told = cluster.run('rados', ['-p', POOL, ...args, ...TALKATIVE], {
+      onStderr: (text) => {
+        said += text;
+      },
+    });
+    await expect.poll(() => said).toContain(' ack-block ');
+    return { told };
+  };
   const write = (oid: string, text: string) =>
     io.operate(oid, [writeFullOp(Buffer.from(text))], UNTIL_DONE);
   const append = (oid: string, text: string) =>
@@ -145,21 +155,22 @@ function suite(start: () => Promise<Cluster>): void {
     expect((await cluster.run('rbd', ['create', '--size', '8M', `${POOL}/i`])).code).toBe(0);
     await ceph('osd', 'pool', 'set', POOL, 'size', '3');
     await ceph('osd', 'pool', 'set', POOL, 'min_size', '3');
-    const tool = rados('append', 'o', '/etc/hostname');
+    const tool = await waitingRados('append', 'o', '/etc/hostname');
     await askedToWait('o');
     const image = cluster.run('rbd', [
       ...['bench', '--io-type', 'write', '--io-size', '64K', '--io-total', '1M', `${POOL}/i`],
     ]);
     const appends = ['1', '2', '3'].map((text) => append('mine', text));
-    const backoffs = [
+    const backoffs = async () => [
       ...((await cluster.backoffs(0)) ?? []),
       ...((await cluster.backoffs(1)) ?? []),
     ];
-    expect(backoffs.filter(({ state }) => state !== 'acked')).toEqual([]);
+    const notAcked = async () => (await backoffs()).filter(({ state }) => state !== 'acked');
+    await expect.poll(notAcked).toEqual([]);
     await ceph('osd', 'pool', 'set', POOL, 'min_size', '2');
     await Promise.all(appends);
     expect(await textOf('mine')).toBe('123');
-    const told = await tool;
+    const told = await tool.told;
     expect(told.code).toBe(0);
     const hostname = await readFile('/etc/hostname', 'utf8');
     expect(await textOf('o')).toBe(`0${hostname}`);
@@ -186,7 +197,7 @@ function suite(start: () => Promise<Cluster>): void {
     await cluster.serving();
     await cluster.stopOsd(0);
     const out = join(cluster.dir, 'lost');
-    const tool = rados('get', 'lost', out);
+    const tool = await waitingRados('get', 'lost', out);
     await askedToWait('lost');
     const appends = ['1', '2', '3'].map((text) => append('lost', text));
     const asItWas = io.operate('lost', [readOp(0, 0)], { ...UNTIL_DONE, snapid: snap });
@@ -197,7 +208,7 @@ function suite(start: () => Promise<Cluster>): void {
     await Promise.all(appends);
     expect(await textOf('lost')).toBe('new123');
     expect(Buffer.from((await asItWas).ops[0]?.outdata ?? []).toString()).toMatch(/^new/);
-    const told = await tool;
+    const told = await tool.told;
     expect(told.code).toBe(0);
     expect(await readFile(out, 'utf8')).toMatch(/^new1?2?3?$/);
     expect(conversation(told)).toContainEqual({ what: 'block', id: '1', alone: true });

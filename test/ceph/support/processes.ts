@@ -19,6 +19,8 @@ export interface RunOptions {
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** What runs longer is killed, which its stderr tells. Default 100 s. */
   readonly limitMs?: number;
+  /** Told of what the tool says on its stderr, as it says it. */
+  readonly onStderr?: (text: string) => void;
 }
 
 export interface RunResult {
@@ -38,13 +40,16 @@ export const WITHOUT_LOG: RunOptions = { env: { CEPH_ARGS: '--log-to-stderr=fals
 export async function runProcess(
   command: string,
   args: readonly string[],
-  { input, env, limitMs = RUN_LIMIT_MS }: RunOptions = {},
+  { input, env, limitMs = RUN_LIMIT_MS, onStderr }: RunOptions = {},
 ): Promise<RunResult> {
   const child = spawn(command, args, { env: { ...process.env, ...env } });
   const stdout: Buffer[] = [];
   const stderr: Buffer[] = [];
   child.stdout.on('data', (chunk: Buffer) => stdout.push(chunk));
-  child.stderr.on('data', (chunk: Buffer) => stderr.push(chunk));
+  child.stderr.on('data', (chunk: Buffer) => {
+    stderr.push(chunk);
+    onStderr?.(chunk.toString());
+  });
   // A tool that exits without reading its input makes the write fail; its exit code tells why.
   child.stdin.on('error', () => {});
   child.stdin.end(input);
