@@ -18,6 +18,7 @@ import { loadKernels } from '../../src/kernels/load.js';
 import { writeOp } from '../../src/messages/osd-op.js';
 import { connectRados } from '../../src/rados/connect.js';
 import type { IoContext } from '../../src/rados/io-context.js';
+import { claimPorts } from '../support/ports.js';
 
 const env = nodeEnvironment();
 const kernels = loadKernels();
@@ -127,17 +128,17 @@ describe.each([
   });
 
   it('is gone when it is stopped, with its temporary files; calls then reject', async () => {
-    const cluster = await EmbeddedCluster.start({ inThread });
+    await using claimed = await claimPorts(1);
+    const port = claimed.ports[0] as number;
+    const cluster = await EmbeddedCluster.start({ inThread, port });
     expect(existsSync(cluster.confPath)).toBe(true);
     await Promise.all([cluster.stop(), cluster.stop()]);
     expect(await cluster.ended).toBeUndefined();
     expect(existsSync(cluster.dir)).toBe(false);
-    const again = await EmbeddedCluster.start({ inThread, port: Number(portOf(cluster)) });
+    const again = await EmbeddedCluster.start({ inThread, port });
     await again.stop();
   });
 });
-
-const portOf = ({ monHost }: { monHost: string }) => /:(\d+)\/0/.exec(monHost)?.[1];
 
 describe('an embedded cluster', () => {
   it('writes a ceph.conf and a keyring that clients read, the keyring for its owner only', async () => {

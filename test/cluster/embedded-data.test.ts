@@ -14,6 +14,7 @@ import { loadKernels } from '../../src/kernels/load.js';
 import { writeFullOp, writeOp } from '../../src/messages/osd-op.js';
 import { connectRados } from '../../src/rados/connect.js';
 import type { RadosClient } from '../../src/rados/rados-client.js';
+import { claimPorts } from '../support/ports.js';
 
 const env = nodeEnvironment();
 const kernels = loadKernels();
@@ -39,7 +40,9 @@ describe('a cluster that keeps its data', () => {
     ['in the caller’s thread', true],
   ])('is the same one after a restart, also for a client that stays (%s)', async (_, inThread) => {
     const pools = ['rbd'];
-    const first = await start({ inThread, pools });
+    // Its own again afterwards: one of the kernel's choice may be another's by then.
+    await using claimed = await claimPorts(1);
+    const first = await start({ inThread, pools, port: claimed.ports[0] as number });
     const keyring = await readFile(first.keyringPath, 'utf8');
     const client = await connect(first);
     try {

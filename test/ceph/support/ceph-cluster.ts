@@ -2,13 +2,13 @@
 // one temporary directory, gone when it is stopped or when the process that started it ends.
 // Needs Debian's ceph-mon, ceph-osd and ceph-common; no manager, no systemd, no container engine.
 
-import { randomInt, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { accessSync, constants } from 'node:fs';
 import { mkdir, mkdtemp, readFile, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { describe, it } from 'vitest';
+import { type ClaimedPorts, claimPorts } from '../../support/ports.js';
 import {
   type CephClusterOptions,
   cephConf,
@@ -51,6 +51,8 @@ export class CephCluster {
   readonly monAddrs: readonly string[];
 
   readonly #options: Required<CephClusterOptions>;
+  /** The monitors'. Kept while one of them is down, too. */
+  readonly #claimed: ClaimedPorts;
   readonly #env: NodeJS.ProcessEnv;
   readonly #mons: readonly Daemon[];
   readonly #osds: readonly Daemon[];
@@ -69,7 +71,7 @@ export class CephCluster {
       ...options,
     };
     const dir = await mkdtemp(join(tmpdir(), 'linger-ceph-'));
-    const cluster = new CephCluster(dir, resolved, await freePorts(2 * resolved.mons));
+    const cluster = new CephCluster(dir, resolved, await claimPorts(2 * resolved.mons));
     try {
       await cluster.#bringUp();
       return cluster;
@@ -82,11 +84,14 @@ export class CephCluster {
   private constructor(
     readonly dir: string,
     options: Required<CephClusterOptions>,
-    ports: readonly number[],
+    claimed: ClaimedPorts,
   ) {
     this.#options = options;
+    this.#claimed = claimed;
     this.confPath = join(dir, 'ceph.conf');
     this.keyringPath = join(dir, 'keyring');
+    // In order, because monitors rank by address: `mon.a` is to be the first leader.
+    const { ports } = claimed;
     this.monAddrs = Array.from(
       { length: options.mons },
       (_, i) => `[v2:${HOST}:${ports[2 * i]},v1:${HOST}:${ports[2 * i + 1]}]`,
@@ -267,6 +272,7 @@ export class CephCluster {
     const daemons = [...this.#mons, ...this.#osds];
     await this.#reaper.reap();
     await Promise.all(daemons.map((daemon) => daemon.ended()));
+    await this.#claimed[Symbol.asyncDispose]();
     const crashes = this.#crashes();
     if (crashes) throw new Error(crashes);
   }
@@ -440,26 +446,4 @@ function osdUp(osd: Daemon): Promise<void> {
 
 function inQuorum(mon: Daemon): Promise<void> {
   return mon.waitFor('mon_status', ({ state }) => state === 'leader' || state === 'peon');
-}
-
-/**
- * Ports that nothing listens on, below the range (32768 and up) from which the kernel serves
- * outgoing connections, and drawn at random, so that clusters started at once do not meet.
- */
-async function freePorts(count: number): Promise<number[]> {
-  const ports = new Set<number>();
-  while (ports.size < count) {
-    const port = randomInt(10_000, 32_000);
-    if (await canListen(port)) ports.add(port);
-  }
-  // In order, because monitors rank by address: `mon.a` is to be the first leader.
-  return [...ports].sort((a, b) => a - b);
-}
-
-function canListen(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const server = createServer();
-    server.once('error', () => resolve(false));
-    server.listen(port, HOST, () => server.close(() => resolve(true)));
-  });
 }
