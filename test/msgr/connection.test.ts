@@ -331,7 +331,7 @@ describe('a peer that is no Ceph daemon, over TCP', () => {
 
   it('is none at all: ECONNREFUSED', async () => {
     const { env, until } = overTcp();
-    const { seen } = dialled(env, v2Addr(47_999), noneAuth().client());
+    const { seen } = dialled(env, v2Addr(1), noneAuth().client());
     await until(() => seen.closes.length === 1);
     expect(isRadosError(seen.error, 'ECONNREFUSED')).toBe(true);
   });
