@@ -13,12 +13,15 @@ import { nodeEnvironment } from '../../src/base/node-environment.js';
 import { EmbeddedCluster } from '../../src/cluster/embedded-cluster.js';
 import { describeCeph } from './support/ceph-cluster.js';
 import { runLinger } from './support/linger-cli.js';
-import { runOrThrow } from './support/processes.js';
+import { runOrThrow, stopInPlace } from './support/processes.js';
 
 const BLOCK_BYTES = 4096;
 const BLOCKS = 1024;
 
-/** Fills blocks with their write's number, from four threads, and tells of each before it begins and when it is acknowledged. */
+/**
+ * Fills blocks with their write's number, from four threads, and tells of each before it begins and when it is acknowledged.
+ * Halfway it waits for a line, so that it is never done before it is told to go on.
+ */
 const WRITER = `
 import struct, sys, threading
 import rados, rbd
@@ -28,13 +31,23 @@ cluster.connect()
 image = rbd.Image(cluster.open_ioctx('rbd'), 'image')
 first, last = int(sys.argv[2]), int(sys.argv[3])
 telling = threading.Lock()
+waiting = threading.Lock()
+told_to_go_on = False
 
 def tell(*words):
     with telling:
         print(*words, flush=True)
 
+def wait_for_line():
+    global told_to_go_on
+    with waiting:
+        if not told_to_go_on:
+            sys.stdin.readline()
+            told_to_go_on = True
+
 def write(thread):
     for number in range(first + thread, last, 4):
+        if number >= (first + last) / 2: wait_for_line()
         block = number * 7919 % ${BLOCKS}
         tell('begun', block, number)
         image.write(struct.pack('<I', number) * ${BLOCK_BYTES / 4}, block * ${BLOCK_BYTES})
@@ -52,6 +65,10 @@ class Written {
   /** Numbers that a block may have as well: nobody knows how these writes ended. */
   readonly begun = new Map<number, Set<number>>();
   acknowledgements = 0;
+  /** Begun, and not acknowledged. */
+  get underWay(): number {
+    return [...this.begun.values()].reduce((sum, { size }) => sum + size, 0);
+  }
 
   note(line: string): void {
     const [what, block = Number.NaN, number = Number.NaN] = line
@@ -99,7 +116,12 @@ describeCeph('a cluster with its data in a directory', () => {
     expect(result.code, result.stderr).toBe(0);
     ({ pid } = JSON.parse(result.stdout) as { pid: number });
   };
-  const killed = async (): Promise<void> => {
+  /** While writes are under way: those of a writer that may have to be told to go on. */
+  const killed = async (written: Written, writer: ChildProcess): Promise<void> => {
+    // What is begun from here on is not acknowledged.
+    await stopInPlace(pid);
+    writer.stdin?.write('\n');
+    await until(() => written.underWay > 0);
     process.kill(pid, 'SIGKILL');
     while (await isAlive(pid)) await sleep(5);
   };
@@ -107,7 +129,7 @@ describeCeph('a cluster with its data in a directory', () => {
     const args = ['-c', WRITER, join(data, 'ceph.conf'), String(first), String(last)];
     const child = spawn('/usr/bin/python3', args, {
       env: { ...process.env, ...env },
-      stdio: ['ignore', 'pipe', 'inherit'],
+      stdio: ['pipe', 'pipe', 'inherit'],
     });
     writers.push(child);
     createInterface({ input: child.stdout }).on('line', (line) => written.note(line));
@@ -159,7 +181,7 @@ describeCeph('a cluster with its data in a directory', () => {
     };
     const enough = written.acknowledgements + 200;
     await until(() => written.acknowledgements > enough);
-    await killed();
+    await killed(written, writer);
     writer.kill('SIGKILL');
     await once(writer, 'close');
 
@@ -189,7 +211,7 @@ describeCeph('a cluster with its data in a directory', () => {
     const writer = writing(written, 2_000_000, 2_000_000 + BLOCKS);
     const closed = once(writer, 'close');
     await until(() => written.acknowledgements > 100);
-    await killed();
+    await killed(written, writer);
     expect(written.acknowledgements).toBeLessThan(BLOCKS);
     await started();
     expect(await closed).toEqual([0, null]);
