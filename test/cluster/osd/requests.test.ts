@@ -192,8 +192,7 @@ describe('one OSD', () => {
       const until = { sec: 4_000_000_000, nsec: 0 };
       fields.blocklist = new Map([[blocklistKey(addr), { addr, until }]]);
     });
-    await sleep(50);
-    expect(client.notifies).toHaveLength(1);
+    await expect.poll(() => client.notifies).toHaveLength(1);
     const read = await client.operate({ oid: 'o', ops: [readOp(0, 0)] });
     const write = await client.operate({ oid: 'o', ops: [writeOp(0, data('x'))] });
     expect([read.reply.result, write.reply.result]).toEqual([
@@ -221,14 +220,16 @@ describe('one OSD', () => {
     );
     mon.removeSnap(POOL, 5n);
     expect((await client.operate(at5)).reply.result).toBe(-ERRNO.ENOENT);
-    await sleep(50);
-    const snaps = await client.operate({
-      oid: 'o',
-      ops: [{ ...statOp(), code: OP.LIST_SNAPS }],
-      snapid: 0xffff_ffff_ffff_ffffn,
-    });
-    // One version is left: the head.
-    expect(Buffer.from(snaps.reply.ops[0]?.outdata ?? []).readUInt32LE(6)).toBe(1);
+    const versions = async () => {
+      const snaps = await client.operate({
+        oid: 'o',
+        ops: [{ ...statOp(), code: OP.LIST_SNAPS }],
+        snapid: 0xffff_ffff_ffff_ffffn,
+      });
+      return Buffer.from(snaps.reply.ops[0]?.outdata ?? []).readUInt32LE(6);
+    };
+    // The head is left.
+    await expect.poll(versions).toBe(1);
   });
 
   it('answers ENOSPC or EDQUOT to a full pool when asked to try, and nothing otherwise', async () => {
@@ -409,17 +410,15 @@ describe('two OSDs', () => {
     const second = await startOsd(1);
     second.kill();
     osds.delete(1);
-    await sleep(400);
-    expect(mon.failures).toContainEqual({ osd: 1, reporter: 0 });
-    expect(mon.map.isUp(1)).toBe(false);
+    await expect.poll(() => mon.failures).toContainEqual({ osd: 1, reporter: 0 });
+    await expect.poll(() => mon.map.isUp(1)).toBe(false);
   });
 
   it('boot again when a map has them down although they are there', async () => {
     await startOsd(0);
     await startOsd(1);
     mon.markDown(1);
-    await sleep(50);
-    expect(mon.map.isUp(1)).toBe(true);
+    await expect.poll(() => mon.map.isUp(1)).toBe(true);
   });
 });
 
