@@ -110,8 +110,14 @@ describeCeph('a pool of two copies under load', () => {
     await under('paused', async (load) => {
       await cluster.ceph('osd', 'pause');
       await client.waitForLatestMap();
-      await sleep(500);
-      const during = load.acknowledged;
+      // What was sent before may still be answered.
+      let during = -1;
+      const answered = () => {
+        const before = during;
+        during = load.acknowledged;
+        return during - before;
+      };
+      await expect.poll(answered, { interval: 1000 }).toBe(0);
       await sleep(1000);
       expect(load.acknowledged).toBe(during);
       await cluster.ceph('osd', 'unpause');
