@@ -4,7 +4,7 @@
 import { createHash } from 'node:crypto';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { type BlockDevice, type Cluster, connect } from '../../src/index.js';
 import { describeCeph } from './support/ceph-cluster.js';
 import { KrbdGuest, type KrbdTarget, krbdMissing } from './support/krbd-guest.js';
@@ -18,6 +18,9 @@ const FS_MIB = 32;
 const KRBD_AT = 40 * MIB;
 const LINGER_AT = 44 * MIB;
 const BLOCK = 64 * 1024;
+
+// More than the guest allows itself: its kernel may have to be downloaded before it boots, and a test runs several commands.
+vi.setConfig({ hookTimeout: 600_000, testTimeout: 600_000 });
 
 /** As `yes WORD | head -c SIZE`. */
 const words = (word: string, size: number) =>

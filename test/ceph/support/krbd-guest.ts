@@ -21,7 +21,7 @@ import {
 import { homedir, tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { runOrThrow, runProcess } from './processes.js';
+import { runOrThrow, runProcess, sleep } from './processes.js';
 
 const PROGRAMS = ['qemu-system-x86_64', 'busybox', 'depmod', 'modprobe', 'cpio', 'mke2fs'];
 const PACKAGE_TOOLS = ['apt-get', 'apt-cache', 'dpkg-deb'];
@@ -44,8 +44,10 @@ function kernelDir(path: string): string {
 }
 
 /** One second of the guest's may be several of ours: software emulation, on a machine with other things to do. */
-const BOOT_TIMEOUT_MS = 90_000;
-const COMMAND_TIMEOUT_MS = 60_000;
+const BOOT_TIMEOUT_MS = 300_000;
+const COMMAND_TIMEOUT_MS = 200_000;
+/** Mirrors fail now and then. */
+const DOWNLOADS = 3;
 
 /** Why there can be no guest on this machine; undefined when there can. */
 export function krbdMissing(): string | undefined {
@@ -232,13 +234,25 @@ async function kernelPackage(): Promise<string> {
   if (readable(kept)) return kept;
   const arriving = await mkdtemp(join(await made(cache), 'arriving-'));
   try {
-    await runOrThrow('sh', ['-c', 'cd "$0" && exec apt-get download "$1"', arriving, name]);
+    await download(name, arriving);
     const [file = ''] = await readdir(arriving);
     await rename(join(arriving, file), kept);
   } finally {
     await rm(arriving, { recursive: true, force: true });
   }
   return kept;
+}
+
+async function download(name: string, dir: string): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      await runOrThrow('sh', ['-c', 'cd "$0" && exec apt-get download "$1"', dir, name]);
+      return;
+    } catch (error) {
+      if (attempt === DOWNLOADS) throw error;
+      await sleep(1000 * attempt);
+    }
+  }
 }
 
 /** What the guest boots from: busybox, mke2fs with its libraries, and the modules with what they need, in order. */
