@@ -176,8 +176,7 @@ describe('a slow network', () => {
     });
     expect(await timed(() => read(io))).toBeGreaterThan(90);
     await using back = await bench.faults.delayConnections({ client, ms: 150, jitterMs: 50 });
-    const took = await timed(() => read(io));
-    expect(took).toBeGreaterThan(390);
+    expect(await timed(() => read(io))).toBeGreaterThan(390);
     const order: number[] = [];
     const appends = [1, 2, 3, 4].map((i) =>
       io.operate('log', [appendOp(Buffer.from(String(i)))]).then(() => order.push(i)),
@@ -188,7 +187,8 @@ describe('a slow network', () => {
     expect(await there.fired()).toBeGreaterThan(2);
     expect(await back.fired()).toBeGreaterThan(2);
     await bench.faults.clear();
-    expect(await timed(() => read(io))).toBeLessThan(took);
+    // Less than the smallest of the delays would make it, however busy the machine is in between.
+    await until(async () => (await timed(() => read(io))) < 90);
   });
 
   it('carries so many bytes a second', async () => {
@@ -202,7 +202,7 @@ describe('a slow network', () => {
     expect(took).toBeGreaterThan(400);
     expect(await fault.fired()).toBeGreaterThan(0);
     await fault.stop();
-    expect(await timed(() => write(io, OID, bytes))).toBeLessThan(300);
+    await until(async () => (await timed(() => write(io, OID, bytes))) < 300);
     expect((await io.read(OID, 0, 100_000)).length).toBe(50_000);
   });
 });

@@ -27,7 +27,7 @@ export const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(r
 
 export async function until(
   satisfied: () => boolean | Promise<boolean>,
-  timeoutMs = 10_000,
+  timeoutMs = 30_000,
 ): Promise<void> {
   const deadline = Date.now() + timeoutMs;
   while (!(await satisfied())) {
@@ -137,7 +137,7 @@ export class TestRaw {
   }
 
   /** The results of one operation vector. */
-  async ask(ops: readonly OsdOp[], { oid = OID, timeoutMs = 5000 } = {}): Promise<RawReply> {
+  async ask(ops: readonly OsdOp[], { oid = OID, timeoutMs = 30_000 } = {}): Promise<RawReply> {
     return this.client.operate({ oid, ops }, timeoutMs);
   }
 
@@ -145,7 +145,7 @@ export class TestRaw {
     return (await this.ask(ops)).reply.result;
   }
 
-  async events(count: number, timeoutMs = 5000): Promise<WatchEvent[]> {
+  async events(count: number, timeoutMs = 30_000): Promise<WatchEvent[]> {
     const { notifies } = this.client;
     await until(() => notifies.length >= count, timeoutMs);
     return notifies.splice(0).map(readEvent);

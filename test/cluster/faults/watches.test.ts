@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { listWatchersOp, WATCH_OP } from '../../../src/messages/osd-op.js';
 import { ackOp, notifyOp, watchOp } from '../osd/support/watch-messages.js';
-import { Bench, OID, pendsFor, POOL, sleep, type TestRaw, timed } from './support.js';
+import { Bench, OID, pendsFor, POOL, sleep, type TestRaw, timed, until } from './support.js';
 
 const HEADER = { pool: POOL, object: OID };
 
@@ -68,6 +68,7 @@ describe('a dropped watch', () => {
 
 describe('the list of watches', () => {
   it('says who watches what, where, and when they were last heard of', async () => {
+    const before = performance.now();
     const { bench, a, b, osd } = await watched();
     const watches = await bench.faults.watches({ pool: POOL });
     expect(watches).toMatchObject([
@@ -86,10 +87,10 @@ describe('the list of watches', () => {
     ]);
     b.client.close();
     await sleep(100);
+    await until(async () => (await bench.faults.watches())[1]?.connected === false);
     const [, gone] = await bench.faults.watches();
-    expect(gone?.connected).toBe(false);
     expect(gone?.silentMs).toBeGreaterThanOrEqual(100);
-    expect(gone?.silentMs).toBeLessThan(5000);
+    expect(gone?.silentMs).toBeLessThan(performance.now() - before);
   });
 
   it('counts from when a ping arrived, not from when the OSD came to it', async () => {
@@ -102,8 +103,10 @@ describe('the list of watches', () => {
     const [watch] = await bench.faults.watches();
     expect(watch?.silentMs).toBeGreaterThanOrEqual(390);
     await sleep(100);
+    const before = performance.now();
     await a.result(watchOp(WATCH_OP.PING, 1n));
-    expect((await bench.faults.watches())[0]?.silentMs).toBeLessThan(390);
+    const [again] = await bench.faults.watches();
+    expect(again?.silentMs).toBeLessThan(performance.now() - before);
   });
 });
 
@@ -130,9 +133,12 @@ describe('a notification', () => {
   it('that is delayed comes later, or when the fault is stopped', async () => {
     const { bench, a, b } = await watched();
     const late = await bench.faults.delayNotify({ client: a.gid, ms: 300 });
-    await b.result(notifyOp(9n, 5, 'late'));
+    const took = await timed(async () => {
+      await b.result(notifyOp(9n, 5, 'late'));
+      await a.events(1);
+    });
+    expect(took).toBeGreaterThan(290);
     await b.events(1);
-    expect(await timed(() => a.events(1))).toBeGreaterThan(200);
     expect(await late.fired()).toBe(1);
     await late.stop();
     const held = await bench.faults.delayNotify({ client: a.gid });
@@ -181,13 +187,13 @@ describe('an acknowledgement', () => {
     await bench.faults.duplicateNotify({ message: 'ack', client: b.gid });
     await b.result(notifyOp(9n, 5, 'news'));
     const [[toA], [toB]] = [await a.events(1), await b.events(1)];
-    await a.result(ackOp(toA?.notifyId ?? 0n, 1n, 'a'));
-    await b.result(ackOp(toB?.notifyId ?? 0n, 2n, 'b'));
     let complete: Awaited<ReturnType<typeof b.events>> = [];
     const took = await timed(async () => {
+      await a.result(ackOp(toA?.notifyId ?? 0n, 1n, 'a'));
+      await b.result(ackOp(toB?.notifyId ?? 0n, 2n, 'b'));
       complete = await b.events(1);
     });
-    expect(took).toBeGreaterThan(200);
+    expect(took).toBeGreaterThan(290);
     expect(complete[0]?.data).toContain(`acked by [${a.gid}/1 'a',${b.gid}/2 'b'], missed by []`);
     expect(await bench.faults.counters()).toMatchObject({ delayNotify: 1, duplicateNotify: 1 });
   });
