@@ -176,7 +176,7 @@ function watches(server: ServerKind): void {
   });
 
   it.each([
-    ['W22 that is stopped for less than its timeout keeps its watch', 20, 3500, false],
+    ['W22 that is stopped for less than its timeout keeps its watch', 20, 2000, false],
     ['W23 that is stopped past its timeout finds out first, and registers again', 6, 8000, true],
   ])('in a process %s', async (_what, timeoutSeconds, stopMs, dropped) => {
     const oid = await bench.object();
