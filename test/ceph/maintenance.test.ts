@@ -7,6 +7,7 @@ import type { RadosClient } from '../../src/rados/rados-client.js';
 import { Image, type OpenOptions } from '../../src/rbd/image.js';
 import { rejection } from '../support/rejection.js';
 import { describeCeph } from './support/ceph-cluster.js';
+import { FaultyNetwork } from './support/faulty-network.js';
 import { lastWords, runLinger } from './support/linger-cli.js';
 import { WITHOUT_LOG } from './support/processes.js';
 import { LibrbdClient, LockHolder } from './support/lock-clients.js';
@@ -42,13 +43,26 @@ function maintenance(server: ServerKind): void {
     await cluster.rbd('create', ...size, '--image-feature', 'layering,exclusive-lock', name);
   });
 
-  const open = (options: OpenOptions = {}) => Image.open(client, { pool: 'rbd', name }, options);
+  const open = (options: OpenOptions = {}, by = client) =>
+    Image.open(by, { pool: 'rbd', name }, options);
   const info = async () =>
     JSON.parse(await cluster.rbd('info', '--format', 'json', name)) as {
       size: number;
       features: string[];
     };
   const rbd = (...args: string[]) => cluster.run('rbd', args, WITHOUT_LOG);
+  /** As `rbd`, of an owner with this network, who takes its time until the command has shown that it is on the way. */
+  const rbdOnTheWay = (network: FaultyNetwork, ...args: string[]) => {
+    network.sendDelayMs = 50;
+    let said = '';
+    return cluster.run('rbd', args, {
+      ...WITHOUT_LOG,
+      onStderr: (text) => {
+        said += text;
+        if (percents(said).some((percent) => percent > 0)) network.sendDelayMs = 0;
+      },
+    });
+  };
   /** What a command said of its progress, in per cent. */
   const percents = (stderr: string) =>
     [...stderr.matchAll(/(\d+)% complete/g)].map(([, percent]) => Number(percent));
@@ -78,8 +92,8 @@ function maintenance(server: ServerKind): void {
   }
 
   /** An image of ours that has the lock, with something in it. */
-  async function owner(options: OpenOptions = {}): Promise<Image> {
-    const image = await open(options);
+  async function owner(options: OpenOptions = {}, by = client): Promise<Image> {
+    const image = await open(options, by);
     await image.acquireLock();
     await image.write(0, Buffer.from('ours'));
     return image;
@@ -87,10 +101,15 @@ function maintenance(server: ServerKind): void {
 
   describe('that rbd asks an owner of ours for', () => {
     it('M1 resizes the image there, and tells how far it is', async () => {
-      await using image = await owner();
+      const network = new FaultyNetwork();
+      using slow = await connectTo(cluster, {}, network.env);
+      await using image = await owner({}, slow);
       await cluster.rbd('resize', '--size', '16M', name);
       expect(image.size).toBe(16 * MIB);
-      const shrink = await rbd('resize', '--size', '40K', '--allow-shrink', name);
+      const shrink = await rbdOnTheWay(
+        network,
+        ...['resize', '--size', '40K', '--allow-shrink', name],
+      );
       expect(shrink.code).toBe(0);
       const seen = percents(shrink.stderr);
       expect(seen).toEqual([...seen].sort((a, b) => a - b));
@@ -101,8 +120,10 @@ function maintenance(server: ServerKind): void {
 
     it('M1 flattens the image there, and tells how far it is', async () => {
       await makeClone();
-      await using image = await owner();
-      const flatten = await rbd('flatten', name);
+      const network = new FaultyNetwork();
+      using slow = await connectTo(cluster, {}, network.env);
+      await using image = await owner({}, slow);
+      const flatten = await rbdOnTheWay(network, 'flatten', name);
       expect(flatten.code).toBe(0);
       const seen = percents(flatten.stderr);
       expect(seen.filter((percent) => percent > 0 && percent < 100).length).toBeGreaterThan(0);

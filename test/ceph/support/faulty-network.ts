@@ -10,6 +10,8 @@ export type Fault = 'frozen' | 'deaf' | 'cut';
 
 export class FaultyNetwork implements Network {
   readonly env: Environment;
+  /** What is written leaves so much later. May be changed at any time: the order stays. */
+  sendDelayMs = 0;
   readonly #network: Network;
   readonly #streams = new Set<FaultyStream>();
   #fault: Fault | undefined;
@@ -57,7 +59,7 @@ export class FaultyNetwork implements Network {
     handler: StreamHandler,
     onConnect: (stream: Stream) => void,
   ): Stream {
-    const stream = new FaultyStream(target.port);
+    const stream = new FaultyStream(target.port, () => this.sendDelayMs);
     const dial = () => {
       if (stream.destroyed) return;
       const port = this.#fault === 'cut' && this.#affects(target.port) ? 1 : target.port;
@@ -94,8 +96,13 @@ class FaultyStream implements Stream {
   destroyed = false;
   #fault: Fault | undefined;
   #kept: Uint8Array[] = [];
+  /** To be written by a timer each. */
+  readonly #late: Uint8Array[][] = [];
 
-  constructor(readonly port: number) {}
+  constructor(
+    readonly port: number,
+    private readonly sendDelayMs: () => number,
+  ) {}
 
   get localAddress() {
     return this.inner?.localAddress ?? NOWHERE;
@@ -110,6 +117,13 @@ class FaultyStream implements Stream {
   }
 
   write(buffers: Uint8Array[]): void {
+    const delayMs = this.sendDelayMs();
+    if (delayMs === 0 && this.#late.length === 0) return this.#write(buffers);
+    this.#late.push(buffers.map((each) => Buffer.from(each)));
+    setTimeout(() => this.#write(this.#late.shift() ?? []), delayMs);
+  }
+
+  #write(buffers: Uint8Array[]): void {
     if (this.#fault === 'frozen') this.#kept.push(...buffers.map((each) => Buffer.from(each)));
     else this.inner?.write(buffers);
   }

@@ -1,5 +1,6 @@
 // A client of a throwaway cluster, as images take it.
 
+import type { Environment } from '../../../src/base/environment.js';
 import { nodeEnvironment } from '../../../src/base/node-environment.js';
 import { loadKernels } from '../../../src/kernels/load.js';
 import { type ConnectOptions, connectRados } from '../../../src/rados/connect.js';
@@ -9,8 +10,9 @@ import type { RadosClient } from '../../../src/rados/rados-client.js';
 export async function connectTo(
   cluster: { readonly confPath: string },
   options: ConnectOptions = {},
+  env: Environment = nodeEnvironment(),
 ): Promise<RadosClient> {
-  const { client } = await connectRados(nodeEnvironment(), loadKernels(), {
+  const { client } = await connectRados(env, loadKernels(), {
     conf: cluster.confPath,
     // A test that cannot reach its cluster fails rather than hangs.
     mountTimeoutMs: 30_000,
