@@ -1,4 +1,9 @@
-/** One interval's life on one OSD. What was started in it checks, whenever it goes on, that it has not ended. */
+/**
+ * One life of an interval on one OSD. What was started in it checks, whenever it goes on, that it has not ended.
+ *
+ * The interval of the map is its `start`, by which OSDs call it among each other. A primary that peers anew within it lives
+ * in it `again`: what it had under way ends, and to everybody else the interval is the same.
+ */
 
 import type { IntervalStart } from './intervals.js';
 
@@ -19,6 +24,11 @@ export class Interval {
 
   end(): void {
     this.#ended = true;
+  }
+
+  /** The next life of the same interval of the map, when this one has ended. */
+  again(): Interval {
+    return new Interval(this.start);
   }
 
   /** Throws `Interrupted` when it has ended. */

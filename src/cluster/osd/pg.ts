@@ -486,10 +486,9 @@ export class Pg {
    * are made equal again within this one. Until then nothing is served: that member has the PG as it was before.
    */
   #peerAgain(error: unknown): void {
-    const { start } = this.#interval;
     this.#host.log.debug({ pg: formatPgId(this.id), err: error }, 'a member missed a change');
     this.#endServing();
-    this.#interval = new Interval(start);
+    this.#interval = this.#interval.again();
     this.#state = 'peering';
     this.#peeringSinceMs = this.#host.env.clock.monotonic();
     this.#requeue();
