@@ -6,6 +6,7 @@
 
 import { channel } from 'node:diagnostics_channel';
 import type { SocketAddress } from '../base/environment.js';
+import { ERRNO } from '../base/errors.js';
 import { ADDR_TYPE, type EntityAddr, ENTITY_TYPE, sameAddr } from '../encoding/entity.js';
 import { formatPgId, type PgId } from '../encoding/types.js';
 import { CON_MODE } from '../auth/method.js';
@@ -25,7 +26,7 @@ import type { ClientOp } from './osd/client-op.js';
 import { ClientThrottle } from './osd/client-throttle.js';
 import type { ClientSession } from './osd/client-request.js';
 import type { CommandSource } from './osd/daemon-commands.js';
-import { Executor } from './osd/executor.js';
+import { errorReply, Executor } from './osd/executor.js';
 import { DEFAULT_LIMITS, type OsdLimits } from './osd/limits.js';
 import { MonReports } from './osd/mon-reports.js';
 import { OsdMaps } from './osd/osd-maps.js';
@@ -443,17 +444,26 @@ export class OsdDaemon implements PgHost, SessionOwner, CommandSource {
   dispatch(op: ClientOp): void {
     const { request } = op.client;
     const pool = this.view.map.pool(request.pg.pool);
-    const { actingPrimary } = this.view.placement.pgToUpActing(request.pg);
+    const { acting, actingPrimary } = this.view.placement.pgToUpActing(request.pg);
+    const isPrimary = actingPrimary === this.whoami;
+    const isAskedAsReplica = op.isForAnyMember && acting.includes(this.whoami);
     const misdirected =
-      actingPrimary !== this.whoami ||
+      (!isPrimary && !isAskedAsReplica) ||
       !pool ||
       stableMod(request.hash, pool.pgNum) !== request.pg.seed ||
       request.locator.pool !== request.pg.pool;
     if (misdirected) op.drop('misdirected');
     // An operation that was sent by an older map than that would reorder those that were sent again (`can_discard_op`).
     else if (pool.lastForceOpResend > request.epoch) op.drop('to be sent again');
-    else op.enter(this.#createOrWaitPg, this.#pgFound);
+    else if (isPrimary) op.enter(this.#createOrWaitPg, this.#pgFound);
+    else op.pass('reply', this.#sendToPrimary);
   }
+
+  /** A replica that cannot tell whether the object is as it will stay lets its client ask the primary; this one never can. */
+  readonly #sendToPrimary = (op: ClientOp): void => {
+    op.reply = errorReply(this, op.client, -ERRNO.EAGAIN);
+    op.answer(this.faults);
+  };
 
   readonly #pgFound = (op: ClientOp): void => {
     const pg = this.#pgs.get(op.client.request.pg);

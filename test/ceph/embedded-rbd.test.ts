@@ -62,6 +62,16 @@ describeCeph('the real rbd command on embedded OSDs', () => {
     await sh(`rbd rm striped; rbd mv st moved; rbd rm moved`);
   });
 
+  it('reads from whoever it is told to, and is sent on to primaries', async () => {
+    await sh(`rbd import ${dir}/source replicas`);
+    const log = '--log-to-stderr=true --log-file= --debug-objecter=10';
+    const read = `rbd --rbd-read-from-replica-policy=balance ${log} export replicas -`;
+    expect(await sh(`${read} 2>${dir}/log | cmp - ${dir}/source && echo same`)).toBe('same\n');
+    const sentOn = Number(await sh(`grep -c 'got -EAGAIN, resubmitting' ${dir}/log`));
+    expect(sentOn).toBeGreaterThan(0);
+    await sh('rbd rm replicas');
+  });
+
   it('keeps snapshots, tells what changed since, and rolls back', async () => {
     await sh('rbd snap create a@s1');
     await sh('rbd bench --io-type write --io-size 4096 --io-total 256K --io-pattern rand a');

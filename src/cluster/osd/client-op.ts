@@ -7,12 +7,14 @@ import type { Place } from '../../base/linked-list.js';
 import { formatAddr, formatEntityName } from '../../encoding/entity.js';
 import type { Hobject } from '../../encoding/types.js';
 import { OSD_FLAG, type OsdReply } from '../../messages/osd-messages.js';
+import type { OsdFaults } from '../faults/osd-faults.js';
 import {
   type ClientRequest,
   type ClientSession,
   headOf,
   requestId,
   requestIdKey,
+  sendReply,
 } from './client-request.js';
 import type { Interval } from './interval.js';
 import type { OpClass } from './op-class.js';
@@ -112,6 +114,12 @@ export class ClientOp extends Handle {
     return !mayWrite && !ordered && !pgOp && !rwOrdered;
   }
 
+  /** Its client lets any member serve it. */
+  get isForAnyMember(): boolean {
+    const anyMember = OSD_FLAG.BALANCE_READS | OSD_FLAG.LOCALIZE_READS;
+    return !this.opClass.mayWrite && (this.client.request.flags & anyMember) !== 0;
+  }
+
   /** Must see nothing that is not committed. */
   get reads(): boolean {
     return !this.opClass.mayWrite && !this.opClass.ordered;
@@ -177,11 +185,23 @@ export class ClientOp extends Handle {
     this.#tracker.ended(this, 'attached to an earlier attempt');
   }
 
-  /** It has completed. */
-  done(how: string): void {
-    this.#leaveLane();
-    this.#tracker.ended(this, how);
+  /** Sends its reply, and is done. */
+  answer(faults: OsdFaults | undefined): void {
+    // A newer attempt may have come meanwhile: it is the one to answer.
+    const { client, opClass } = this;
+    const reply = this.reply as OsdReply;
+    reply.retryAttempt = client.request.retryAttempt;
+    this.world.log?.add('reply', this);
+    const passReply = faults?.passReply;
+    if (passReply) passReply(client, opClass, () => sendReply(client, reply));
+    else sendReply(client, reply);
+    this.complete(ClientOp.#gone);
   }
+
+  static readonly #gone = (op: ClientOp): void => {
+    op.#leaveLane();
+    op.#tracker.ended(op, 'replied');
+  };
 
   override abort(): void {
     if (this.ended) return;

@@ -15,7 +15,7 @@ import { formatPgId, type PgId } from '../../encoding/types.js';
 import { OSD_FLAG, type OsdReply } from '../../messages/osd-messages.js';
 import { atSnap, formatObject, type ObjectId } from '../store/object-id.js';
 import { type ClientOp } from './client-op.js';
-import { type ClientRequest, sendReply } from './client-request.js';
+import type { ClientRequest } from './client-request.js';
 import type { CopySources } from './copy-sources.js';
 import { errorReply, type Outcome } from './executor.js';
 import { noBlockers, type ObjectBlockers } from './object-blockers.js';
@@ -341,20 +341,11 @@ export class RequestPath {
   readonly #sendReply = (op: ClientOp): void => op.pass('reply', this.#send);
 
   readonly #send = (op: ClientOp): void => {
-    // A newer attempt may have come meanwhile: it is the one to answer.
-    const { client, opClass, context } = op;
-    const reply = op.reply as OsdReply;
-    reply.retryAttempt = client.request.retryAttempt;
+    const { client, context } = op;
     op.live?.leave();
     if (context) this.#options.watches.apply(context, client.session);
-    const passReply = this.#host.faults?.passReply;
-    op.world.log?.add('reply', op);
-    if (passReply) passReply(client, opClass, () => sendReply(client, reply));
-    else sendReply(client, reply);
-    op.complete(this.#gone);
+    op.answer(this.#host.faults);
   };
-
-  readonly #gone = (op: ClientOp): void => op.done('replied');
 }
 
 function isCopy({ arg }: { arg: { kind: string } }): boolean {
