@@ -42,7 +42,9 @@ export type Outcome =
       ops: StoreOp[];
       entry: LogEntry;
       context: OpContext | undefined;
-    };
+    }
+  /** The disk has lost something that the vector needs: it has not happened. The reply is for when no other member has it. */
+  | { kind: 'damaged'; reply: OsdReply };
 
 /** What is executed. */
 export interface Executed {
@@ -117,6 +119,7 @@ export class Executor {
   #read(ctx: OpContext): Outcome {
     const ops = liveOps(ctx.client.request.ops);
     const result = this.#run(ctx, ops);
+    if (ctx.damaged) return { kind: 'damaged', reply: reply(ctx, ops, result) };
     return replied(reply(ctx, ops, result), result < 0 ? undefined : ctx);
   }
 
@@ -127,6 +130,7 @@ export class Executor {
     const ops = liveOps(request.ops);
     const userVersionBefore = ctx.info.userVersion;
     let result = this.#run(ctx, ops);
+    if (ctx.damaged) return { kind: 'damaged', reply: reply(ctx, ops, result) };
 
     // What was created and deleted within the vector never was.
     const nothing = !ctx.before && !ctx.exists;
@@ -192,20 +196,21 @@ export class Executor {
       if (isWriteOp(op.code) && !NOT_USER_MODIFY.has(op.code)) ctx.userModify = true;
       result = handler ? runHandler(handler, ctx, op, result) : -ERRNO.EOPNOTSUPP;
       op.rval = result;
-      if (result < 0 && op.flags & OP_FLAG.FAILOK) result = 0;
+      if (result < 0 && op.flags & OP_FLAG.FAILOK && !ctx.damaged) result = 0;
       if (result < 0) break;
     }
     return result;
   }
 }
 
-/** What the disk has lost is an error of the operation that wanted it. */
+/** What the disk has lost ends the vector, whatever would be made of an error of its operation. */
 function runHandler(handler: OpHandler, ctx: OpContext, op: LiveOp, carried: number): number {
   try {
     return handler(ctx, op, carried);
   } catch (error) {
-    if (isRadosError(error, 'EIO')) return -ERRNO.EIO;
-    throw error;
+    if (!isRadosError(error, 'EIO')) throw error;
+    ctx.damaged = true;
+    return -ERRNO.EIO;
   }
 }
 

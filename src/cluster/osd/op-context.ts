@@ -86,6 +86,8 @@ export class OpContext {
   dirty = false;
   /** The change counts as the user's: the object gets a new user version. */
   userModify = false;
+  /** An operation wanted something that the disk has lost. */
+  damaged = false;
   /** Set by COPY_FROM, which brings the source's user version along. */
   forcedUserVersion: bigint | undefined;
   /** Ranges that no longer equal the newest clone. */

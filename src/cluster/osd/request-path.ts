@@ -236,12 +236,11 @@ export class RequestPath {
         op.drop('the pool is full');
         return;
       case 'reply':
-        if (outcome.reply.result === -ERRNO.EIO && this.#replaceDamaged(op)) {
-          this.#process(op);
-          return;
-        }
         op.context = outcome.context;
         this.#answer(op, outcome.reply);
+        return;
+      case 'damaged':
+        this.#damaged(op, outcome.reply);
         return;
       case 'commit':
         this.#submit(op, outcome);
@@ -249,9 +248,19 @@ export class RequestPath {
   };
 
   /**
-   * The disk has lost something of the object: another member's copy takes its place, once for each operation
-   * (`PrimaryLogPG::rep_repair_primary_object`). False: the client has to be told.
+   * The disk has lost something of the object: another member's copy takes its place, and the operation executes again
+   * (`PrimaryLogPG::rep_repair_primary_object`). Where there is no other, the client is told. That is no result of a write
+   * that a resend would have to get again: the copy may come with a member.
    */
+  #damaged(op: ClientOp, reply: OsdReply): void {
+    const lane = op.lane as ObjectLane;
+    // Others' copies may be older than this one until then.
+    if (lane.uncommitted > 0) op.waitFor(lane.commits, this.#process);
+    else if (this.#replaceDamaged(op)) this.#process(op);
+    else this.#answer(op, reply);
+  }
+
+  /** Once for each operation. False: no other member has a copy. */
   #replaceDamaged(op: ClientOp): boolean {
     if (op.repaired) return false;
     op.repaired = true;
@@ -282,8 +291,9 @@ export class RequestPath {
     } catch (error) {
       // Nothing has changed: a damaged block of which a part would have to be kept.
       if (!isRadosError(error)) throw error;
-      if (error.code === 'EIO' && this.#replaceDamaged(op)) this.#process(op);
-      else this.#answerError(op, error.errno);
+      const failed = errorReply(this.#view, op.client, error.errno);
+      if (error.code === 'EIO') this.#damaged(op, failed);
+      else this.#answer(op, failed);
       return;
     }
     op.submitted = true;

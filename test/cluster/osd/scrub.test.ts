@@ -1,19 +1,27 @@
 // Copies of objects that differ: a scrub finds them under load, the monitor tells of them, a repair mends them.
 
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
 import { nodeEnvironment } from '../../../src/base/node-environment.js';
+import { encode } from '../../../src/encoding/encoder.js';
 import { EmbeddedCluster } from '../../../src/cluster/embedded-cluster.js';
+import { OSD_CHANNEL, type OsdDaemon } from '../../../src/cluster/osd-daemon.js';
 import type { CorruptObjectOptions } from '../../../src/cluster/faults/fault-spec.js';
 import type { ClusterSettingsInput } from '../../../src/cluster/settings.js';
 import { loadKernels } from '../../../src/kernels/load.js';
 import {
   appendOp,
+  callOp,
+  cmpExtOp,
   deleteOp,
+  OP,
+  OP_FLAG,
   omapSetValsOp,
+  readOp,
   setXattrOp,
   truncateOp,
   writeFullOp,
@@ -27,6 +35,9 @@ import type { RadosClient } from '../../../src/rados/rados-client.js';
 import './support/pipeline-rules.js';
 
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+/** By how many bytes, and that blocks without any are given back. */
+const SPARSIFY = encode((e) => e.u64(1024n).bool(true));
+
 const cleanups: (() => Promise<void>)[] = [];
 afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
@@ -200,39 +211,71 @@ describe('a scrub', () => {
   });
 });
 
-describe('a read of a block that the disk has lost', () => {
-  it('is answered from another member, and the copy is whole again', async () => {
+describe('a block that the disk has lost', () => {
+  const content = 'not lost '.repeat(2000);
+
+  /** What begins with `content` at one of the members: the first is the primary. */
+  async function damaged(member: number, size: number): Promise<Scene> {
     const dir = await mkdtemp(join(tmpdir(), 'linger-scrub-'));
     cleanups.push(() => rm(dir, { recursive: true }));
-    const settings = { osds: 2, size: 2, dataDir: dir };
+    const settings = { osds: size, size, dataDir: dir };
     const scene = await start(settings);
-    const content = 'not lost '.repeat(2000);
     await put(scene.io, 'object', content);
-    const [primary] = await actingOf(scene);
+    const osd = (await actingOf(scene))[member];
     await cleanups.pop()?.();
-    await flipBit(join(dir, `osd.${primary}`), 'not lost ');
+    await flipBit(join(dir, `osd.${osd}`), 'not lost ');
+    return start(settings);
+  }
 
-    const again = await start(settings);
-    expect(await scrub(again, 'scrub')).toBe('active+clean');
-    expect(Buffer.from(await again.io.read('object', 0, 0)).toString()).toBe(content);
-    expect(await scrub(again, 'deep-scrub')).toBe('active+clean');
+  const read = async ({ io }: Scene) => Buffer.from(await io.read('object', 0, 0)).toString();
+
+  it('is read from another member, and the copy is whole again', async () => {
+    const scene = await damaged(0, 2);
+    expect(await scrub(scene, 'scrub')).toBe('active+clean');
+    expect(await read(scene)).toBe(content);
+    expect(await scrub(scene, 'deep-scrub')).toBe('active+clean');
   });
 
   it('is found by a deep scrub before anybody reads it', async () => {
-    const dir = await mkdtemp(join(tmpdir(), 'linger-scrub-'));
-    cleanups.push(() => rm(dir, { recursive: true }));
-    const settings = { osds: 2, size: 2, dataDir: dir };
-    const scene = await start(settings);
-    const content = 'not lost '.repeat(2000);
-    await put(scene.io, 'object', content);
-    const [, replica] = await actingOf(scene);
-    await cleanups.pop()?.();
-    await flipBit(join(dir, `osd.${replica}`), 'not lost ');
+    const scene = await damaged(1, 2);
+    expect(await scrub(scene, 'deep-scrub')).toBe('active+clean+inconsistent');
+    expect(await scrub(scene, 'repair')).toBe('active+clean');
+    expect(await scrub(scene, 'deep-scrub')).toBe('active+clean');
+  });
 
-    const again = await start(settings);
-    expect(await scrub(again, 'deep-scrub')).toBe('active+clean+inconsistent');
-    expect(await scrub(again, 'repair')).toBe('active+clean');
-    expect(await scrub(again, 'deep-scrub')).toBe('active+clean');
+  const guard = cmpExtOp(0, Buffer.from('not lost '));
+  it.each([
+    ['compares it', [guard, writeOp(4, Buffer.from('LOST'))]],
+    ['may fail to', [{ ...guard, flags: OP_FLAG.FAILOK }, writeOp(4, Buffer.from('LOST'))]],
+    [
+      'reads it in a class method',
+      [callOp('rbd', 'sparsify', SPARSIFY), appendOp(Buffer.from('!'))],
+    ],
+  ])('does not fail a write that %s', async (_, ops) => {
+    const scene = await damaged(0, 2);
+    await scene.io.operate('object', ops);
+    const isAppended = ops[1]?.code === OP.APPEND;
+    expect(await read(scene)).toBe(isAppended ? `${content}!` : content.replace('lost', 'LOST'));
+    expect(await scrub(scene, 'deep-scrub')).toBe('active+clean');
+  });
+
+  it('fails a write that wants it, and leaves no trace of it, while nobody has a copy', async () => {
+    const osds: OsdDaemon[] = [];
+    const onOsd = (osd: unknown) => osds.push(osd as OsdDaemon);
+    subscribe(OSD_CHANNEL, onOsd);
+    cleanups.push(async () => {
+      unsubscribe(OSD_CHANNEL, onOsd);
+    });
+    const scene = await damaged(0, 1);
+    const lastUpdate = () => osds.at(-1)?.store.pgInfo('1.0')?.lastUpdate;
+    const before = lastUpdate();
+    for (const ops of [[guard, writeOp(0, Buffer.from('LOST'))], [readOp(0, 0)]]) {
+      await expect(scene.io.operate('object', ops)).rejects.toMatchObject({ code: 'EIO' });
+    }
+    expect(lastUpdate()).toEqual(before);
+    await scene.io.operate('object', [writeFullOp(Buffer.from('anew'))]);
+    expect(await read(scene)).toBe('anew');
+    expect(lastUpdate()).not.toEqual(before);
   });
 });
 
