@@ -59,10 +59,12 @@ export class ObjectRecovery {
   readonly #unfound = new Map<string, Blocker>();
   /** Slots of lanes that the background works on. */
   readonly #slots = new Map<string, () => void>();
+  /** What is under way for lanes: whoever needs the same waits for it, inside of a lane or outside. */
+  readonly #pulls = new Map<string, Promise<void>>();
+  readonly #pushes = new Map<string, Promise<void>>();
   readonly #sleepers = new Set<() => void>();
   #untilPulled: (() => void)[] = [];
   #strays: { askedMs: number; found: Promise<Stray[]> } | undefined;
-  #left: number;
   #running = false;
 
   constructor(options: ObjectRecoveryOptions) {
@@ -73,12 +75,13 @@ export class ObjectRecovery {
       [...options.missing].map(([osd, ids]) => [osd, new MissingSet(ids)] as const),
     );
     this.#own = this.#missing.get(options.host.whoami) ?? new MissingSet();
-    this.#left = [...this.#missing.values()].reduce((sum, { size }) => sum + size, 0);
   }
 
   /** Copies of objects that are not there yet. */
   get left(): number {
-    return this.#left;
+    let left = 0;
+    for (const { size } of this.#missing.values()) left += size;
+    return left;
   }
 
   /** Objects that nobody has. */
@@ -101,7 +104,6 @@ export class ObjectRecovery {
    * when it turns out that nobody has the object.
    */
   blocker(key: string, mayWrite: boolean, orUnfound = false): Promise<void> | undefined {
-    if (this.#left === 0) return undefined;
     if (mayWrite ? !this.#isDegraded(key) : !this.#own.hasLane(key)) return undefined;
     return this.#recover(key, { everywhere: mayWrite, orUnfound });
   }
@@ -121,7 +123,6 @@ export class ObjectRecovery {
       (id) => !this.#own.has(id) && others.some(([, missing]) => !missing.has(id)),
     );
     for (const id of fresh) this.#own.add(id);
-    this.#left += fresh.length;
     if (fresh.length > 0) void this.#recoverAll();
     return fresh.length > 0;
   }
@@ -138,7 +139,7 @@ export class ObjectRecovery {
   }
 
   start(): void {
-    if (this.#left === 0) this.#options.onRecovered();
+    if (this.left === 0) this.#options.onRecovered();
     else void this.#recoverAll();
   }
 
@@ -172,7 +173,7 @@ export class ObjectRecovery {
   async #recoverAll(): Promise<void> {
     if (this.#running) return;
     this.#running = true;
-    while (!this.#interval.ended && this.#left > 0) {
+    while (!this.#interval.ended && this.left > 0) {
       // What the primary lacks comes first: more of the clients' requests wait for it.
       const others = [...this.#missing.values()].flatMap((missing) => [...missing.lanes()]);
       for (const key of new Set([...this.#own.lanes(), ...others])) {
@@ -227,8 +228,9 @@ export class ObjectRecovery {
   ): Promise<void> {
     for (;;) {
       try {
-        await this.#pull(key);
-        if (everywhere) await this.#push(key);
+        // Of what turns out to be damaged meanwhile, too.
+        while (this.#own.hasLane(key)) await shared(this.#pulls, key, () => this.#pull(key));
+        if (everywhere) await shared(this.#pushes, key, () => this.#push(key));
         return;
       } catch (error) {
         if (this.#interval.ended || error instanceof Interrupted) throw error;
@@ -285,8 +287,7 @@ export class ObjectRecovery {
 
   #done(missing: MissingSet, id: ObjectId): void {
     missing.delete(id);
-    this.#left--;
-    if (this.#left === 0) this.#options.onRecovered();
+    if (this.left === 0) this.#options.onRecovered();
   }
 
   /** The object as the log has it; undefined: it is not any more. EAGAIN: nobody has it. */
@@ -350,4 +351,18 @@ export class ObjectRecovery {
     }
     return strays;
   }
+}
+
+/** What `act` comes to, for all who ask before it has. */
+function shared(
+  underWay: Map<string, Promise<void>>,
+  key: string,
+  act: () => Promise<void>,
+): Promise<void> {
+  let acting = underWay.get(key);
+  if (!acting) {
+    acting = act().finally(() => underWay.delete(key));
+    underWay.set(key, acting);
+  }
+  return acting;
 }
