@@ -99,6 +99,7 @@ export class PgPrimary {
     this.scrubber = new Scrubber({
       ...{ pg, host, storage, interval, acting: options.acting },
       isClean: () => this.#isClean,
+      inLane: (key, act) => this.#inLane(key, act),
       onReplaced: (id) => this.#loadWatchesOf(id),
     });
     this.path = new RequestPath({

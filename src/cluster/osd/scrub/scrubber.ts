@@ -3,14 +3,15 @@
  *
  * While a chunk is looked at, clients' writes to its objects wait. Those that were under way are waited for; a change of the
  * PG's own that comes in between has the chunk looked at again. A deep scrub reads the data; a repair is a deep scrub
- * that copies the right copy over the wrong ones.
+ * that copies the right copy over the wrong ones: in the object's lane, where it looks once more, since the object may have
+ * changed before its turn came.
  */
 
 import { sleep } from '../../../base/environment.js';
 import { isRadosError, RadosError } from '../../../base/errors.js';
 import { LinkedList, type Place } from '../../../base/linked-list.js';
-import { formatPgId, type PgId } from '../../../encoding/types.js';
-import { formatObject, headKey, type ObjectId } from '../../store/object-id.js';
+import { formatPgId, type PgId, SNAPDIR } from '../../../encoding/types.js';
+import { atSnap, formatObject, headKey, type ObjectId } from '../../store/object-id.js';
 import type { Interval } from '../interval.js';
 import type { OpClass } from '../op-class.js';
 import type { OsdPeer } from '../osd-peer.js';
@@ -39,6 +40,8 @@ export interface ScrubberOptions {
   readonly acting: readonly number[];
   /** Every member has everything that the logs tell of: else there is nothing to compare. */
   readonly isClean: () => boolean;
+  /** Runs `act` in a lane; resolves after it, or when the interval ended. */
+  readonly inLane: (key: string, act: () => Promise<void>) => Promise<void>;
   /** This OSD has another copy of an object now. */
   readonly onReplaced: (id: ObjectId) => void;
 }
@@ -60,7 +63,7 @@ export class Scrubber {
   /** Objects that are being changed. */
   readonly #underWay = new LinkedList<ObjectId>();
   #chunk: Chunk | undefined;
-  #quiet: (() => void) | undefined;
+  #quiet: { readonly range: ScrubRange; readonly resolve: () => void } | undefined;
   #kind: ScrubKind | undefined;
 
   constructor(options: ScrubberOptions) {
@@ -87,12 +90,12 @@ export class Scrubber {
   /** All members have it. */
   written(writing: Place<ObjectId>): void {
     this.#underWay.remove(writing);
-    if (this.#chunk && this.#isQuiet(this.#chunk)) this.#quiet?.();
+    if (this.#quiet && this.#isQuiet(this.#quiet.range)) this.#quiet.resolve();
   }
 
   /** The interval ended. */
   end(): void {
-    this.#quiet?.();
+    this.#quiet?.resolve();
   }
 
   /** Goes through the whole PG. Rejects with `Interrupted` when the interval ended. One at a time. */
@@ -134,42 +137,55 @@ export class Scrubber {
     }
   }
 
-  /** Until it has seen it unchanged. */
+  /** What differs in the end. */
   async #scrubChunk(range: ScrubRange, kind: ScrubKind): Promise<Inconsistency[]> {
     const { interval, host } = this.#options;
-    const chunk: Chunk = { ...range, blocker: new Blocker('scrub'), changed: false };
     for (;;) {
-      this.#chunk = chunk;
-      chunk.changed = false;
       try {
-        await this.#untilQuiet(chunk);
+        const found = await this.#look(range, kind.deep);
         interval.check();
-        const found = compareMaps(await this.#maps(chunk, kind.deep), host.whoami);
-        interval.check();
-        if (!chunk.changed) return kind.repair ? await this.#repairAll(found) : found;
+        if (found) return kind.repair ? await this.#repairAll(found) : found;
       } catch (error) {
         interval.check();
         if (!isRadosError(error)) throw error;
         host.log.debug({ err: error }, 'a scrub waits');
-      } finally {
-        this.#chunk = undefined;
-        chunk.blocker.lift();
       }
       await sleep(host.env, RETRY_MS);
       interval.check();
     }
   }
 
-  #isQuiet(chunk: Chunk): boolean {
-    for (const object of this.#underWay) if (inRange(object, chunk)) return false;
+  /** Undefined: something has changed meanwhile. */
+  async #look(range: ScrubRange, deep: boolean): Promise<Inconsistency[] | undefined> {
+    const chunk: Chunk = { ...range, blocker: new Blocker('scrub'), changed: false };
+    this.#chunk = chunk;
+    try {
+      const found = await this.#compare(chunk, deep);
+      return chunk.changed ? undefined : found;
+    } finally {
+      this.#chunk = undefined;
+      chunk.blocker.lift();
+    }
+  }
+
+  /** Of a range in which no client begins to change anything. */
+  async #compare(range: ScrubRange, deep: boolean): Promise<Inconsistency[]> {
+    const { interval, host } = this.#options;
+    await this.#untilQuiet(range);
+    interval.check();
+    return compareMaps(await this.#maps(range, deep), host.whoami);
+  }
+
+  #isQuiet(range: ScrubRange): boolean {
+    for (const object of this.#underWay) if (inRange(object, range)) return false;
     return true;
   }
 
-  async #untilQuiet(chunk: Chunk): Promise<void> {
+  async #untilQuiet(range: ScrubRange): Promise<void> {
     if (!this.#options.isClean()) throw new RadosError('EAGAIN', 'the PG is being recovered');
-    if (this.#isQuiet(chunk)) return;
+    if (this.#isQuiet(range)) return;
     await new Promise<void>((resolve) => {
-      this.#quiet = resolve;
+      this.#quiet = { range, resolve };
     });
     this.#quiet = undefined;
   }
@@ -197,7 +213,27 @@ export class Scrubber {
 
   /** Returns what could not be repaired. */
   async #repairAll(found: readonly Inconsistency[]): Promise<Inconsistency[]> {
+    const { inLane, interval } = this.#options;
+    const lanes = new Map(found.map(({ id }) => [headKey(id), id]));
     const left: Inconsistency[] = [];
+    for (const [key, id] of lanes) {
+      let repair: Promise<Inconsistency[]> | undefined;
+      await inLane(key, async () => {
+        repair = this.#repairLane(id);
+        await repair;
+      });
+      interval.check();
+      left.push(...((await repair) ?? []));
+    }
+    return left;
+  }
+
+  /** An object and its clones, which nobody else touches meanwhile. Returns what could not be repaired. */
+  async #repairLane(id: ObjectId): Promise<Inconsistency[]> {
+    const range = { from: atSnap(id, 0n), to: atSnap(id, SNAPDIR) };
+    const left: Inconsistency[] = [];
+    const found = await this.#compare(range, true);
+    this.#options.interval.check();
     for (const inconsistency of found) {
       if (!(await this.#repair(inconsistency))) left.push(inconsistency);
       this.#options.interval.check();
