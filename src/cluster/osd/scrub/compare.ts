@@ -1,8 +1,9 @@
 /**
  * Which copies of objects differ, and which of them is right.
  *
- * The right one can be read, has the digest that its writes gave it, and most others are equal to it; of as many, it is the one
- * of the newest version. Where that leaves two that differ, nobody can tell: they are reported, and not repaired.
+ * The right one can be read, has the digest that its writes gave it, and is of the newest version, however many others have an
+ * older one (`PGBackend::be_select_auth_object`). Of those it is the one that most are equal to. Where that leaves two that
+ * differ, nobody can tell: they are reported, and not repaired.
  */
 
 import {
@@ -85,7 +86,7 @@ function compareCopies(
 function better(copies: Copies, a: readonly number[], b: readonly number[]): number {
   const version = (osds: readonly number[]) =>
     (copies.get(osds[0] as number) as ScrubbedObject).meta.info.version;
-  return b.length - a.length || compareVersions(version(b), version(a));
+  return compareVersions(version(b), version(a)) || b.length - a.length;
 }
 
 /** What is wrong with a copy, whatever the others are: of SHARD_ERROR. */
