@@ -100,20 +100,22 @@ export class Executor {
     const object = pg.store.get(pg.collection, head);
     const before = target === head ? object : pg.store.get(pg.collection, target);
     const snapSet = object?.meta.snapSet ?? EMPTY_SNAPSET;
-    const ctx = new OpContext({ pg, id: target, client, copySources: sources, before, snapSet });
+    const snapContext = withoutRemoved(pg, request.snapContext);
+    const ctx = new OpContext({
+      ...{ pg, id: target, client, copySources: sources, before, snapSet, snapContext },
+    });
     if (!opClass.mayWrite && (!ctx.exists || (ctx.info.whiteout && !onSnapDir))) {
       return early(pg, client, -ERRNO.ENOENT);
     }
     if (!opClass.mayWrite) return this.#read(ctx);
 
-    const snapContext = withoutRemoved(pg, request.snapContext);
     if (request.flags & OSD_FLAG.ORDERSNAP && snapContext.seq < snapSet.seq) {
       return early(pg, client, -ERRNO.ERESTART);
     }
     if (!isValidSnapContext(snapContext)) {
       return replied(reply(ctx, liveOps(request.ops), -ERRNO.EINVAL));
     }
-    return this.#write(ctx, snapContext);
+    return this.#write(ctx);
   }
 
   #read(ctx: OpContext): Outcome {
@@ -123,7 +125,7 @@ export class Executor {
     return replied(reply(ctx, ops, result), result < 0 ? undefined : ctx);
   }
 
-  #write(ctx: OpContext, snapContext: SnapContext): Outcome {
+  #write(ctx: OpContext): Outcome {
     const { pg, client } = ctx;
     const { request } = client;
     const returnVector = (request.flags & OSD_FLAG.RETURNVEC) !== 0;
@@ -160,7 +162,7 @@ export class Executor {
     let storeOps: StoreOp[] = [];
     let userVersion = userVersionBefore;
     if (changes) {
-      const clone = makeWriteable(ctx, snapContext);
+      const clone = makeWriteable(ctx);
       if (clone) {
         objects.push(clone);
         version = nextVersion(pg, version.version);

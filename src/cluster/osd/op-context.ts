@@ -10,6 +10,7 @@
  * transaction when the whole vector succeeded.
  */
 
+import type { SnapContext } from '../../encoding/types.js';
 import type { Crc32c } from '../../kernels/crc32c.js';
 import type { PgPool } from '../../osdmap/pool.js';
 import type { ObjectId } from '../store/object-id.js';
@@ -65,6 +66,7 @@ export interface OpContextParts {
   readonly before: StoredObject | undefined;
   /** The head's. */
   readonly snapSet: SnapSet;
+  readonly snapContext: SnapContext;
 }
 
 export class OpContext {
@@ -98,12 +100,15 @@ export class OpContext {
   readonly id: ObjectId;
   readonly client: ClientRequest;
   readonly copySources: ReadonlyMap<number, CopySource>;
+  /** The client's, without snapshots that were removed meanwhile. */
+  readonly snapContext: SnapContext;
 
-  constructor({ pg, id, client, copySources, before, snapSet }: OpContextParts) {
+  constructor({ pg, id, client, copySources, before, snapSet, snapContext }: OpContextParts) {
     this.pg = pg;
     this.id = id;
     this.client = client;
     this.copySources = copySources;
+    this.snapContext = snapContext;
     this.before = before;
     this.exists = this.before !== undefined;
     this.size = this.before?.size ?? 0;

@@ -42,8 +42,8 @@ export function isValidSnapContext({ seq, snaps }: SnapContext): boolean {
  * Before a write takes effect (`make_writeable`): clones the head for snapshots taken since its last write, and
  * takes the written ranges out of the newest clone's overlap. Returns the clone's id when it made one.
  */
-export function makeWriteable(ctx: OpContext, snapContext: SnapContext): ObjectId | undefined {
-  const { visibleBefore } = ctx;
+export function makeWriteable(ctx: OpContext): ObjectId | undefined {
+  const { visibleBefore, snapContext } = ctx;
   const { seq } = ctx.snapSet;
   let clones = ctx.snapSet.clones;
   let cloneId: ObjectId | undefined;

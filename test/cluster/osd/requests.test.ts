@@ -11,6 +11,7 @@ import {
   appendOp,
   callOp,
   createOp,
+  deleteOp,
   OP,
   readOp,
   statOp,
@@ -230,6 +231,16 @@ describe('one OSD', () => {
     };
     // The head is left.
     await expect.poll(versions).toBe(1);
+  });
+
+  it('leaves nothing of a deleted object for a snapshot that is removed', async () => {
+    mon.removeSnap(POOL, 5n);
+    await sleep(50);
+    await client.operate({ oid: 'o', ops: [writeOp(0, data('x'))] });
+    const snapContext = { seq: 5n, snaps: [5n] };
+    await client.operate({ oid: 'o', ops: [deleteOp()], snapContext });
+    const left = osd.store.collections().flatMap((pg) => osd.store.list(pg, undefined, 100));
+    expect(left).toEqual([]);
   });
 
   it('answers ENOSPC or EDQUOT to a full pool when asked to try, and nothing otherwise', async () => {

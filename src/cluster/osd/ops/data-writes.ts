@@ -171,8 +171,7 @@ export const create: OpHandler = (ctx, op) => {
 
 /** Deletes the head; it stays as a whiteout while clones need its SnapSet (`_delete_oid`). */
 export function deleteObject(ctx: OpContext): number {
-  const { snapContext } = ctx.client.request;
-  const newest = snapContext.snaps[0];
+  const [newest] = ctx.snapContext.snaps;
   const whiteout =
     ctx.snapSet.clones.length > 0 || (newest !== undefined && newest > ctx.snapSet.seq);
   if (!ctx.exists || (ctx.info.whiteout && whiteout)) return -ERRNO.ENOENT;
