@@ -29,7 +29,8 @@ const FAULTS_FOR_MS = 60_000;
 const TIMEOUT_MS = 3_600_000;
 
 /**
- * Runs `body` in virtual time, and rejects with what it rejects with. It must wait for nothing but the simulation: for
+ * Runs `body` in virtual time, and rejects with what it rejects with, in whatever state it left cluster and clients; what went
+ * wrong besides is that error's `cause`. It must wait for nothing but the simulation: for
  * clients that it made there, and `simulation.sleep`; what happens on the real network or by real timers is not part of it.
  *
  *     await simulate({ seed: 7, faults: ['watch.dropped', 'osd.kill'] }, async (simulation) => {
@@ -52,15 +53,38 @@ export async function simulate<T>(
     trace: (line) => onTrace?.(`${simulation.now.toFixed(1)} ms  ${line}`),
     onError: (_, error) => errors.push(error),
   });
+  let result: SimulateResult<T>;
   try {
     nemesis.start(planFaults(seed, faultsForMs, faults === 'all' ? undefined : faults));
     const value = await world.until(body(simulation), { patienceMs: timeoutMs });
     if (errors.length > 0) throw errors[0];
     await world.until(nemesis.stop());
     const digest = world.digest.toString(16).padStart(8, '0');
-    return { value, digest, virtualMs: Math.round(world.now), faults: nemesis.fired };
-  } finally {
-    await world.until(nemesis.stop());
-    await world.until(simulation.stop());
+    result = { value, digest, virtualMs: Math.round(world.now), faults: nemesis.fired };
+  } catch (error) {
+    const [cause] = [...errors, ...(await end(simulation, nemesis))];
+    throw withCause(error, cause);
   }
+  const failures = await end(simulation, nemesis);
+  if (failures.length > 0) throw failures[0];
+  return result;
+}
+
+/**
+ * Whatever the body left broken must not keep clients and cluster from ending. Resolves with what went wrong all the same:
+ * each step is taken, however the one before came out.
+ */
+async function end(simulation: Simulation, nemesis: Nemesis): Promise<unknown[]> {
+  const errors: unknown[] = [];
+  for (const step of [() => nemesis.stop(), () => simulation.heal(), () => simulation.stop()]) {
+    await simulation.world.until(step()).catch((error: unknown) => errors.push(error));
+  }
+  return errors;
+}
+
+/** What the body failed with comes first; what went wrong besides may be a consequence. */
+function withCause(error: unknown, cause: unknown): unknown {
+  const isFree = error instanceof Error && error.cause === undefined && Object.isExtensible(error);
+  if (isFree && cause !== error) error.cause ??= cause;
+  return error;
 }

@@ -7,6 +7,7 @@
  */
 
 import type { Environment } from '../base/environment.js';
+import { isRadosError } from '../base/errors.js';
 import type { LogOptions } from '../base/log.js';
 import type { Cluster } from '../block/cluster.js';
 import { type ClusterOptions, connect } from '../block/cluster.js';
@@ -50,6 +51,8 @@ export class Simulation implements Habitat {
   readonly clients: SimulatedClient[] = [];
   /** Of all daemons, of which each has a directory: `/data/osd.0`. */
   readonly disk: VirtualDisk | undefined;
+  /** Of the network without faults. */
+  readonly #latencyMs: number;
 
   /** A cluster that serves, and time that stands still until somebody waits for something. */
   static async start(options: SimulationOptions): Promise<Simulation> {
@@ -80,6 +83,7 @@ export class Simulation implements Habitat {
     this.world = parts.world;
     this.disk = parts.disk;
     this.cluster = parts.cluster;
+    this.#latencyMs = parts.world.network.latencyMs;
   }
 
   /** Virtual milliseconds since the beginning. */
@@ -104,6 +108,31 @@ export class Simulation implements Habitat {
     const client = this.process();
     await client.connect(options);
     return client;
+  }
+
+  /**
+   * Undoes whatever disturbs: processes that were stopped go on, the network carries everything, faults of the cluster are
+   * cleared, OSDs that are dead come back. A client that is dead stays dead.
+   */
+  async heal(): Promise<void> {
+    const { cluster, disk, world } = this;
+    for (const { process } of this.clients) {
+      process.timersLateMs = 0;
+      process.continue();
+    }
+    world.network.heal(this.#latencyMs);
+    if (disk) {
+      disk.failing = undefined;
+      disk.capacityBytes = Number.POSITIVE_INFINITY;
+    }
+    await cluster.faults.clear();
+    for (const { id, running } of (await cluster.status()).osds) {
+      if (running) continue;
+      await cluster.startOsd(id).catch((error: unknown) => {
+        // It has come back meanwhile.
+        if (!isRadosError(error, 'EEXIST')) throw error;
+      });
+    }
   }
 
   /** Ends every client and the cluster. */

@@ -50,6 +50,15 @@ export class VirtualNetwork implements Network {
     return known;
   }
 
+  /** Nothing is in the way any more. */
+  heal(latencyMs: number): void {
+    this.latencyMs = latencyMs;
+    this.jitterMs = 0;
+    this.segmentBytes = Number.POSITIVE_INFINITY;
+    for (const behaviour of this.#ports.values()) behaviour.onConnect = 'accept';
+    for (const stream of [...this.streams]) stream.heal(latencyMs);
+  }
+
   /** Ports that somebody listens on. */
   get listening(): number[] {
     return [...this.#listeners.keys()];
@@ -193,6 +202,14 @@ export class VirtualStream implements Stream {
   resume(): void {
     this.#paused = false;
     this.#schedule();
+  }
+
+  /** Ends what was done to this end. What was sent while it was far away would be as long on its way as it was: it is lost. */
+  heal(latencyMs: number): void {
+    this.stalled = false;
+    this.tap = undefined;
+    if (this.#lastArrival > this.#world.now + latencyMs) this.reset();
+    else this.#schedule();
   }
 
   destroy(error?: Error): void {

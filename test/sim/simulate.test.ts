@@ -3,7 +3,8 @@ import { DEFAULT_FAULT_NAMES, FAULT_CATALOGUE } from '../../src/sim/faults/catal
 import { type PlanOptions, planRun } from '../../src/sim/plan.js';
 import { run } from '../../src/sim/run.js';
 import { shrink } from '../../src/sim/shrink.js';
-import { simulate } from '../../src/sim/simulate.js';
+import { type SimulateOptions, simulate } from '../../src/sim/simulate.js';
+import type { Simulation } from '../../src/sim/simulation.js';
 import { ACTIONS } from '../../src/sim/workloads/actions/actions.js';
 import { WORKLOAD_NAMES } from '../../src/sim/workloads/catalogue.js';
 
@@ -54,6 +55,59 @@ describe('a function of the user, simulated', () => {
       throw new Error('mine');
     });
     await expect(failing).rejects.toThrow('mine');
+  });
+
+  describe.each<[string, (simulation: Simulation) => unknown]>([
+    ['a dead OSD', ({ cluster }) => cluster.killOsd(0)],
+    ['an OSD that a fault killed', ({ cluster }) => cluster.faults.killOsd(0)],
+    ['a black hole', ({ cluster }) => cluster.faults.blackHole()],
+    ['a client that stands still', ({ clients }) => clients[0]?.process.stop()],
+    ['a pause of the cluster', ({ cluster }) => cluster.faults.setFlags('pause')],
+    [
+      'ports that say nothing',
+      ({ world: { network } }) => {
+        for (const port of network.listening) network.port(port).onConnect = 'silent';
+        for (const stream of network.streams) stream.reset();
+      },
+    ],
+    [
+      'streams that stall, far away',
+      ({ world: { network } }) => {
+        network.latencyMs = 1_000_000;
+        for (const stream of network.streams) stream.stalled = true;
+      },
+    ],
+  ])('that leaves %s', (_, disturb) => {
+    const leaving = (cluster: NonNullable<SimulateOptions['cluster']>, last: () => string) =>
+      simulate({ seed: 1, cluster }, async (simulation) => {
+        const { cluster: client } = await simulation.connect();
+        await client.pool('rbd').images.create('vm', { size: 4 * MIB });
+        const disk = await client.map('rbd/vm', { arenaBytes: MIB });
+        await disturb(simulation);
+        // Perhaps it can be done, perhaps not before the end.
+        disk.write(0, Buffer.alloc(4096)).catch(() => {});
+        await simulation.sleep(100);
+        return last();
+      });
+
+    it.each([1, 3])('comes to its own end with %s OSDs', async (osds) => {
+      const failing = leaving({ osds, size: osds }, () => {
+        throw new Error('mine');
+      });
+      await expect(failing).rejects.toThrow('mine');
+      expect(await leaving({ osds, size: osds }, () => 'done')).toMatchObject({ value: 'done' });
+    });
+  });
+
+  it('tells its own error before what goes wrong at the end', async () => {
+    const failing = simulate({ seed: 1 }, async (simulation) => {
+      simulation.stop = () => Promise.reject(new Error('of the end'));
+      throw new Error('mine');
+    });
+    await expect(failing).rejects.toMatchObject({
+      message: 'mine',
+      cause: { message: 'of the end' },
+    });
   });
 });
 
