@@ -1,14 +1,20 @@
 /** A function of the user's, run in a simulation: the same for the same seed, with faults that the seed draws. */
 
-import type { SimFaultName } from './faults/catalogue.js';
+import { RadosError } from '../base/errors.js';
+import { FAULT_CATALOGUE, type SimFaultName } from './faults/catalogue.js';
 import { Nemesis } from './nemesis.js';
-import { planFaults } from './plan.js';
+import { type PlannedFault, planFaults } from './plan.js';
 import { Simulation, type SimulationOptions } from './simulation.js';
+import { NoEndError } from './virtual-world.js';
 
 export interface SimulateOptions extends SimulationOptions {
-  /** Kinds of faults that may happen: `'all'`, or names of `SIM_FAULT_NAMES`. Default: none. */
+  /**
+   * Kinds of faults: names of `SIM_FAULT_NAMES`, each of which is planned once or more, at times within `faultsForMs` that the
+   * seed draws; or `'all'`, of which the seed draws some: of all kinds but those that docs/simulation.md has as *on
+   * request*. Default: none. EINVAL: there is no such kind; or it is one of disks, and the cluster is not `durable`.
+   */
   faults?: 'all' | readonly SimFaultName[];
-  /** How long faults are begun, in virtual milliseconds. Default 60 s. */
+  /** How long faults are begun, in virtual milliseconds: a body that ends before sees only those of before. Default 60 s. */
   faultsForMs?: number;
   /** Virtual time after which it is given up. Default an hour. */
   timeoutMs?: number;
@@ -27,6 +33,7 @@ export interface SimulateResult<T> {
 
 const FAULTS_FOR_MS = 60_000;
 const TIMEOUT_MS = 3_600_000;
+const MAX_SEED = 2 ** 32 - 1;
 
 /**
  * Runs `body` in virtual time, and rejects with what it rejects with, in whatever state it left cluster and clients; what went
@@ -44,7 +51,8 @@ export async function simulate<T>(
   options: SimulateOptions,
   body: (simulation: Simulation) => Promise<T>,
 ): Promise<SimulateResult<T>> {
-  const { seed, faults = [], faultsForMs = FAULTS_FOR_MS, timeoutMs = TIMEOUT_MS } = options;
+  const { timeoutMs = TIMEOUT_MS } = options;
+  const faults = plannedBy(options);
   const simulation = await Simulation.start(options);
   const { world } = simulation;
   const { onTrace } = options;
@@ -55,7 +63,7 @@ export async function simulate<T>(
   });
   let result: SimulateResult<T>;
   try {
-    nemesis.start(planFaults(seed, faultsForMs, faults === 'all' ? undefined : faults));
+    nemesis.start(faults);
     const value = await world.until(body(simulation), { patienceMs: timeoutMs });
     if (errors.length > 0) throw errors[0];
     await world.until(nemesis.stop());
@@ -63,11 +71,48 @@ export async function simulate<T>(
     result = { value, digest, virtualMs: Math.round(world.now), faults: nemesis.fired };
   } catch (error) {
     const [cause] = [...errors, ...(await end(simulation, nemesis))];
-    throw withCause(error, cause);
+    throw withCause(withTheDead(error, simulation), cause);
   }
   const failures = await end(simulation, nemesis);
   if (failures.length > 0) throw failures[0];
   return result;
+}
+
+function plannedBy(options: SimulateOptions): PlannedFault[] {
+  const { seed, faults = [], faultsForMs = FAULTS_FOR_MS, durable = false } = options;
+  if (!Number.isInteger(seed) || seed < 0 || seed > MAX_SEED) {
+    throw invalid(`seed: ${String(seed)} is no whole number from 0 to ${MAX_SEED}`);
+  }
+  if (!Number.isFinite(faultsForMs) || faultsForMs < 0) {
+    throw invalid(`faultsForMs: ${String(faultsForMs)} is no number of milliseconds`);
+  }
+  if (faults === 'all') return planFaults(seed, faultsForMs);
+  if (!Array.isArray(faults)) {
+    throw invalid(`faults: ${JSON.stringify(faults)} is neither 'all' nor a list of names`);
+  }
+  const names = new Set(faults as readonly SimFaultName[]);
+  for (const name of names) {
+    if (!Object.hasOwn(FAULT_CATALOGUE, name)) {
+      throw invalid(`faults: there is no fault ${JSON.stringify(name)}`);
+    }
+    if (FAULT_CATALOGUE[name].layer === 'store' && !durable) {
+      throw invalid(`faults: ${name} is a fault of disks, and without 'durable' there are none`);
+    }
+  }
+  return planFaults(seed, faultsForMs, [...names], 1);
+}
+
+function invalid(why: string): RadosError {
+  return new RadosError('EINVAL', why, { op: 'simulate' });
+}
+
+/** Who waits for a client that died waits for ever, which nothing else would tell. */
+function withTheDead(error: unknown, { clients }: Simulation): unknown {
+  const dead = clients.filter(({ alive }) => !alive).map(({ name }) => name);
+  if (!(error instanceof NoEndError) || dead.length === 0) return error;
+  return new Error(
+    `${error.message}: ${dead.join(', ')} died, and nothing that a dead client has begun ever settles (see whileAlive)`,
+  );
 }
 
 /**

@@ -7,7 +7,7 @@
  */
 
 import type { Environment } from '../base/environment.js';
-import { isRadosError } from '../base/errors.js';
+import { isRadosError, RadosError } from '../base/errors.js';
 import type { LogOptions } from '../base/log.js';
 import type { Cluster } from '../block/cluster.js';
 import { type ClusterOptions, connect } from '../block/cluster.js';
@@ -202,8 +202,21 @@ export class SimulatedClient implements WorkloadClient {
     this.process.kill();
   }
 
-  onKill(mourner: () => void): void {
-    this.process.onKill(mourner);
+  onKill(mourner: () => void): () => void {
+    return this.process.onKill(mourner);
+  }
+
+  /**
+   * What `work` comes to. ECANCELED: the client is dead, or dies first; nothing that it has begun settles then, as with a
+   * real process.
+   */
+  whileAlive<T>(work: Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const onDeath = () => reject(new RadosError('ECANCELED', `${this.name} is dead`));
+      const forget = this.onKill(onDeath);
+      if (!this.alive) onDeath();
+      work.then(resolve, reject).finally(forget);
+    });
   }
 
   /** In order, if it is alive. */

@@ -25,7 +25,7 @@ export class VirtualProcess {
   /** What came while it was stopped. */
   #missed: (() => void)[] | undefined;
   #dead = false;
-  readonly #mourners: (() => void)[] = [];
+  readonly #mourners = new Set<() => void>();
 
   constructor(world: VirtualWorld) {
     this.#world = world;
@@ -67,12 +67,15 @@ export class VirtualProcess {
     for (const stream of this.#streams) this.#cut(stream);
     for (const timer of this.#timers) timer.cancel();
     this.#timers.clear();
-    for (const mourner of this.#mourners.splice(0)) mourner();
+    const mourners = [...this.#mourners];
+    this.#mourners.clear();
+    for (const mourner of mourners) mourner();
   }
 
-  /** Calls when it dies. */
-  onKill(mourner: () => void): void {
-    this.#mourners.push(mourner);
+  /** Calls when it dies, unless what is returned was called before. */
+  onKill(mourner: () => void): () => void {
+    this.#mourners.add(mourner);
+    return () => this.#mourners.delete(mourner);
   }
 
   /** As SIGSTOP does it: what it had sent goes out, what comes waits. */

@@ -34,6 +34,9 @@ const PATIENCE_MS = 600_000;
 /** Events that happen in one turn of Node's event loop. */
 const BURST = 16;
 
+/** What somebody waited for does not come about. */
+export class NoEndError extends Error {}
+
 export class VirtualWorld {
   readonly random: Random;
   readonly network: VirtualNetwork;
@@ -133,9 +136,9 @@ export class VirtualWorld {
       if (done) return true;
       const { next } = this.#queue;
       if (next === Number.POSITIVE_INFINITY) {
-        throw new Error(`nothing left to happen at ${this.now} ms, and no end yet`);
+        throw new NoEndError(`nothing left to happen at ${this.now} ms, and no end yet`);
       }
-      if (next > end) throw new Error(`no end after ${patienceMs} ms of virtual time`);
+      if (next > end) throw new NoEndError(`no end after ${patienceMs} ms of virtual time`);
       return false;
     });
     const settled = result() as { value: T } | { error: unknown };

@@ -4,7 +4,7 @@ import { type PlanOptions, planRun } from '../../src/sim/plan.js';
 import { run } from '../../src/sim/run.js';
 import { shrink } from '../../src/sim/shrink.js';
 import { type SimulateOptions, simulate } from '../../src/sim/simulate.js';
-import type { Simulation } from '../../src/sim/simulation.js';
+import type { SimulatedClient, Simulation } from '../../src/sim/simulation.js';
 import { ACTIONS } from '../../src/sim/workloads/actions/actions.js';
 import { WORKLOAD_NAMES } from '../../src/sim/workloads/catalogue.js';
 
@@ -97,6 +97,57 @@ describe('a function of the user, simulated', () => {
       await expect(failing).rejects.toThrow('mine');
       expect(await leaving({ osds, size: osds }, () => 'done')).toMatchObject({ value: 'done' });
     });
+  });
+
+  it.each<[string, object]>([
+    ['no seed', {}],
+    ['half a seed', { seed: 1.5 }],
+    ['a fault that there is not', { seed: 1, faults: ['osd.kill', 'osd.kil'] }],
+    ['a name that every object has', { seed: 1, faults: ['toString'] }],
+    ['one name instead of a list', { seed: 1, faults: 'osd.kill' }],
+    ['a fault of disks without disks', { seed: 1, faults: ['store.disk-full'] }],
+    ['no time for faults', { seed: 1, faultsForMs: Number.NaN }],
+  ])('is not begun with %s', async (_, options) => {
+    let begun = false;
+    const wrong = simulate(options as SimulateOptions, async () => {
+      begun = true;
+    });
+    await expect(wrong).rejects.toMatchObject({ name: 'RadosError', code: 'EINVAL' });
+    expect(begun).toBe(false);
+  });
+
+  it('has all faults that it lists, for every seed', async () => {
+    for (let seed = 1; seed <= 5; seed++) {
+      const faults = ['osd.kill', 'tcp.reset'] as const;
+      const options = { seed, faults, faultsForMs: 10_000 };
+      const result = await simulate(options, async (simulation) => {
+        const { cluster } = await simulation.connect();
+        await cluster.pool('rbd').images.create('vm', { size: 4 * MIB });
+        const disk = await cluster.map('rbd/vm', { arenaBytes: MIB });
+        await simulation.sleep(12_000);
+        await disk.write(0, Buffer.alloc(512, seed));
+      });
+      for (const kind of faults) expect(result.faults[kind]).toBeGreaterThan(0);
+    }
+  });
+
+  it('hears of the death of a client that it waits for', async () => {
+    const dying = (how: (client: SimulatedClient, work: Promise<void>) => Promise<unknown>) =>
+      simulate({ seed: 4, timeoutMs: 60_000 }, async (simulation) => {
+        const client = await simulation.connect();
+        await client.cluster.pool('rbd').images.create('vm', { size: 4 * MIB });
+        const disk = await client.cluster.map('rbd/vm', { arenaBytes: MIB });
+        await client.whileAlive(disk.write(0, Buffer.from('alive')));
+        const work = disk.write(0, Buffer.from('dying'));
+        // Before an answer can be there.
+        simulation.world.after(0.05, () => client.kill());
+        await how(client, work);
+      });
+    await expect(dying((client, work) => client.whileAlive(work))).rejects.toMatchObject({
+      code: 'ECANCELED',
+      message: 'client.1 is dead',
+    });
+    await expect(dying((_, work) => work)).rejects.toThrow(/no end.*: client\.1 died/);
   });
 
   it('tells its own error before what goes wrong at the end', async () => {
