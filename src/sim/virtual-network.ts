@@ -17,6 +17,10 @@ import type { VirtualWorld } from './virtual-world.js';
 /** Pieces of one write at most: one of a megabyte byte by byte would tell nothing more, and take for ever. */
 const SEGMENTS_MAX = 512;
 
+/** Those that are given to who asks for none, from the first on and round again. */
+const FIRST_PORT = 50_000;
+const LAST_PORT = 65_535;
+
 /** How connections to a port go. */
 export interface PortBehaviour {
   /** `accept`; `refuse`: ECONNREFUSED at once; `silent`: neither accepted nor refused. */
@@ -36,7 +40,7 @@ export class VirtualNetwork implements Network {
   readonly #world: VirtualWorld;
   readonly #listeners = new Map<number, (stream: Stream) => StreamHandler>();
   readonly #ports = new Map<number, PortBehaviour>();
-  #nextPort = 50_000;
+  #nextPort = FIRST_PORT;
   #streamIds = 0;
 
   constructor(world: VirtualWorld) {
@@ -85,11 +89,16 @@ export class VirtualNetwork implements Network {
     handler: StreamHandler,
     onConnect: (stream: Stream) => void,
   ): Stream {
-    const local = { host: '127.0.0.1', port: this.#nextPort++, family: 4 as const };
+    const port = this.#freePort();
+    const local = { host: '127.0.0.1', port: port ?? 0, family: 4 as const };
     const remote = { host: target.host, port: target.port, family: 4 as const };
     const near = new VirtualStream(this.#world, this, { local, remote, dialled: true });
     near.handler = handler;
     this.streams.add(near);
+    if (port === undefined) {
+      near.destroy(noPortLeft());
+      return near;
+    }
     this.#world.after(this.latencyMs, () => {
       if (near.closed) return;
       const behaviour = this.port(target.port).onConnect;
@@ -121,7 +130,8 @@ export class VirtualNetwork implements Network {
     at: { host: string; port: number },
     accept: (stream: Stream) => StreamHandler,
   ): Promise<Listener> {
-    const port = at.port || this.#nextPort++;
+    const port = at.port || this.#freePort();
+    if (port === undefined) return Promise.reject(noPortLeft());
     if (this.#listeners.has(port)) {
       return Promise.reject(
         Object.assign(new Error(`port ${port} is taken`), { code: 'EADDRINUSE' }),
@@ -138,6 +148,26 @@ export class VirtualNetwork implements Network {
       },
     });
   }
+
+  /** The next one that nobody has; undefined when all are taken. */
+  #freePort(): number | undefined {
+    const taken = new Set(this.#listeners.keys());
+    for (const { dialled, localAddress, remoteAddress } of this.streams) {
+      // Also what only the other end still has: it would take a new connection for the old one.
+      taken.add(dialled ? localAddress.port : remoteAddress.port);
+    }
+    for (let tried = FIRST_PORT; tried <= LAST_PORT; tried++) {
+      const port = this.#nextPort;
+      this.#nextPort = port === LAST_PORT ? FIRST_PORT : port + 1;
+      if (!taken.has(port)) return port;
+    }
+    return undefined;
+  }
+}
+
+function noPortLeft(): Error {
+  const message = `ports ${FIRST_PORT} to ${LAST_PORT} are in use`;
+  return Object.assign(new Error(message), { code: 'EADDRNOTAVAIL' });
 }
 
 export class VirtualStream implements Stream {

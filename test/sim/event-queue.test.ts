@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { StreamHandler } from '../../src/base/environment.js';
 import { EventQueue, type QueuedEvent } from '../../src/sim/event-queue.js';
 import { Draw, seededRandom } from '../../src/sim/random.js';
+import type { VirtualStream } from '../../src/sim/virtual-network.js';
 import { VirtualProcess } from '../../src/sim/virtual-process.js';
 import { VirtualWorld } from '../../src/sim/virtual-world.js';
 
@@ -83,6 +84,53 @@ describe('a world', () => {
     expect(got.slice(0, 100).every(({ length }) => length === 1)).toBe(true);
     expect(got.length).toBeGreaterThan(500);
     expect(got.length).toBeLessThan(1000);
+  });
+});
+
+describe('ports', () => {
+  const silent: StreamHandler = {
+    readInto: () => new Uint8Array(1),
+    onRead: () => {},
+    onDrain: () => {},
+    onClose: () => {},
+  };
+
+  it('are given out again when they are free, and never one that is in use', async () => {
+    const world = new VirtualWorld();
+    const { network } = world.env;
+    const { address } = await network.listen({ host: 'here', port: 0 }, () => silent);
+    const dial = () => network.connect(address, silent, () => {}) as VirtualStream;
+    const kept = dial();
+    const seen = new Set<number>();
+    for (let round = 0; round < 200; round++) {
+      const streams = Array.from({ length: 100 }, dial);
+      for (const { localAddress } of streams) seen.add(localAddress.port);
+      for (const stream of streams) stream.destroy();
+      await world.flush();
+    }
+    expect(Math.max(...seen)).toBe(65_535);
+    expect(seen.has(kept.localAddress.port)).toBe(false);
+    expect(seen.has(address.port)).toBe(false);
+    // All others of those from 50,000 on.
+    expect(seen.size).toBe(65_536 - 50_000 - 2);
+  });
+
+  it('that are all in use are told of', async () => {
+    const world = new VirtualWorld();
+    const { network } = world.env;
+    for (let i = 50_000; i < 65_536; i++)
+      await network.listen({ host: 'here', port: i }, () => silent);
+    const failed = { code: 'EADDRNOTAVAIL' };
+    await expect(network.listen({ host: 'here', port: 0 }, () => silent)).rejects.toMatchObject(
+      failed,
+    );
+    let error: unknown;
+    const onClose = (why?: Error) => {
+      error = why;
+    };
+    network.connect({ host: 'here', port: 50_000 }, { ...silent, onClose }, () => {});
+    await world.flush();
+    expect(error).toMatchObject(failed);
   });
 });
 
