@@ -118,7 +118,7 @@ export class Simulation implements Habitat {
     const { cluster, disk, world } = this;
     for (const { process } of this.clients) {
       process.timersLateMs = 0;
-      process.continue();
+      process.wake();
     }
     world.network.heal(this.#latencyMs);
     if (disk) {

@@ -22,8 +22,10 @@ export class VirtualProcess {
   readonly #world: VirtualWorld;
   readonly #streams = new Set<VirtualStream>();
   readonly #timers = new Set<Timer>();
+  /** How often it was stopped and has not gone on since. */
+  #stops = 0;
   /** What came while it was stopped. */
-  #missed: (() => void)[] | undefined;
+  #missed: (() => void)[] = [];
   #dead = false;
   readonly #mourners = new Set<() => void>();
 
@@ -46,7 +48,7 @@ export class VirtualProcess {
           const stream = world.network.connect(target, handler, (near) =>
             this.#run(() => onConnect(near)),
           ) as VirtualStream;
-          stream.stalled = this.#missed !== undefined;
+          stream.stalled = this.#stops > 0;
           for (const known of this.#streams) if (known.closed) this.#streams.delete(known);
           this.#streams.add(stream);
           if (this.#dead) this.#cut(stream);
@@ -67,6 +69,7 @@ export class VirtualProcess {
     for (const stream of this.#streams) this.#cut(stream);
     for (const timer of this.#timers) timer.cancel();
     this.#timers.clear();
+    this.#missed = [];
     const mourners = [...this.#mourners];
     this.#mourners.clear();
     for (const mourner of mourners) mourner();
@@ -78,20 +81,25 @@ export class VirtualProcess {
     return () => this.#mourners.delete(mourner);
   }
 
-  /** As SIGSTOP does it: what it had sent goes out, what comes waits. */
+  /** As SIGSTOP does it: what it had sent goes out, what comes waits, until it goes on as often as it was stopped. */
   stop(): void {
-    this.#missed ??= [];
+    this.#stops++;
     for (const stream of this.#streams) stream.stalled = true;
   }
 
   continue(): void {
-    const missed = this.#missed ?? [];
-    this.#missed = undefined;
+    if (this.#stops === 0 || --this.#stops > 0) return;
     for (const stream of this.#streams) {
       stream.stalled = false;
       if (!stream.closed) stream.resume();
     }
-    for (const callback of missed) callback();
+    // What one of them does may stop it again, or kill it: the others then go on waiting, or never come.
+    while (this.#stops === 0 && this.#missed.length > 0) (this.#missed.shift() as () => void)();
+  }
+
+  /** However often it was stopped. */
+  wake(): void {
+    while (this.#stops > 0) this.continue();
   }
 
   /** A timer that is cancelled while the process is stopped does not fire when it goes on. */
@@ -118,7 +126,7 @@ export class VirtualProcess {
 
   #run(callback: () => void): void {
     if (this.#dead) return;
-    if (this.#missed) this.#missed.push(callback);
+    if (this.#stops > 0) this.#missed.push(callback);
     else callback();
   }
 

@@ -151,6 +151,41 @@ describe('a process', () => {
     expect(fired).toEqual(['first']);
   });
 
+  it('that was stopped twice goes on when both are over', async () => {
+    const world = new VirtualWorld();
+    const process = new VirtualProcess(world);
+    const fired: string[] = [];
+    process.env.timers.after(10, () => fired.push('timer'));
+    process.stop();
+    process.stop();
+    process.continue();
+    await world.advance(100);
+    expect(fired).toEqual([]);
+    process.continue();
+    expect(fired).toEqual(['timer']);
+    // More often than it was stopped: nothing.
+    process.continue();
+    process.stop();
+    process.env.timers.after(10, () => fired.push('another'));
+    await world.advance(100);
+    expect(fired).toEqual(['timer']);
+    process.stop();
+    process.wake();
+    expect(fired).toEqual(['timer', 'another']);
+  });
+
+  it('that dies while it stands still does nothing of what it missed', async () => {
+    const world = new VirtualWorld();
+    const process = new VirtualProcess(world);
+    const fired: string[] = [];
+    process.env.timers.after(10, () => fired.push('timer'));
+    process.stop();
+    await world.advance(100);
+    process.kill();
+    process.continue();
+    expect(fired).toEqual([]);
+  });
+
   it('that dies leaves no timer behind', async () => {
     const world = new VirtualWorld();
     const process = new VirtualProcess(world);
