@@ -54,6 +54,10 @@ export class SimulationJob implements CampaignLane {
       // As in src/block/worker-host.ts: flags of the main program are none of its business.
       execArgv: [],
     });
+    // It would not hear that we have gone while it goes round in circles.
+    const end = () => child.kill('SIGKILL');
+    process.once('exit', end);
+    child.once('exit', () => process.off('exit', end));
     // One that was given up has nothing to say any more.
     const isCurrent = () => child === this.#child;
     child.on('message', (message) => {

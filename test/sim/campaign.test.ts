@@ -10,6 +10,7 @@ import { OSD_CHANNEL, type OsdDaemon } from '../../src/cluster/osd-daemon.js';
 import { SimulationJob } from '../../src/cli/sim-jobs.js';
 import { campaign, type CampaignLane, HERE } from '../../src/sim/campaign.js';
 import { SeedsDigest } from '../../src/sim/seeds-digest.js';
+import { linger } from '../cli/support.js';
 
 /** Says of each run what it is told to. */
 function lane(took: number[], failing?: number): CampaignLane {
@@ -74,6 +75,16 @@ describe('a campaign', () => {
     const [byOne, byTwo] = await Promise.all([digestBy(1), digestBy(2)]);
     expect(byOne).toBeDefined();
     expect(byTwo).toBe(byOne);
+  });
+
+  it('has its runs in a process that can be ended, also when that is a single one', async () => {
+    let osds = 0;
+    const onOsd = () => osds++;
+    subscribe(OSD_CHANNEL, onOsd);
+    const { code, stdout } = await linger('sim', '--seeds', '1', '--seconds', '1');
+    unsubscribe(OSD_CHANNEL, onOsd);
+    expect(stdout).toContain('1 seeds');
+    expect({ code, osds }).toEqual({ code: 0, osds: 0 });
   });
 
   it('begins no run any more when it is over', async () => {

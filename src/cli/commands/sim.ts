@@ -111,13 +111,13 @@ const simulate: Action<SimFlags> = async (context, _args, options) => {
     options.minutes === undefined ? Infinity : clock.monotonic() + options.minutes * 60_000;
   const plan = planOptions(options);
   const file = options.report === undefined ? undefined : CampaignFile.open(options.report, plan);
-  const jobs =
-    options.jobs === 1 ? [] : Array.from({ length: options.jobs }, () => new SimulationJob());
+  // Also a single one is a process of its own: a run that goes round in circles cannot be ended from within.
+  const jobs = Array.from({ length: options.jobs }, () => new SimulationJob());
   let report: CampaignReport;
   try {
     report = await campaign({
       ...{ firstSeed, lastSeed, ...plan },
-      ...(jobs.length > 0 ? { lanes: jobs } : {}),
+      lanes: jobs,
       ...(file ? { done: file.runs } : {}),
       onRun: (run) => {
         file?.add(run);
