@@ -38,6 +38,7 @@ const METHODS = [
 const FAULT_METHODS = [
   'arm',
   'fired',
+  'activations',
   'untilFired',
   'stop',
   'clear',

@@ -210,11 +210,11 @@ function planFrequentFaults(
 }
 
 function planFault(draw: Draw, kind: SimFaultName, durationMs: number): PlannedFault {
-  const { maxMs } = FAULT_CATALOGUE[kind];
+  const { maxMs, minMs = Math.min(100, maxMs) } = FAULT_CATALOGUE[kind];
   return {
     kind,
     at: draw.int(0, durationMs),
-    forMs: maxMs === 0 ? 0 : Math.round(draw.logarithmic(Math.min(100, maxMs), maxMs)),
+    forMs: maxMs === 0 ? 0 : Math.round(draw.logarithmic(minMs, maxMs)),
     seed: draw.int(1, 2 ** 31),
   };
 }

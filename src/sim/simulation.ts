@@ -12,6 +12,7 @@ import type { LogOptions } from '../base/log.js';
 import type { Cluster } from '../block/cluster.js';
 import { type ClusterOptions, connect } from '../block/cluster.js';
 import { EmbeddedCluster, type EmbeddedClusterOptions } from '../cluster/embedded-cluster.js';
+import type { LockState } from '../rbd/lock-host.js';
 import { randomFor } from './random.js';
 import { VirtualDisk } from './virtual-disk.js';
 import { VirtualProcess } from './virtual-process.js';
@@ -186,6 +187,14 @@ export class SimulatedClient implements WorkloadClient {
   async nonce(): Promise<number | undefined> {
     const [, nonce] = /\/(\d+)$/.exec((await this.addr()) ?? '') ?? [];
     return nonce === undefined ? undefined : Number(nonce);
+  }
+
+  /** Whether it has the exclusive lock of any image. */
+  async ownsLock(): Promise<boolean> {
+    type Status = { images?: { lock?: { state?: LockState } }[] };
+    const hosts = (await this.cluster.status()) as (Status[] | undefined)[];
+    const images = hosts.flatMap((clients = []) => clients.flatMap(({ images = [] }) => images));
+    return images.some(({ lock }) => lock?.state === 'locked');
   }
 
   async connect(options: ClusterOptions = {}): Promise<Cluster> {

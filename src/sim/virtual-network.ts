@@ -34,12 +34,11 @@ export class VirtualNetwork implements Network {
   segmentBytes = Number.POSITIVE_INFINITY;
   /** How much longer single pieces may travel, by chance. A stream's pieces stay in order. */
   jitterMs = 0;
-  /** Segments that have arrived. */
-  delivered = 0;
   readonly streams = new Set<VirtualStream>();
   readonly #world: VirtualWorld;
   readonly #listeners = new Map<number, (stream: Stream) => StreamHandler>();
   readonly #ports = new Map<number, PortBehaviour>();
+  readonly #meters = new Set<Set<VirtualStream>>();
   #nextPort = FIRST_PORT;
   #streamIds = 0;
 
@@ -73,6 +72,23 @@ export class VirtualNetwork implements Network {
     return [...this.streams].filter(
       (stream) => stream.dialled && stream.remoteAddress.port === port,
     );
+  }
+
+  /** Counts the ends of connections at which something arrives from here on. */
+  meter(): { readonly links: number; end(): void } {
+    const reached = new Set<VirtualStream>();
+    this.#meters.add(reached);
+    return {
+      get links() {
+        return reached.size;
+      },
+      end: () => void this.#meters.delete(reached),
+    };
+  }
+
+  /** @internal */
+  onDelivery(stream: VirtualStream): void {
+    for (const reached of this.#meters) reached.add(stream);
   }
 
   /** @internal */
@@ -302,7 +318,7 @@ export class VirtualStream implements Stream {
     const segment = this.#arrived[this.#taken++];
     if (this.#taken >= this.#arrived.length) this.#forget();
     if (segment) {
-      this.#network.delivered++;
+      this.#network.onDelivery(this);
       this.#world.note(this.#id, segment.length, segment.at(-1) ?? 0);
       for (let at = 0; at < segment.length && !this.closed; ) {
         const place = this.handler.readInto();

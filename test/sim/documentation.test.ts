@@ -15,8 +15,9 @@ function workloadTable(): string {
 }
 
 function faultTable(): string {
-  const rows = Object.entries(FAULT_CATALOGUE).map(([name, { holds, maxMs, onRequest }]) => {
-    const length = maxMs === 0 ? 'an instant' : `up to ${maxMs / 1000} s`;
+  const rows = Object.entries(FAULT_CATALOGUE).map(([name, { holds, maxMs, minMs, onRequest }]) => {
+    const least = minMs === undefined ? 'up to' : `${minMs / 1000} to`;
+    const length = maxMs === 0 ? 'an instant' : `${least} ${maxMs / 1000} s`;
     const mark = onRequest ? ' (*on request*)' : '';
     return `| \`${name}\`${mark} | ${length} | ${holds} |`;
   });

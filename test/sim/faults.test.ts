@@ -1,9 +1,10 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { begin, type SimFaultName } from '../../src/sim/faults/catalogue.js';
 import { Nemesis } from '../../src/sim/nemesis.js';
+import { planFaults } from '../../src/sim/plan.js';
 import { Draw, seededRandom } from '../../src/sim/random.js';
 import { simulate } from '../../src/sim/simulate.js';
-import type { Simulation } from '../../src/sim/simulation.js';
+import type { SimulatedClient, Simulation } from '../../src/sim/simulation.js';
 
 const MIB = 1024 * 1024;
 const BLOCK = 4096;
@@ -149,5 +150,61 @@ describe('who is fenced', () => {
       const { cluster } = await simulation.connect();
       expect(await cluster.blocklist.list()).toHaveLength(1);
     });
+  });
+});
+
+describe('faults of who owns the lock', () => {
+  it.each<SimFaultName>(['lock.owner-dies', 'lock.owner-sleeps'])(
+    'as %s meet the owner, however many others there are',
+    async (kind) => {
+      await simulate({ seed: 3 }, async (simulation) => {
+        const draw = new Draw(seededRandom(1));
+        await simulation.connect();
+        const disk = await aDisk(simulation);
+        const owner = simulation.clients.at(-1);
+        for (let i = 0; i < 8; i++)
+          await (await simulation.connect()).cluster.pool('rbd').images.list();
+        await disk.write(0, Buffer.from('mine'));
+        expect(await Promise.all(simulation.clients.map((client) => client.ownsLock()))).toEqual(
+          simulation.clients.map((client) => client === owner),
+        );
+        const asleep = vi.spyOn((owner as SimulatedClient).process, 'stop');
+        await begin(kind, { simulation, draw });
+        expect(owner?.alive).toBe(kind !== 'lock.owner-dies');
+        expect(asleep).toHaveBeenCalledTimes(kind === 'lock.owner-sleeps' ? 1 : 0);
+      });
+    },
+  );
+});
+
+describe('a fault', () => {
+  it.each<SimFaultName>(['tcp.small-segments', 'tcp.distance', 'tcp.slow', 'osd.pause-short'])(
+    'as %s counts the connections that it acts on, not the pieces that they carry',
+    async (kind) => {
+      await simulate({ seed: 3, cluster: { osds: 1, size: 1 } }, async (simulation) => {
+        const disk = await aDisk(simulation);
+        await disk.write(0, Buffer.from('before'));
+        const draw = new Draw(seededRandom(1));
+        const fault = await begin(kind, { simulation, draw });
+        const writes = Array.from({ length: 50 }, (_, i) =>
+          disk.write(i * BLOCK, Buffer.alloc(BLOCK, i)),
+        );
+        await simulation.sleep(2000);
+        const fired = await fault?.fired();
+        expect(fired).toBeGreaterThan(0);
+        // Of one client with a monitor and an OSD, in both directions, and an OSD that stands still.
+        expect(fired).toBeLessThanOrEqual(2 * simulation.world.network.streams.size + 1);
+        await fault?.stop();
+        await Promise.all(writes);
+      });
+    },
+  );
+
+  it('that loses pongs lasts until watches are pinged', () => {
+    const lasting = Array.from({ length: 50 }, (_, seed) =>
+      planFaults(seed, 60_000, ['watch.lost-pong'], 1).map(({ forMs }) => forMs),
+    ).flat();
+    expect(Math.min(...lasting)).toBeGreaterThanOrEqual(10_000);
+    expect(Math.max(...lasting)).toBeLessThanOrEqual(20_000);
   });
 });

@@ -17,6 +17,8 @@ export class ArmedFault {
   readonly #count: (times: number) => void;
   readonly #waiters = new Set<Waiter>();
   #fired = 0;
+  #acted = 0;
+  readonly #places = new WeakSet<object>();
   #stopped = false;
 
   /** `count` hears of every time that it acts. */
@@ -31,14 +33,26 @@ export class ArmedFault {
     return this.#fired;
   }
 
+  /** As `fired`, with all that it did to one place, which is one direction of a connection, or one daemon, as one. */
+  get activations(): number {
+    return this.#acted;
+  }
+
   get over(): boolean {
     return this.#fired >= this.#times;
   }
 
-  /** It acts. False when it has done so as often as it may: then it must not. */
-  fire(times = 1): boolean {
+  /**
+   * It acts. False when it has done so as often as it may: then it must not. `place`: to what it does so again and again.
+   */
+  fire(times = 1, place?: object): boolean {
     if (this.over || this.#stopped) return false;
     this.#fired += times;
+    if (!place) this.#acted += times;
+    else if (!this.#places.has(place)) {
+      this.#places.add(place);
+      this.#acted++;
+    }
     this.#count(times);
     for (const waiter of [...this.#waiters]) {
       if (this.#fired < waiter.count) continue;

@@ -62,6 +62,10 @@ export class FaultHost implements FaultControl {
     return this.#fault(id).fired;
   }
 
+  async activations(id: number): Promise<number> {
+    return this.#fault(id).activations;
+  }
+
   async untilFired(id: number, count: number, timeoutMs: number): Promise<number> {
     return this.#fault(id).untilFired(this.#machinery.env, count, timeoutMs);
   }

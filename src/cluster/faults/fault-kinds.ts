@@ -18,7 +18,7 @@ import {
 } from './fault-spec.js';
 import type { FaultTargets } from './fault-targets.js';
 import { FaultTimers } from './fault-timers.js';
-import type { Shaper } from './lane.js';
+import type { Lane, Shaper } from './lane.js';
 import { blocklist, churnMap, fillPools, movePg, poolId, setFlags } from './map-faults.js';
 import type { ConnectionFilter, ConnectionRule } from './network-faults.js';
 import { corruptObject } from './object-faults.js';
@@ -167,13 +167,12 @@ export class FaultKinds {
     },
     monUnavailable: (fault, { how = 'silent' }) => {
       const all = { filter: { daemon: MON_NAME, client: undefined }, open: true, later: true };
-      const fire = () => fault.fire();
-      const held = { hold: true, fire };
+      const held = { hold: true, fire: (lane: Lane) => fault.fire(1, lane) };
       return this.#machinery.network.arm({
         ...all,
         act:
           how === 'refuse'
-            ? { what: 'reset', fire }
+            ? { what: 'reset', fire: () => fault.fire() }
             : { what: 'shape', toCluster: held, toClient: held },
       });
     },
@@ -301,7 +300,11 @@ export class FaultKinds {
     { connections = 'all', direction = 'both', ...match }: ShapeOptions,
     shape: Omit<Shaper, 'fire'>,
   ): Undo {
-    const shaper: Shaper = { ...shape, fire: () => fault.fire() };
+    const { breakAfter } = shape;
+    const shaper: Shaper = {
+      ...shape,
+      fire: (lane) => fault.fire(1, breakAfter === undefined ? lane : undefined),
+    };
     return this.#machinery.network.arm({
       filter: this.#connectionFilter(match),
       open: connections !== 'next',
@@ -350,9 +353,9 @@ export class FaultKinds {
     { osd, ms, graceMs }: { osd: number; ms: number | undefined; graceMs: number | undefined },
   ): Undo {
     this.#targets.checkOsd(osd);
-    const fire = () => fault.fire();
-    const open = this.#machinery.gate(osd).shut(fire, { silent: graceMs !== 0 });
-    const held: Shaper = { hold: true, fire };
+    const gate = this.#machinery.gate(osd);
+    const open = gate.shut(() => fault.fire(1, gate), { silent: graceMs !== 0 });
+    const held: Shaper = { hold: true, fire: (lane) => fault.fire(1, lane) };
     const connect = this.#machinery.network.arm({
       filter: { daemon: osdName(osd), client: undefined },
       open: true,

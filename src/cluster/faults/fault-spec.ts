@@ -355,6 +355,7 @@ export interface FaultControl {
   /** Arms a fault and returns its id. */
   arm(spec: FaultSpec): Promise<number>;
   fired(id: number): Promise<number>;
+  activations(id: number): Promise<number>;
   /** Resolves when the fault has acted that often; ETIMEDOUT after `timeoutMs`, ECANCELED when it is stopped before. */
   untilFired(id: number, count: number, timeoutMs: number): Promise<number>;
   /** Undoes a fault. Safe to call twice. */

@@ -64,6 +64,14 @@ export class Fault implements AsyncDisposable {
   }
 
   /**
+   * As `fired`, with all that it did to one direction of a connection, or to a daemon that it froze, as one: a black hole acts
+   * on every piece of data that comes its way. ENOENT once it is stopped.
+   */
+  activations(): Promise<number> {
+    return this.#control.activations(this.#id);
+  }
+
+  /**
    * Resolves with the number when it has acted that often. ETIMEDOUT: not within `timeoutMs` (30 s); ECANCELED: it was
    * stopped before.
    */

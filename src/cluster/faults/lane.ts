@@ -11,8 +11,8 @@ export interface Shaper {
   readonly bytesPerSecond?: number;
   /** How many bytes of each connection still pass before `onBreak`. */
   readonly breakAfter?: number;
-  /** It acted on a piece of data, or (with `breakAfter`) is to break a connection: false when it may not. */
-  readonly fire: () => boolean;
+  /** It acted on a piece of data of the lane, or (with `breakAfter`) is to break a connection: false when it may not. */
+  readonly fire: (lane: Lane) => boolean;
 }
 
 /** A throttled lane passes what so many milliseconds are worth at once. */
@@ -88,7 +88,7 @@ export class Lane {
     const { env } = this.#options;
     let delay = 0;
     for (const shaper of this.#shapers.keys()) {
-      if (shaper.breakAfter === undefined) shaper.fire();
+      if (shaper.breakAfter === undefined) shaper.fire(this);
       delay += (shaper.delayMs ?? 0) + (shaper.jitterMs ?? 0) * env.random.float();
     }
     this.#queue.push({ bytes, due: env.clock.monotonic() + delay });
@@ -171,7 +171,7 @@ export class Lane {
 
   #break(shaper: Shaper): void {
     if (this.#ended || !this.#shapers.has(shaper)) return;
-    if (shaper.fire()) this.#options.onBreak();
+    if (shaper.fire(this)) this.#options.onBreak();
     // It broke as many as it was to: this one goes on.
     else this.remove(shaper);
   }

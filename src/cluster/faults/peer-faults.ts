@@ -46,7 +46,8 @@ export class PeerFaults {
     const name = `${from}>${to}`;
     let way = this.#ways.get(name);
     if (!way) {
-      way = new Way(from, to, () => this.#parting(from, to)?.fault.fire());
+      const parted = new Way(from, to, () => this.#parting(from, to)?.fault.fire(1, parted));
+      way = parted;
       this.#ways.set(name, way);
     }
     return way.peer(peer);

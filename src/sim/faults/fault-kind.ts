@@ -19,7 +19,7 @@ export type Layer =
 
 /** A fault that is in place. */
 export interface Disturbance {
-  /** How often it has acted. */
+  /** How often it has acted; all that it did to one direction of a connection counts as one. */
   fired(): Promise<number> | number;
   /** Undoes it. */
   stop(): Promise<void> | void;
@@ -37,6 +37,8 @@ export interface FaultKindOfSim {
   readonly holds: string;
   /** How long it stays at most, in virtual milliseconds; 0 for what is done in an instant. */
   readonly maxMs: number;
+  /** And at least, where it would miss what it is about. */
+  readonly minMs?: number;
   /** Drawn only when it is asked for: it is new, or what it has found is still to be mended (docs/track-record.md). */
   readonly onRequest?: true;
   /** Undefined: it does not apply now. */
@@ -45,6 +47,9 @@ export interface FaultKindOfSim {
 
 export const SAFE = 'no write is lost, torn or done twice; requests wait and go on';
 export const WATCHED = 'no request goes by a header older than the newest that was announced';
+
+/** Watches are pinged every 5 s, and later where that is in the way. */
+const PINGED = { minMs: 10_000, maxMs: 20_000 };
 
 export const HEADER = 'rbd_header.';
 export const DATA = 'rbd_data.';
@@ -57,7 +62,15 @@ export function byCluster(
   maxMs: number,
   arm: (scene: Scene) => Promise<Fault | undefined>,
 ): FaultKindOfSim {
-  return { layer, holds, maxMs, begin: arm };
+  return {
+    layer,
+    holds,
+    maxMs,
+    begin: async (scene) => {
+      const fault = await arm(scene);
+      return fault && { fired: () => fault.activations(), stop: () => fault.stop() };
+    },
+  };
 }
 
 export const anOsd = ({ draw, simulation }: Scene) => draw.int(0, simulation.cluster.osds - 1);
@@ -72,19 +85,38 @@ export function onRequest(kind: FaultKindOfSim): FaultKindOfSim {
   return { ...kind, onRequest: true };
 }
 
+/** One that has an image's exclusive lock; any other where nobody has. */
+export async function anOwner({ draw, simulation }: Scene): Promise<SimulatedClient | undefined> {
+  const clients = simulation.clients.filter(({ isWorking }) => isWorking);
+  const owns = await Promise.all(
+    clients.map((client) =>
+      // Who cannot tell at once is still connecting, and has nothing.
+      Promise.race([client.ownsLock(), simulation.sleep(1).then(() => false)]),
+    ),
+  );
+  // Some may have died meanwhile.
+  const alive = clients.filter(({ isWorking }) => isWorking);
+  const owners = alive.filter((client) => owns[clients.indexOf(client)]);
+  const choice = owners.length > 0 ? owners : alive;
+  return choice.length > 0 ? draw.pick(choice) : undefined;
+}
+
 /** Something done to one client's process. */
 export function toClient(
   layer: Layer,
   holds: string,
   maxMs: number,
   act: (client: SimulatedClient, scene: Scene) => (() => void) | undefined,
+  choose: (
+    scene: Scene,
+  ) => Promise<SimulatedClient | undefined> | SimulatedClient | undefined = aClient,
 ): FaultKindOfSim {
   return {
     layer,
     holds,
     maxMs,
     begin: async (scene) => {
-      const client = aClient(scene);
+      const client = await choose(scene);
       if (!client) return undefined;
       const undo = act(client, scene);
       return { fired: () => 1, stop: () => undo?.() };
@@ -97,7 +129,7 @@ export function lostReplies(ops: 'read' | 'write' | 'watch' | 'ping'): FaultKind
   return {
     layer: ops === 'watch' || ops === 'ping' ? 'watch' : 'osd',
     holds: 'what was done is done once, and answered by the resend',
-    maxMs: 3000,
+    ...(ops === 'ping' ? PINGED : { maxMs: 3000 }),
     begin: async ({ simulation: { cluster }, draw }) => {
       const fault = await cluster.faults.dropReplies({ ops, times: draw.int(1, 5) });
       return {

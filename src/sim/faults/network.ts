@@ -33,12 +33,13 @@ function longer(
     maxMs: 20_000,
     begin: async ({ simulation, draw }) => {
       const { network } = simulation.world;
-      const { delivered } = network;
+      const meter = network.meter();
       const more = ms(draw);
       network[key] += more;
       return {
-        fired: () => network.delivered - delivered,
+        fired: () => meter.links,
         stop: () => {
+          meter.end();
           network[key] = Math.max(0, network[key] - more);
         },
       };
@@ -140,11 +141,12 @@ export const networkFaults = {
     maxMs: 5000,
     begin: async ({ simulation, draw }) => {
       const { network } = simulation.world;
-      const { delivered } = network;
+      const meter = network.meter();
       network.segmentBytes = draw.pick([1, 7, 64, 1000]);
       return {
-        fired: () => network.delivered - delivered,
+        fired: () => meter.links,
         stop: () => {
+          meter.end();
           network.segmentBytes = Number.POSITIVE_INFINITY;
         },
       };

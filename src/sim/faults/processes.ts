@@ -2,6 +2,7 @@
 
 import {
   aClient,
+  anOwner,
   byCluster,
   type FaultKindOfSim,
   onRequest,
@@ -28,6 +29,7 @@ export const processFaults = {
       client.kill();
       return undefined;
     },
+    anOwner,
   ),
   'lock.owner-sleeps': toClient(
     'lock',
@@ -37,6 +39,7 @@ export const processFaults = {
       process.stop();
       return () => process.continue();
     },
+    anOwner,
   ),
   'client.pause': toClient('client', SAFE, 4000, ({ process }) => {
     process.stop();
