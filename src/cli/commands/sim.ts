@@ -1,22 +1,24 @@
 /** sim: clients, monitor and OSDs in one thread on a virtual clock, with faults that a seed draws. */
 
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { text as textOf } from 'node:stream/consumers';
 import type { Command } from 'commander';
 import type { CampaignReport } from '../../sim/campaign.js';
 import { campaign } from '../../sim/campaign.js';
 import type { Violation } from '../../sim/checkers/violation.js';
 import { FAULT_CATALOGUE, SIM_FAULT_NAMES, type SimFaultName } from '../../sim/faults/catalogue.js';
-import { type PlanOptions, planRun } from '../../sim/plan.js';
+import { type PlanOptions, planRun, type RunPlan } from '../../sim/plan.js';
 import { timelinePage } from '../timeline-page.js';
 import { RunRecorder } from '../../sim/report/run-recorder.js';
 import type { Timeline } from '../../sim/report/timeline.js';
 import { type RunReport, run as runPlan } from '../../sim/run.js';
 import { shrink } from '../../sim/shrink.js';
+import { readPlan, writePlan } from '../../sim/written-plan.js';
 import { WORKLOAD_NAMES, type WorkloadName, WORKLOADS } from '../../sim/workloads/catalogue.js';
 import { type Action, HELP_GROUPS, type Register } from '../command.js';
 import type { CommandContext, GlobalOptions } from '../context.js';
 import { CampaignFile } from '../campaign-file.js';
-import { CommandError, EXIT_USAGE } from '../errors.js';
+import { CommandError, commandError, EXIT_USAGE } from '../errors.js';
 import { SimulationJob } from '../sim-jobs.js';
 import { addFormatOptions, type FormatOptions, formatJson, formatTable } from '../output.js';
 import { wholeNumber } from '../sizes.js';
@@ -28,6 +30,8 @@ Examples:
   linger sim --workload lock,maintenance
   linger sim --seeds 1..20000 --jobs 2 --report runs.jsonl
   linger sim replay 4711 --trace
+  linger sim replay 4711 --shrink --plan smallest.json
+  linger sim replay smallest.json
 `;
 
 /** What did not hold: as on a failing test. */
@@ -52,6 +56,7 @@ interface SimFlags extends PlanFlags, FormatOptions, GlobalOptions {
 interface ReplayFlags extends PlanFlags {
   trace?: boolean;
   shrink?: boolean;
+  plan?: string;
   report?: string;
 }
 
@@ -76,10 +81,11 @@ export const registerSimCommands: Register = (program, run) => {
     .addHelpText('after', EXAMPLES)
     .action(run(simulate));
   addPlanOptions(group.command('replay'))
-    .summary('Run one seed again.')
-    .argument('<seed>', 'the seed')
+    .summary('Run one seed, or one plan, again.')
+    .argument('<run>', 'the seed; or a file with a plan, - for stdin')
     .option('--trace', 'tell what happens')
     .option('--shrink', 'find out what it takes to fail')
+    .option('--plan <file>', 'write the plan there: with --shrink the smallest that fails')
     .option(
       '--report <file>',
       'a time line of the run: FILE.html for people, FILE.json for programs',
@@ -142,8 +148,7 @@ const simulate: Action<SimFlags> = async (context, _args, options) => {
 };
 
 const replay: Action<ReplayFlags> = async (context, [text], options) => {
-  const seed = wholeNumber(text as string, 1, MAX_SEED);
-  const plan = planRun(seed, planOptions(options));
+  const plan = await planOf(context, text as string, options);
   const recorder = options.report === undefined ? undefined : new RunRecorder();
   const render = options.report === undefined ? undefined : rendererFor(options.report);
   const report = await runPlan(plan, {
@@ -155,10 +160,36 @@ const replay: Action<ReplayFlags> = async (context, [text], options) => {
   }
   const failed = report.violations.length > 0;
   context.print(`${JSON.stringify(report, undefined, 2)}\n`);
-  if (!failed) return;
-  if (options.shrink) await printSmallest(context, plan, report);
-  throw new CommandError(EXIT_VIOLATION, `seed ${seed} failed`);
+  const shown = failed && options.shrink ? await smallestOf(context, plan, report) : plan;
+  if (options.plan !== undefined) writeFileSync(options.plan, writePlan(shown));
+  else if (shown !== plan) context.print(writePlan(shown));
+  if (failed) throw new CommandError(EXIT_VIOLATION, `seed ${plan.seed} failed`);
 };
+
+/** Of a seed by the options, or one that was written down. */
+async function planOf(
+  context: CommandContext,
+  run: string,
+  options: ReplayFlags,
+): Promise<RunPlan> {
+  if (/^\d+$/.test(run)) return planRun(wholeNumber(run, 1, MAX_SEED), planOptions(options));
+  const given = (['seconds', 'workload', 'faults'] as const).find(
+    (name) => options[name] !== undefined,
+  );
+  if (given) throw new CommandError(EXIT_USAGE, `--${given}: a plan has its own`);
+  let written: string;
+  try {
+    written = run === '-' ? await textOf(context.streams.stdin) : readFileSync(run, 'utf8');
+  } catch (error) {
+    throw commandError(run, error);
+  }
+  try {
+    return readPlan(written);
+  } catch (error) {
+    const why = (error as TypeError).message;
+    throw new CommandError(EXIT_USAGE, `${run} is no plan of a run: ${why}`, { cause: error });
+  }
+}
 
 function rendererFor(path: string): (timeline: Timeline) => string {
   if (path.endsWith('.html')) return timelinePage;
@@ -166,26 +197,29 @@ function rendererFor(path: string): (timeline: Timeline) => string {
   throw new CommandError(EXIT_USAGE, `--report: '${path}' is neither .html nor .json`);
 }
 
-async function printSmallest(
+async function smallestOf(
   context: CommandContext,
-  plan: ReturnType<typeof planRun>,
+  plan: RunPlan,
   { violations }: RunReport,
-): Promise<void> {
+): Promise<RunPlan> {
   const checkers = new Set(violations.map(({ checker }) => checker));
-  const smallest = await shrink(plan, async (smaller) => {
+  return shrink(plan, async (smaller) => {
     if (context.signal.aborted) return false;
     const report = await runPlan(smaller);
     return report.violations.some(({ checker }) => checkers.has(checker));
   });
-  context.print(`${JSON.stringify(smallest, undefined, 2)}\n`);
 }
 
 const listFaults: Action<unknown> = async (context) => {
-  const rows = SIM_FAULT_NAMES.map((name) => [name, FAULT_CATALOGUE[name].holds]);
+  const rows = SIM_FAULT_NAMES.map((name) => {
+    const { holds, onRequest } = FAULT_CATALOGUE[name];
+    return [name, drawn(onRequest), holds];
+  });
   context.print(
     formatTable(
       [
         { title: 'Fault', align: 'left' },
+        { title: 'Drawn', align: 'left' },
         { title: 'What holds all the same', align: 'left' },
       ],
       rows,
@@ -194,17 +228,23 @@ const listFaults: Action<unknown> = async (context) => {
 };
 
 const listWorkloads: Action<unknown> = async (context) => {
-  const rows = WORKLOAD_NAMES.map((name) => [name, WORKLOADS[name].summary]);
+  const rows = WORKLOAD_NAMES.map((name) => {
+    const { onRequest, summary } = WORKLOADS[name];
+    return [name, drawn(onRequest), summary];
+  });
   context.print(
     formatTable(
       [
         { title: 'Workload', align: 'left' },
+        { title: 'Drawn', align: 'left' },
         { title: 'What clients do', align: 'left' },
       ],
       rows,
     ),
   );
 };
+
+const drawn = (onRequest: boolean | undefined) => (onRequest ? 'on request' : 'by default');
 
 function seedsOf(text: string): [first: number, last: number] {
   const match = /^(\d+)(?:\.\.(\d+))?$/.exec(text);
