@@ -44,6 +44,7 @@ export {
   type ReadStreamOptions,
   type WriteStreamOptions,
 } from './block/streams.js';
+export type { ImageStatus, RadosClientStatus } from './block/runtime.js';
 export { Snapshots } from './block/snapshots.js';
 export { Trash } from './block/trash.js';
 export { EmbeddedCluster, type EmbeddedClusterOptions } from './cluster/embedded-cluster.js';

@@ -57,8 +57,8 @@ export class RealClient implements WorkloadClient {
 
   /** As `ceph osd blocklist` takes it; undefined before it has used the cluster. */
   async addr(): Promise<string | undefined> {
-    const [status] = (await this.cluster.status()) as [{ clientAddr?: string }[] | undefined];
-    return status?.[0]?.clientAddr;
+    const [first] = (await this.cluster.status()).flat();
+    return first?.clientAddr;
   }
 
   async connect(options: ClusterOptions): Promise<Cluster> {

@@ -12,7 +12,7 @@ import { type DeviceHost, DirectHost, type OpenOptions } from './device-host.js'
 import { Images } from './images.js';
 import type { ManageOptions, PoolCreateOptions } from './management.js';
 import { type MapOptionsInput, mapOptions, parseMapOptions } from './map-options.js';
-import { createRuntime } from './runtime.js';
+import { createRuntime, type RadosClientStatus } from './runtime.js';
 import { Trash } from './trash.js';
 import { WorkerHost } from './worker-host.js';
 
@@ -150,11 +150,12 @@ export class Cluster implements AsyncDisposable {
   }
 
   /**
-   * Plain data on each thread's clients: addresses, map epochs, operations under way, and the images that they have
+   * Plain data on the clients, by thread: addresses, map epochs, operations under way, and the images that they have
    * open, with the state of watch, header and exclusive lock, and what has happened to them so far.
    */
-  status(): Promise<unknown[]> {
-    return Promise.all(this.#hosts.map((host) => host.status()));
+  status(): Promise<RadosClientStatus[][]> {
+    // A host can run anything. Those of a cluster run what `startHost` has them run.
+    return Promise.all(this.#hosts.map((host) => host.status() as Promise<RadosClientStatus[]>));
   }
 
   /** Closes every device that is still mapped, and every session. Safe to call twice. */

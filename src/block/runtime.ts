@@ -9,6 +9,7 @@ import { RadosError } from '../base/errors.js';
 import { type ConnectOptions, connectRados } from '../rados/connect.js';
 import type { RadosClient } from '../rados/rados-client.js';
 import { Image } from '../rbd/image.js';
+import type { ImageGuardStatus } from '../rbd/image-guard.js';
 import type {
   BackendEvent,
   BlockBackend,
@@ -39,6 +40,25 @@ interface HeldClient {
 interface SharedClient {
   client: Promise<RadosClient>;
   users: number;
+}
+
+/** What is known of one client of the cluster. */
+export interface RadosClientStatus {
+  fsid: string;
+  /** As `ceph osd blocklist` takes it. */
+  clientAddr: string;
+  osdMapEpoch: number;
+  pendingOperations: number;
+  /** Those that it has open. */
+  images: ImageStatus[];
+}
+
+/** Of an image that is open for reading only, nothing is known of a watch. */
+export interface ImageStatus extends Partial<ImageGuardStatus> {
+  /** `pool/image`, for people. */
+  image: string;
+  /** Bytes. */
+  size: number;
 }
 
 class CephRuntime implements BlockRuntime {
@@ -130,7 +150,7 @@ class CephRuntime implements BlockRuntime {
     return this.#managing;
   }
 
-  async status(): Promise<unknown> {
+  async status(): Promise<RadosClientStatus[]> {
     const clients = await Promise.allSettled(
       [...this.#clients.values()].map(({ client }) => client),
     );

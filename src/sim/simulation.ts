@@ -179,8 +179,8 @@ export class SimulatedClient implements WorkloadClient {
 
   /** As `ceph osd blocklist` takes it; undefined before it has used the cluster. */
   async addr(): Promise<string | undefined> {
-    const [status] = (await this.cluster.status()) as [{ clientAddr?: string }[] | undefined];
-    return status?.[0]?.clientAddr;
+    const [first] = (await this.cluster.status()).flat();
+    return first?.clientAddr;
   }
 
   /** Of its address. */

@@ -8,7 +8,6 @@
 
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { type BlockDevice, type Cluster, connect } from '../../src/index.js';
-import type { ImageGuardStatus } from '../../src/rbd/image-guard.js';
 import { describeCeph } from './support/ceph-cluster.js';
 import { LibrbdClient } from './support/lock-clients.js';
 import { sleep } from './support/processes.js';
@@ -116,7 +115,7 @@ class Writer implements AsyncDisposable {
   }
 
   async acquired(): Promise<number> {
-    const clients = (await this.cluster.status()).flat() as { images: ImageGuardStatus[] }[];
+    const clients = (await this.cluster.status()).flat();
     const [image] = clients.flatMap(({ images }) => images);
     return image?.lock?.counters.acquired ?? 0;
   }

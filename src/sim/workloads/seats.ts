@@ -97,8 +97,8 @@ export class Seats {
   /** What the client itself counts of what must not be. */
   async #look(client: WorkloadClient): Promise<void> {
     if (!client.isWorking) return;
-    const clients = (await client.cluster.status()) as { images?: { staleSends?: number }[] }[];
-    for (const { staleSends = 0 } of clients.flatMap(({ images = [] }) => images)) {
+    const clients = (await client.cluster.status()).flat();
+    for (const { staleSends = 0 } of clients.flatMap(({ images }) => images)) {
       if (staleSends === 0) continue;
       const message = `${client.name} sent ${staleSends} requests by a header that may have been old`;
       this.#scene.violate({ checker: 'freshness', message });
@@ -210,9 +210,10 @@ export class Seats {
   /** What its other lanes have under way ends with the device. */
   async #leave(seat: Seat): Promise<void> {
     const { client, device } = seat;
+    // Of a device that is closed nothing is known any more.
+    await this.#look(client);
     await device?.close();
     if (seat.client !== client) return;
-    await this.#look(client);
     this.#vacate(seat, 'left');
     await client.close();
     this.#trace(client, 'has left');

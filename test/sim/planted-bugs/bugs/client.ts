@@ -126,6 +126,16 @@ export const CLIENT_BUGS: readonly PlantedBug[] = [
     },
   },
   {
+    name: 'sends-what-was-overtaken',
+    area: 'watch',
+    does: 'what was made by an older header is sent, however long it has waited for its OSD',
+    breaks: 'no request goes by a header older than the newest that was announced',
+    file: 'osd-client/dispatcher.js',
+    text: 'if (request.attempts === 0 && request.gate?.admits(request.madeAt) === false) {',
+    replacement: 'if (false) {',
+    runs: { workloads: ['watch'] },
+  },
+  {
     name: 'acknowledges-before-handling',
     area: 'watch',
     does: 'a header update is acknowledged, and acted on a second later',
