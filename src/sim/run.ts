@@ -140,6 +140,7 @@ class Run {
         const nonce = await (client as SimulatedClient).nonce();
         return nonce === undefined ? undefined : this.#judge.hearings.heardAt(nonce, header);
       },
+      onFenced: (client: WorkloadClient, what: string) => this.#fences.claim(client.name, what),
     };
     this.#scene = { ...scene, image: await world.until(makeImage(scene, maker)) };
     await world.until(maker.close());
@@ -229,6 +230,7 @@ class Run {
     await world.until(reader.close());
     for (const each of judgeHistory(this.#history, { atOnce: true, fences: this.#fences }))
       this.#add(each);
+    for (const message of this.#fences.unfounded()) this.#violate('errors', message);
   }
 
   async #leave(): Promise<void> {

@@ -27,3 +27,12 @@ it('a client sees the image as of its fence, others as of the beginning of their
   expect(since('client.2', 30)).toBe(30);
   expect(since('client.3', 30)).toBe(30);
 });
+
+it('who says that it is fenced, and is not, is told of; who is not known may be', () => {
+  const fences = new Fences(() => 0);
+  fences.know('client.1', 7);
+  fences.know('client.2', 8);
+  for (const client of ['client.1', 'client.2', 'client.3']) fences.claim(client, 'a write');
+  fences.onMap({ epoch: 1, map: mapOf(7) });
+  expect(fences.unfounded()).toEqual(['client.2 was not fenced: a write']);
+});

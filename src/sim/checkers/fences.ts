@@ -13,6 +13,8 @@ export class Fences {
   /** By the nonce of the client's address. */
   readonly #fencedAs = new Map<number, number>();
   readonly #nonces = new Map<string, number>();
+  /** What clients said of themselves. */
+  readonly #claims: { client: string; what: string }[] = [];
   #epoch = 0;
 
   constructor(order: () => number) {
@@ -31,6 +33,22 @@ export class Fences {
   /** By which nonce the cluster knows a client. */
   know(client: string, nonce: number): void {
     this.#nonces.set(client, nonce);
+  }
+
+  /** A client says that it is fenced, of which it may have heard before any OSD has acted by it. */
+  claim(client: string, what: string): void {
+    this.#claims.push({ client, what });
+  }
+
+  /** When all OSDs have come to know what there was: who said so and was not, of those who are known. */
+  unfounded(): string[] {
+    const isFalse = ({ client }: { client: string }) => {
+      const nonce = this.#nonces.get(client);
+      return nonce !== undefined && !this.#fencedAs.has(nonce);
+    };
+    return this.#claims
+      .filter(isFalse)
+      .map(({ client, what }) => `${client} was not fenced: ${what}`);
   }
 
   /** As of when an operation's client may see the image. */

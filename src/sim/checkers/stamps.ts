@@ -43,6 +43,9 @@ function fillStamp(words: Uint32Array, at: number, sector: number, write: number
   }
 }
 
+/** What no write can have left. */
+export class StrangeBytes extends Error {}
+
 /** The number of the write that a sector's bytes are, 0 for zeros. Throws what is wrong with any other bytes. */
 export function identify(bytes: Uint8Array, sector: number): number {
   return identifyWords(wordsOf(bytes), 0, sector);
@@ -60,15 +63,16 @@ export function identifyAll(bytes: Uint8Array, first: number): Uint32Array {
 function identifyWords(words: Uint32Array, at: number, sector: number): number {
   const magic = words[at] as number;
   if (magic === 0 && isZero(words, at)) return 0;
-  if (magic !== MAGIC) throw new Error(`sector ${sector} holds bytes that were never written`);
+  if (magic !== MAGIC)
+    throw new StrangeBytes(`sector ${sector} holds bytes that were never written`);
   const number = words[at + 1] as number;
-  if (number !== sector) throw new Error(`sector ${sector} holds what belongs to ${number}`);
+  if (number !== sector) throw new StrangeBytes(`sector ${sector} holds what belongs to ${number}`);
   const write = words[at + 2] as number;
   let state = seedOf(sector, write);
   for (let i = HEAD_WORDS; i < WORDS; i++) {
     state = next(state);
     if (words[at + i] !== state >>> 0) {
-      throw new Error(`sector ${sector} is torn: it begins as write ${write}`);
+      throw new StrangeBytes(`sector ${sector} is torn: it begins as write ${write}`);
     }
   }
   return write;

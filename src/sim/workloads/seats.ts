@@ -9,6 +9,7 @@ import type { Op } from '../checkers/history.js';
 import type { PlannedStep } from '../plan.js';
 import { Draw, seededRandom } from '../random.js';
 import { ACTIONS } from './actions/actions.js';
+import { type Failure, judgeFailure } from './failures.js';
 import type { WorkloadClient } from './habitat.js';
 import { currentName, POOL, type Scene, type Stage } from './stage.js';
 
@@ -26,6 +27,8 @@ interface Seat {
   readonly lanes: PlannedStep[][];
   client: WorkloadClient;
   device: BlockDevice | undefined;
+  /** Lets go of the image; other lanes may not have heard of it. */
+  leaving?: WorkloadClient;
   /** Of the client that sits there now. */
   readonly pending: Set<Op>;
   /** What has been begun and has not come to an end. */
@@ -89,7 +92,10 @@ export class Seats {
       const message = `${client.name} holds ${inFlight} slots, ${viewBytes} bytes; ${waiting} calls wait`;
       this.#scene.violate({ checker: 'leak', message });
     }
-    await device?.close().catch((error: unknown) => this.#trace(client, `close: ${codeOf(error)}`));
+    await device?.close().catch((error: unknown) => {
+      this.#trace(client, `close: ${codeOf(error)}`);
+      this.#judge({ doing: 'close', client, error, device });
+    });
     await client.close();
     this.#trace(client, 'is closed');
   }
@@ -126,7 +132,9 @@ export class Seats {
       if (seat.client !== client) return;
       seat.device = device;
       device.on('error', (error) => {
-        if (seat.device === device) this.#evict(seat, codeOf(error));
+        if (seat.device !== device) return;
+        this.#judge({ doing: 'device', client, error, device });
+        this.#evict(seat, codeOf(error));
       });
       this.#trace(client, 'has the image mapped');
       this.#scene.onMapped?.(client, device);
@@ -134,7 +142,9 @@ export class Seats {
         this.#track(seat, `lane ${i}`, this.#lane(seat, device, steps));
       }
     } catch (error) {
-      if (seat.client === client) this.#evict(seat, `cannot map: ${codeOf(error)}`);
+      if (seat.client !== client) return;
+      this.#judge({ doing: 'map', client, error });
+      this.#evict(seat, `cannot map: ${codeOf(error)}`);
     }
   }
 
@@ -170,7 +180,10 @@ export class Seats {
       this.#running.delete(work);
       seat.doing.delete(name);
     };
-    work.then(done, done);
+    work.then(done, (error: unknown) => {
+      done();
+      this.#scene.violate({ checker: 'errors', message: `${name}: ${describe(error)}` });
+    });
   }
 
   async #lane(seat: Seat, device: BlockDevice, steps: PlannedStep[]): Promise<void> {
@@ -196,6 +209,7 @@ export class Seats {
       ...{ ...this.#scene, client, device, draw: new Draw(seededRandom(step.seed)) },
       pending: seat.pending,
       leave: () => this.#leave(seat),
+      isLeaving: () => seat.leaving === client,
     };
     doing.add(what);
     try {
@@ -210,18 +224,29 @@ export class Seats {
   /** What its other lanes have under way ends with the device. */
   async #leave(seat: Seat): Promise<void> {
     const { client, device } = seat;
+    seat.leaving = client;
     // Of a device that is closed nothing is known any more.
     await this.#look(client);
-    await device?.close();
+    await device?.close().catch((error: unknown) => {
+      if (seat.client === client) this.#judge({ doing: 'close', client, error, device });
+    });
     if (seat.client !== client) return;
     this.#vacate(seat, 'left');
     await client.close();
     this.#trace(client, 'has left');
   }
 
+  #judge(failure: Failure): void {
+    judgeFailure(this.#scene, failure);
+  }
+
   #trace(client: WorkloadClient, what: string): void {
     this.#scene.trace(`${client.name} ${what}`);
   }
+}
+
+function describe(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }
 
 function codeOf(error: unknown): string {

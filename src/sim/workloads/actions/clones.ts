@@ -5,8 +5,9 @@ import { isUsable, type KnownImage, nameOf } from '../known-images.js';
 import {
   type Action,
   attempt,
-  currentName,
   imagesOf,
+  judge,
+  knownName,
   POOL,
   type Stage,
   withMapped,
@@ -24,7 +25,7 @@ async function clone(stage: Stage): Promise<void> {
   // What the clone begins as.
   const values = snapshot && (await readSnapshot(stage, snapshot));
   if (!values || values.length === 0 || !client.isWorking) return;
-  const name = await currentName(stage, snapshot.image).catch(() => undefined);
+  const name = await knownName(stage, snapshot.image);
   const snap = nameOf(snapshot);
   if (name === undefined || snap === undefined || !client.isWorking) return;
   const key = `clone${history.ops.length + 1}`;
@@ -54,7 +55,7 @@ async function use(stage: Stage): Promise<void> {
   const image = aClone(stage);
   const name = image && nameOf(image);
   if (!image || name === undefined) return;
-  const { draw, client, trace } = stage;
+  const { draw, client } = stage;
   const kinds: IoKind[] = ['read', 'write', 'write', 'writeZeroes', 'discard'];
   try {
     await withMapped(stage, name, {}, async (device) => {
@@ -64,7 +65,7 @@ async function use(stage: Stage): Promise<void> {
       }
     });
   } catch (error) {
-    trace(`${client.name} ${name}: ${String(error)}`);
+    judge(stage, { doing: 'map', error, image });
   }
 }
 
@@ -76,7 +77,7 @@ async function flatten(stage: Stage): Promise<void> {
   );
   if (candidates.length === 0) return;
   const image = draw.pick(candidates);
-  const name = await currentName(stage, image).catch(() => undefined);
+  const name = await knownName(stage, image);
   if (name === undefined || !isUsable(image)) return;
   if (image.flattens.some(({ end }) => end !== 'failed')) return;
   await attempt(

@@ -6,7 +6,7 @@ import { SECTOR_BYTES, stamps } from '../../checkers/stamps.js';
 import { mayRely } from '../../checkers/watch-hearings.js';
 import { headerObject } from '../../../rbd/names.js';
 import type { KnownImage } from '../known-images.js';
-import { type Action, attempt, readSectors, sectorsOf, type Stage } from '../stage.js';
+import { type Action, attempt, judge, readSectors, sectorsOf, type Stage } from '../stage.js';
 
 const CHANGES: ReadonlySet<Op['kind']> = new Set([
   'write',
@@ -43,6 +43,7 @@ export async function act(
   signal?: AbortSignal,
 ): Promise<void> {
   await attempt(stage, input, {
+    ...{ signal, device },
     act: async (op) => {
       const values = await perform(op, device, signal);
       // A process that has died meanwhile has seen nothing.
@@ -97,6 +98,7 @@ async function compareAndWrite(
     stage,
     { ...input, kind: 'read' },
     {
+      device,
       act: async (op) => {
         const values = await readSectors(device, firstSector, sectors);
         if (!stage.pending.has(op)) return;
@@ -111,6 +113,7 @@ async function compareAndWrite(
     stage,
     { ...input, expected: found },
     {
+      device,
       act: async (op) => {
         const before = stampsOf(found, firstSector);
         await device.compareAndWrite(
@@ -133,12 +136,12 @@ function stampsOf(writes: Uint32Array, firstSector: number): Buffer {
 
 /** Whatever changed the image before it must have been answered by then. */
 async function flush(stage: Stage): Promise<void> {
-  const { device, client, image, pending, trace, violate, habitat } = stage;
+  const { device, client, image, pending, violate, habitat } = stage;
   const before = [...pending].filter((op) => op.image === image.key && CHANGES.has(op.kind));
   try {
     await device.flush();
   } catch (error) {
-    trace(`${client.name} flush: ${String(error)}`);
+    judge(stage, { doing: 'flush', error });
     return;
   }
   // An answer that came in the same turn may be on its way through promises.

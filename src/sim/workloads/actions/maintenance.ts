@@ -1,7 +1,7 @@
 /** What is done to an image as a whole, by any client: the owner of its lock does it for the others. */
 
 import { SECTOR_BYTES } from '../../checkers/stamps.js';
-import { type Action, attempt, currentName, imagesOf, type Stage } from '../stage.js';
+import { type Action, type Actor, attempt, imagesOf, knownName, type Stage } from '../stage.js';
 import { anImage, settleNames } from './snapshots.js';
 
 const KEYS = ['a', 'b', 'c'];
@@ -12,7 +12,7 @@ async function resize(stage: Stage): Promise<void> {
   const { draw, plan, device, image } = stage;
   const most = Math.floor((plan.image.size * 2) / SECTOR_BYTES);
   const sectors = draw.chance(0.1) ? 0 : draw.int(1, most);
-  const name = await currentName(stage, image).catch(() => undefined);
+  const name = await knownName(stage, image);
   if (name === undefined) return;
   const size = sectors * SECTOR_BYTES;
   await attempt(
@@ -51,7 +51,7 @@ async function rename(stage: Stage): Promise<void> {
 
 async function setMetadata(stage: Stage): Promise<void> {
   const { draw, image } = stage;
-  const name = await currentName(stage, image).catch(() => undefined);
+  const name = await knownName(stage, image);
   if (name === undefined) return;
   const key = draw.pick(KEYS);
   const input = { image: image.key, kind: 'metadataSet', firstSector: 0, sectors: 0 } as const;
@@ -66,12 +66,12 @@ async function setMetadata(stage: Stage): Promise<void> {
 
 async function getMetadata(stage: Stage): Promise<void> {
   const { draw, image } = stage;
-  const name = await currentName(stage, image).catch(() => undefined);
+  const name = await knownName(stage, image);
   if (name !== undefined) await readMetadata(stage, { key: draw.pick(KEYS), name });
 }
 
 async function readMetadata(
-  stage: Pick<Stage, 'client' | 'history' | 'pending' | 'violate' | 'trace' | 'image'>,
+  stage: Actor & Pick<Stage, 'image'>,
   { key, name }: { key: string; name: string },
 ): Promise<void> {
   const { image } = stage;
@@ -99,7 +99,7 @@ export async function readAllMetadata(
 async function rebuildObjectMap(stage: Stage): Promise<void> {
   const { image, plan } = stage;
   if (!plan.image.features.includes('object-map')) return;
-  const name = await currentName(stage, image).catch(() => undefined);
+  const name = await knownName(stage, image);
   if (name === undefined) return;
   const input = { image: image.key, kind: 'rebuildObjectMap', firstSector: 0, sectors: 0 } as const;
   await attempt(stage, input, { act: () => imagesOf(stage).rebuildObjectMap(name) });
@@ -107,7 +107,7 @@ async function rebuildObjectMap(stage: Stage): Promise<void> {
 
 async function sparsify(stage: Stage): Promise<void> {
   const image = anImage(stage);
-  const name = await currentName(stage, image).catch(() => undefined);
+  const name = await knownName(stage, image);
   if (name === undefined) return;
   await attempt(
     stage,

@@ -6,8 +6,8 @@ import { isUsableSnapshot, type KnownImage, type KnownSnapshot, nameOf } from '.
 import {
   type Action,
   attempt,
-  currentName,
   imagesOf,
+  knownName,
   readSectors,
   sectorsOf,
   type Stage,
@@ -33,7 +33,7 @@ const whole = ({ key }: KnownImage) => ({ image: key, firstSector: 0, sectors: 0
 
 /** Undefined while its image has no name that is known. */
 async function managing(stage: Stage, image: KnownImage): Promise<Snapshots | undefined> {
-  const name = await currentName(stage, image).catch(() => undefined);
+  const name = await knownName(stage, image);
   return name === undefined ? undefined : imagesOf(stage).snapshots(name);
 }
 
@@ -43,7 +43,7 @@ export async function readSnapshot(
   snapshot: KnownSnapshot,
 ): Promise<Uint32Array | undefined> {
   const { image } = snapshot;
-  const [name, snap] = [await currentName(stage, image).catch(() => undefined), nameOf(snapshot)];
+  const [name, snap] = [await knownName(stage, image), nameOf(snapshot)];
   if (name === undefined || snap === undefined) return undefined;
   const changed = snapshot.changes.length;
   const input = { ...whole(image), kind: 'read', snap: snapshot.key } as const;

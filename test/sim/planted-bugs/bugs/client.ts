@@ -42,6 +42,16 @@ export const CLIENT_BUGS: readonly PlantedBug[] = [
       "for (const request of [...session.requests.values()]) if (request.isWrite && !request.linger) this.#dispatcher.fail(request, new RadosError('EIO', 'lost', { outcome: 'not-applied' }));\n        if (session.requests.size === 0)\n            return;\n        // The OSD may",
   },
   {
+    name: 'reset-fails-requests',
+    area: 'resend',
+    does: 'what is under way fails when its connection breaks, with an outcome that is unknown',
+    breaks: 'requests wait and go on',
+    file: 'osd-client/osd-client.js',
+    text: 'if (session.requests.size === 0)\n            return;\n        // The OSD may',
+    replacement:
+      "for (const request of [...session.requests]) if (!request.linger && request.attempts > 0) this.#dispatcher.fail(request, new RadosError('EIO', 'lost', { outcome: 'unknown' }));\n        if (session.requests.size === 0)\n            return;\n        // The OSD may",
+  },
+  {
     name: 'ignores-full-pool',
     area: 'maps',
     does: 'writes go out while the map says that their pool is full',
