@@ -2,7 +2,8 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { packageFile } from '../../src/base/paths.js';
 import { PLANTED_BUGS } from './planted-bugs/bugs/index.js';
-import { plant } from './planted-bugs/planted-bug.js';
+import { hunt } from './planted-bugs/hunt.js';
+import { type PlantedBug, plant } from './planted-bugs/planted-bug.js';
 import { medianOf, rowHead, updateTable } from './planted-bugs/table.js';
 
 const built = (file: string) => readFileSync(packageFile(`dist/src/${file}`), 'utf8');
@@ -21,6 +22,22 @@ describe('a planted bug', () => {
 
   it('has a name of its own', () => {
     expect(new Set(PLANTED_BUGS.map(({ name }) => name)).size).toBe(PLANTED_BUGS.length);
+  });
+});
+
+describe('the hunt', { timeout: 300_000 }, () => {
+  const named = (name: string) => PLANTED_BUGS.find((bug) => bug.name === name) as PlantedBug;
+
+  it('catches a bug, by the checker that is there for it', async () => {
+    const { seeds, checkers } = await hunt(named('discard-rounds-outward'), 1);
+    expect({ seeds, checkers }).toEqual({ seeds: 1, checkers: ['linearizability'] });
+  });
+
+  it('takes an error of the program for a catch only of a bug that is one', async () => {
+    const bug = named('flush-throws');
+    const { throws: _, ...stale } = bug;
+    await expect(hunt(stale, 1)).rejects.toThrow("'flush-throws' fails of itself");
+    expect(await hunt(bug, 1)).toMatchObject({ seeds: 1, checkers: ['errors'] });
   });
 });
 

@@ -2,7 +2,7 @@
 
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
-import { fileURLToPath } from 'node:url';
+import { packageFile } from '../../../src/base/paths.js';
 import type { PlantedBug } from './planted-bug.js';
 import type { Caught, Line } from './seeds.js';
 
@@ -17,14 +17,18 @@ export interface Result {
   readonly message: string;
 }
 
-const SEEDS_PROCESS = fileURLToPath(new URL('./seeds.js', import.meta.url));
+const SEEDS_PROCESS = packageFile('dist/test/sim/planted-bugs/seeds.js');
 /** A bug may make a run go on for ever in one turn of the event loop. */
 const STUCK_MS = 180_000;
+/** Errors of the program itself, as a violation tells of them. */
+const SLIP = /\b(TypeError|ReferenceError)\b/;
 
 export async function hunt(bug: PlantedBug, maxSeeds: number): Promise<Result> {
   for (let first = 1; first <= maxSeeds; ) {
     const caught = await runSeeds([bug.name, `${first}`, `${maxSeeds}`]);
     if (!caught) break;
+    const slip = bug.throws ? undefined : slipIn(caught);
+    if (slip) throw new Error(`the planted bug '${bug.name}' fails of itself: ${slip}`);
     // A seed that fails without the bug says nothing about the bug.
     const seed = `${caught.seed}`;
     if (!(await runSeeds([bug.name, seed, seed, 'clean']))) {
@@ -35,6 +39,11 @@ export async function hunt(bug: PlantedBug, maxSeeds: number): Promise<Result> {
     first = caught.seed + 1;
   }
   return { bug, seeds: undefined, tried: maxSeeds, checkers: [], message: '' };
+}
+
+/** The text of a bug may call what is not there any more: then it is not the bug that was caught. */
+function slipIn({ violations }: Caught): string | undefined {
+  return violations.map(({ message }) => message).find((message) => SLIP.test(message));
 }
 
 /** Rejects when the process ends without a result: the bug does not apply, say. */

@@ -40,6 +40,8 @@ export interface PlantedBug {
   readonly replacement: string;
   /** What its runs are drawn from, where all workloads and all faults would come to it too seldom. */
   readonly runs?: PlanOptions;
+  /** The product is to fail with an error of the program itself; of any other bug it is the text that is out of date. */
+  readonly throws?: true;
 }
 
 /** The file with the bug in it. Throws when the text is not there exactly once. */

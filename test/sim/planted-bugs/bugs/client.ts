@@ -20,7 +20,7 @@ export const CLIENT_BUGS: readonly PlantedBug[] = [
     file: 'osd-client/osd-client.js',
     text: 'this.#dispatcher.sendAll(session);',
     replacement:
-      'if ([...session.requests.values()].every(({ attempts }) => attempts === 0)) this.#dispatcher.sendAll(session);',
+      'if ([...session.requests].every(({ attempts }) => attempts === 0)) this.#dispatcher.sendAll(session);',
   },
   {
     name: 'resends-under-new-id',
@@ -39,7 +39,7 @@ export const CLIENT_BUGS: readonly PlantedBug[] = [
     file: 'osd-client/osd-client.js',
     text: 'if (session.requests.size === 0)\n            return;\n        // The OSD may',
     replacement:
-      "for (const request of [...session.requests.values()]) if (request.isWrite && !request.linger) this.#dispatcher.fail(request, new RadosError('EIO', 'lost', { outcome: 'not-applied' }));\n        if (session.requests.size === 0)\n            return;\n        // The OSD may",
+      "for (const request of [...session.requests]) if (request.isWrite && !request.linger) this.#dispatcher.fail(request, new RadosError('EIO', 'lost', { outcome: 'not-applied' }));\n        if (session.requests.size === 0)\n            return;\n        // The OSD may",
   },
   {
     name: 'reset-fails-requests',

@@ -163,6 +163,16 @@ export const IMAGE_BUGS: readonly PlantedBug[] = [
     replacement: 'async flush(options = {}) {\n        this.#checkOpen(OP.FLUSH);',
   },
   {
+    name: 'flush-throws',
+    area: 'device',
+    does: 'a flush fails with an error that is no error of Ceph',
+    breaks: 'requests wait and go on',
+    file: 'block/device.js',
+    text: 'await this.#run({ op: OP.FLUSH, offset: 0, length: 0 }, options.signal);',
+    replacement: "throw new TypeError('flush');",
+    throws: true,
+  },
+  {
     name: 'writes-without-snapshots',
     area: 'snapshots',
     does: 'writes go out with a snapshot context that is empty',
