@@ -137,6 +137,8 @@ const RULES: readonly { code: string; of: Rule; when: Rule }[] = [
   { code: 'EBUSY', of: among('snapRemove', 'snapUnprotect'), when: hasClones },
   // Another client has it mapped, to use it or to read a snapshot of it.
   { code: 'EBUSY', of: among('removeImage'), when: () => true },
+  // All that have the image open are asked to hold still, and that has a limit.
+  { code: 'ETIMEDOUT', of: among('snapCreate'), when: () => true },
   // What only the lock's owner does is not done for others.
   { code: 'EROFS', of: among('rollback'), when: () => true },
 ];
