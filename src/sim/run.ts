@@ -7,6 +7,7 @@ import { Fences } from './checkers/fences.js';
 import { History } from './checkers/history.js';
 import { PipelineJudge } from './checkers/pipeline-judge.js';
 import { OsdJudge } from './checkers/osd-judge.js';
+import { checkOrphans, checkTrimmed } from './checkers/leftovers.js';
 import { checkReplicas } from './checkers/replicas.js';
 import type { Violation } from './checkers/violation.js';
 import type { SimFaultName } from './faults/catalogue.js';
@@ -216,9 +217,8 @@ class Run {
       this.#violate('liveness', `not recovered in ${SETTLE_MS / 1000} s: ${state}`);
       return;
     }
-    for (const { checker, message } of checkReplicas(this.#judge.osds)) {
-      this.#violate(checker, message);
-    }
+    const { osds } = this.#judge;
+    for (const each of [...checkReplicas(osds), ...checkTrimmed(osds)]) this.#add(each);
   }
 
   /** Through a client that knows nothing but the OSDs' word. */
@@ -230,6 +230,9 @@ class Run {
     await world.until(reader.close());
     for (const each of judgeHistory(this.#history, { atOnce: true, fences: this.#fences }))
       this.#add(each);
+    const { all } = this.#scene.images;
+    const halfNames = all.flatMap(({ names }) => (names.length > 1 ? names : []));
+    for (const each of checkOrphans(this.#judge.osds, halfNames)) this.#add(each);
     for (const message of this.#fences.unfounded()) this.#violate('errors', message);
   }
 

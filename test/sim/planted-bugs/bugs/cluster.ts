@@ -170,6 +170,16 @@ export const CLUSTER_BUGS: readonly PlantedBug[] = [
     replacement: '',
   },
   {
+    name: 'removed-snapshots-stay',
+    area: 'snapshots',
+    does: 'what only a removed snapshot needed is kept, and counts as trimmed',
+    breaks: 'of what was removed nothing is left',
+    file: 'cluster/osd/snap-trimmer.js',
+    text: 'const { store, collection } = target;',
+    replacement: 'if (removed)\n        return;\n    const { store, collection } = target;',
+    runs: { workloads: ['headers'] },
+  },
+  {
     name: 'blocklist-ignored',
     area: 'lock',
     does: 'the OSD executes what a blocklisted client asks',

@@ -233,6 +233,16 @@ export const IMAGE_BUGS: readonly PlantedBug[] = [
     runs: { workloads: ['snapshots', 'mixed'] },
   },
   {
+    name: 'removal-leaves-data',
+    area: 'maintenance',
+    does: 'an image is removed, and its data are not',
+    breaks: 'of what was removed nothing is left',
+    file: 'rbd/remove.js',
+    text: 'await removeData(context, ioctx, header, options);',
+    replacement: '',
+    runs: { workloads: ['snapshots'] },
+  },
+  {
     name: 'shrink-leaves-data',
     area: 'resize',
     does: 'what is beyond the new size is not removed',
