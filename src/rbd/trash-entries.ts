@@ -31,7 +31,7 @@ import {
 import type { IoContext } from '../rados/io-context.js';
 import { assertNameFree } from './directory.js';
 import { unless } from './errors.js';
-import { FULL_TRY } from './full-try.js';
+import { FULL_FORCE, FULL_TRY } from './full-try.js';
 import { idObject, RBD_DIRECTORY, RBD_TRASH } from './names.js';
 
 /** Takes the image's name from it, and leaves the entry. */
@@ -44,7 +44,8 @@ export async function enterTrash(
   const { name } = spec;
   // EEXIST, ENOENT: it was begun before, and came this far.
   const entry = trashAdd(id, { ...spec, state: TRASH_STATE.MOVING });
-  await unless('EEXIST', mutate(ioctx, RBD_TRASH, [entry], FULL_TRY));
+  // The pool's first entry makes an object.
+  await unless('EEXIST', mutate(ioctx, RBD_TRASH, [entry], FULL_FORCE));
   await unless('ENOENT', ioctx.operate(idObject(name), [deleteOp()], FULL_TRY));
   await unless('ENOENT', mutate(ioctx, RBD_DIRECTORY, [dirRemoveImage(name, id)], FULL_TRY));
   await setTrashState(ioctx, id, TRASH_STATE.NORMAL, TRASH_STATE.MOVING);
