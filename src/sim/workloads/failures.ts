@@ -88,12 +88,15 @@ const isCutOff: Rule = ({ run, op }) =>
       sectors < op.firstSector + op.sectors,
   );
 
-/** What it is done to; without an operation, the image that every client has mapped. */
+/** What it is done to: of a clone that is being made, its parent; without an operation, the image that every client has mapped. */
 function targetOf({ run, op, image: given }: Case): {
   image?: KnownImage;
   snapshot?: KnownSnapshot;
 } {
   const image = op ? run.images.all.find(({ key }) => key === op.image) : (given ?? run.image);
+  if (op?.kind === 'clone' && image?.parent) {
+    return { image: image.parent.image, snapshot: image.parent };
+  }
   const snapshot = image?.snapshots.find(({ key }) => key === op?.snap);
   return { ...(image && { image }), ...(snapshot && { snapshot }) };
 }
@@ -118,6 +121,14 @@ const hasClones: Rule = (failure) => {
   );
 };
 
+/** Snapshots that are removed stay, hidden, as long as clones need them. */
+const keepsSnapshots: Rule = (failure) => {
+  const { snapshots = [] } = targetOf(failure).image ?? {};
+  return failure.run.images.all.some(
+    ({ parent, create }) => parent && snapshots.includes(parent) && mayHaveHappened(create),
+  );
+};
+
 /** Nothing is begun any more at a device that is closed, or about to be. */
 const isClosed: Rule = ({ device, isLeaving }) => device?.closed === true || isLeaving === true;
 
@@ -135,6 +146,7 @@ const RULES: readonly { code: string; of: Rule; when: Rule }[] = [
   { code: 'ENOENT', of: among(...IO, ...MANAGEMENT, 'flush', 'map'), when: isGone },
   { code: 'EBUSY', of: among('snapRemove'), when: isProtected },
   { code: 'EBUSY', of: among('snapRemove', 'snapUnprotect'), when: hasClones },
+  { code: 'ENOTEMPTY', of: among('removeImage'), when: keepsSnapshots },
   // Another client has it mapped, to use it or to read a snapshot of it.
   { code: 'EBUSY', of: among('removeImage'), when: () => true },
   // All that have the image open are asked to hold still, and that has a limit.
