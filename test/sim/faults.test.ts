@@ -27,11 +27,15 @@ describe('a disk of an OSD', () => {
         const fault = await begin(kind, { simulation, draw });
         const late = disk.write(20 * BLOCK, Buffer.alloc(BLOCK, 21));
         while ((await fault?.fired()) === 0) await simulation.sleep(10);
-        expect(await begin(kind, { simulation, draw })).toBeDefined();
+        // Once it has struck another may come, and meets the OSD as it starts.
+        const next = await begin(kind, { simulation, draw });
+        expect(next).toBeDefined();
         await simulation.sleep(100);
         const [osd] = (await simulation.cluster.status()).osds;
         expect(osd?.running).toBe(false);
         await fault?.stop();
+        expect(await next?.fired()).toBe(1);
+        await next?.stop();
         await late;
         const all = Buffer.from(await disk.read(0, 21 * BLOCK));
         expect([...all.filter((_, at) => at % BLOCK === 0)]).toEqual(

@@ -38,13 +38,17 @@ function lostPower(keep: 'none' | 'some' | 'all'): FaultKindOfSim {
           if (disk.failing === failing) disk.failing = undefined;
           if (fired === 0) return;
           await cluster.startOsd(osd).catch((error: unknown) => {
-            // Another fault has brought it back.
-            if (!isRadosError(error, 'EEXIST')) throw error;
+            // Another fault has brought it back, or its start met another: the end of that one brings it back.
+            if (!isRadosError(error, 'EEXIST') && !isDiskError(error)) throw error;
           });
         },
       };
     },
   };
+}
+
+function isDiskError(error: unknown): boolean {
+  return (error as { code?: unknown }).code === 'EIO';
 }
 
 export const storeFaults = {
