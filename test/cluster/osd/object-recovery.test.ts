@@ -8,6 +8,7 @@ import type { PgHost } from '../../../src/cluster/osd/pg-host.js';
 import type { PgStorage } from '../../../src/cluster/osd/pg-storage.js';
 import { RecoverySlots } from '../../../src/cluster/osd/recovery-slots.js';
 import { headKey, type ObjectId } from '../../../src/cluster/store/object-id.js';
+import { NEW_PG_INFO } from '../../../src/cluster/store/pg-record.js';
 import { NOSNAP } from '../../../src/encoding/types.js';
 
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -44,10 +45,11 @@ it('gets and sends each copy once, and is through when all have theirs', async (
     recoverySlots: new RecoverySlots(3),
     view: { map: { hasFlag: () => false } },
   };
+  const storage = { collection: '1.0', info: NEW_PG_INFO, recovered: () => sleep(5) };
   const recovery = new ObjectRecovery({
     pg: { pool: 1, seed: 0 },
     host: host as unknown as PgHost,
-    storage: { collection: '1.0', recovered: () => sleep(5) } as unknown as PgStorage,
+    storage: storage as unknown as PgStorage,
     interval: new Interval({ epoch: 1, isKnown: true }),
     missing: new Map([
       [0, [own, other]],
