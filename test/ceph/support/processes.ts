@@ -68,7 +68,8 @@ export async function runProcess(
 
 /** Ways in which a process is ended that are not its own word: SIGABRT, SIGKILL (our limit), SIGSEGV. */
 const ENDED: ReadonlySet<number> = new Set([134, 137, 139]);
-const CRASHES_BORNE = 5;
+/** On a busy machine it was five in a row. */
+const CRASHES_BORNE = 20;
 
 /**
  * Asks a tool of Ceph's again when it crashed or hung. For questions only: they may be asked twice. `rbd du` of 16.2 uses
