@@ -39,6 +39,8 @@ class PeerProcess {
     this.#process = spawn(PYTHON, [script, confPath], { stdio: ['pipe', 'pipe', 'inherit'] });
     this.#answers = createInterface({ input: this.#process.stdout! })[Symbol.asyncIterator]();
     this.#ended = once(this.#process, 'exit');
+    // One that has ended reads no more, which its end tells.
+    this.#process.stdin?.on('error', () => {});
   }
 
   /** Once it is gone: the signal that ended it. */
@@ -46,17 +48,19 @@ class PeerProcess {
     return this.#process.signalCode;
   }
 
-  /** Undefined when it ended instead of an answer; `done` when it had done by then what was asked for. */
-  async ask(request: object): Promise<{ answer?: Answer; done: boolean }> {
+  /** No answer: it ended. How far it had come by then is told in any case. */
+  async ask(request: object): Promise<{ answer?: Answer; begun: boolean; done: boolean }> {
     this.#process.stdin?.write(`${JSON.stringify(request)}\n`);
-    for (let done = false; ; done = true) {
+    let reached = { begun: false, done: false };
+    for (;;) {
       const next = await this.#answers.next();
       if (next.done) {
         await this.#ended;
-        return { done };
+        return reached;
       }
-      const answer = JSON.parse(next.value) as Answer | { done: true };
-      if (!('done' in answer)) return { answer, done: true };
+      const line = JSON.parse(next.value) as Answer | Partial<typeof reached>;
+      if ('begun' in line || 'done' in line) reached = { ...reached, ...line };
+      else return { answer: line as Answer, begun: true, done: true };
     }
   }
 
@@ -79,7 +83,7 @@ const CRASHES_BORNE = 20;
 
 /**
  * Does with librbd what it is told. librbd 16.2 uses memory that it has freed as images close, and then ends its process now
- * and then, whatever the cluster: what was done by then counts, and questions are asked again.
+ * and then, whatever the cluster. What was done by then counts; what was not begun, and questions, are asked again.
  */
 export class LibrbdPeer {
   readonly #confPath: string;
@@ -118,13 +122,13 @@ export class LibrbdPeer {
   async #ask(request: Request): Promise<unknown> {
     const isQuestion = request.do === 'digests' || request.do === 'diffs';
     for (let attempt = 1; ; attempt++) {
-      const { answer, done } = await this.#process.ask(request);
+      const { answer, begun, done } = await this.#process.ask(request);
       if (answer) {
         if (answer.error === undefined) return answer.ok;
         throw new Error(`${answer.error}, of ${JSON.stringify(request)}`);
       }
       const { signal } = this.#process;
-      const isBorne = signal !== null && (isQuestion || done) && attempt < CRASHES_BORNE;
+      const isBorne = signal !== null && (isQuestion || done || !begun) && attempt < CRASHES_BORNE;
       if (!isBorne) throw new Error(`librbd ended (${signal}), of ${JSON.stringify(request)}`);
       console.warn(`librbd ended by ${signal}, after ${request.do}`);
       this.#process = new PeerProcess(this.#confPath);

@@ -1,7 +1,7 @@
 """The peer of tests: makes images with a history by librbd, and says what librbd finds in them, and what changed.
 
-Takes one JSON request a line on stdin, and answers each with one on stdout; before that, when changes are made and nothing
-is left but to close the image, comes {"done": true}:
+Takes one JSON request a line on stdin, and answers each with one on stdout; before that come {"begun": true}, and, when
+changes are made and nothing is left but to close the image, {"done": true}:
 
     {"do": "create", "image": NAME, "size": N, "order": N, "features": N, "stripe": [unit, count], "dataPool": P, "ops": [...]}
     {"do": "clone", "parent": NAME, "snap": S, "image": NAME, "order": N, "features": N, "stripe": [unit, count], "ops": [...]}
@@ -124,6 +124,7 @@ def answer(request):
 
 
 for line in sys.stdin:
+    print(json.dumps({"begun": True}), flush=True)
     try:
         print(json.dumps({"ok": answer(json.loads(line))}), flush=True)
     except Exception as error:
