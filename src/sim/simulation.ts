@@ -12,7 +12,6 @@ import type { LogOptions } from '../base/log.js';
 import type { Cluster } from '../block/cluster.js';
 import { type ClusterOptions, connect } from '../block/cluster.js';
 import { EmbeddedCluster, type EmbeddedClusterOptions } from '../cluster/embedded-cluster.js';
-import type { LockState } from '../rbd/lock-host.js';
 import { randomFor } from './random.js';
 import { VirtualDisk } from './virtual-disk.js';
 import { VirtualProcess } from './virtual-process.js';
@@ -191,10 +190,8 @@ export class SimulatedClient implements WorkloadClient {
 
   /** Whether it has the exclusive lock of any image. */
   async ownsLock(): Promise<boolean> {
-    type Status = { images?: { lock?: { state?: LockState } }[] };
-    const hosts = (await this.cluster.status()) as (Status[] | undefined)[];
-    const images = hosts.flatMap((clients = []) => clients.flatMap(({ images = [] }) => images));
-    return images.some(({ lock }) => lock?.state === 'locked');
+    const clients = (await this.cluster.status()).flat();
+    return clients.some(({ images }) => images.some(({ lock }) => lock?.state === 'locked'));
   }
 
   async connect(options: ClusterOptions = {}): Promise<Cluster> {

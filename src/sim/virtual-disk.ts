@@ -138,6 +138,7 @@ export interface DiskFailure {
   readonly only?: 'write' | 'sync';
   /** Programs see what was to be written nevertheless, until a crash: it got as far as the cache. */
   readonly cached?: boolean;
+  /** Hears of each. */
   readonly onFailed?: () => void;
 }
 

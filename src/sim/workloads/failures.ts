@@ -113,21 +113,21 @@ const isGone: Rule = (failure) => {
 
 const isProtected: Rule = (failure) => targetOf(failure).snapshot?.isProtected === true;
 
-/** Somebody has made a clone of the snapshot, or may have. */
+/** Somebody has made a clone of one of the snapshots, or may have. */
+function areCloned({ images }: Judged, snapshots: readonly KnownSnapshot[]): boolean {
+  return images.all.some(
+    ({ parent, create }) => parent && snapshots.includes(parent) && mayHaveHappened(create),
+  );
+}
+
 const hasClones: Rule = (failure) => {
   const { snapshot } = targetOf(failure);
-  return failure.run.images.all.some(
-    ({ parent, create }) => parent === snapshot && mayHaveHappened(create),
-  );
+  return snapshot !== undefined && areCloned(failure.run, [snapshot]);
 };
 
 /** Snapshots that are removed stay, hidden, as long as clones need them. */
-const keepsSnapshots: Rule = (failure) => {
-  const { snapshots = [] } = targetOf(failure).image ?? {};
-  return failure.run.images.all.some(
-    ({ parent, create }) => parent && snapshots.includes(parent) && mayHaveHappened(create),
-  );
-};
+const keepsSnapshots: Rule = (failure) =>
+  areCloned(failure.run, targetOf(failure).image?.snapshots ?? []);
 
 /** Nothing is begun any more at a device that is closed, or about to be. */
 const isClosed: Rule = ({ device, isLeaving }) => device?.closed === true || isLeaving === true;
